@@ -1,0 +1,244 @@
+//! The pods of one side: started together, told together, heard together, ended together.
+//! Ends only what it started, by its handle.
+
+use std::env;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command as Program, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nearcache::MemoryL2;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::control::Place;
+use super::message::{Command, Event, Phase, Report, Setup};
+use super::plan::{Arm, Plan};
+use super::pod;
+use crate::Failure;
+
+/// How long pods may take to connect.
+const READY: Duration = Duration::from_secs(30);
+/// How long a phase may take beyond its own duration.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long a pod may take to end when told to.
+const STOP: Duration = Duration::from_secs(5);
+
+/// The pods of one side.
+pub(crate) struct Fleet {
+    pods: Vec<Handle>,
+    events: Receiver<(usize, Event)>,
+}
+
+enum Handle {
+    Process {
+        child: Child,
+        input: Option<ChildStdin>,
+    },
+    Thread {
+        input: Option<UnboundedSender<Command>>,
+        thread: Option<JoinHandle<()>>,
+    },
+}
+
+impl Fleet {
+    /// Starts the pods and waits until all are connected.
+    pub(crate) fn start(plan: &Plan, arm: Arm, place: &Place) -> Result<Self, Failure> {
+        let (send, events) = channel();
+        let mut fleet = Self {
+            pods: Vec::new(),
+            events,
+        };
+        for pod in 0..plan.pods {
+            let (plan, send) = (plan.clone(), send.clone());
+            let handle = match place {
+                Place::Server { url } => Handle::process(
+                    &Setup {
+                        plan,
+                        pod,
+                        arm,
+                        url: Some(url.clone()),
+                    },
+                    send,
+                )?,
+                Place::Embedded(store) => Handle::thread(
+                    Setup {
+                        plan,
+                        pod,
+                        arm,
+                        url: None,
+                    },
+                    store.clone(),
+                    send,
+                ),
+            };
+            fleet.pods.push(handle);
+        }
+        let mut ready = 0;
+        let deadline = Instant::now() + READY;
+        while ready < plan.pods {
+            if let Some((_, Event::Ready)) = fleet.next(deadline)? {
+                ready += 1;
+            }
+        }
+        Ok(fleet)
+    }
+
+    /// Lets all pods do a phase. `tell` hears of the reads done so far, by all, at least ten times a second.
+    pub(crate) fn run(
+        &mut self,
+        phase: Phase,
+        mut tell: impl FnMut(u64) -> Result<(), Failure>,
+    ) -> Result<Vec<Report>, Failure> {
+        for handle in &mut self.pods {
+            handle.tell(&Command::Run(phase))?;
+        }
+        let mut progress = vec![0; self.pods.len()];
+        let mut reports = Vec::new();
+        let deadline = Instant::now() + Duration::from_nanos(phase.duration_ns) + GRACE;
+        while reports.len() < self.pods.len() {
+            let tick = Instant::now() + Duration::from_millis(100);
+            match self.next(tick.min(deadline))? {
+                Some((pod, Event::Progress(reads))) => progress[pod] = reads,
+                Some((pod, Event::Done(report))) => {
+                    progress[pod] = report.reads;
+                    reports.push(*report);
+                }
+                Some((_, Event::Ready | Event::Failed(_))) => {}
+                None if Instant::now() >= deadline => {
+                    return Err("the pods do not finish".to_owned());
+                }
+                None => {}
+            }
+            tell(progress.iter().sum())?;
+        }
+        Ok(reports)
+    }
+
+    /// The next thing a pod says, if one does before `until`.
+    fn next(&mut self, until: Instant) -> Result<Option<(usize, Event)>, Failure> {
+        match self
+            .events
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            Ok((pod, Event::Failed(why))) => Err(format!("pod {pod}: {why}")),
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err("all pods are gone".to_owned()),
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for handle in &mut self.pods {
+            // The end of its input is the end of a pod as well.
+            let _ = handle.tell(&Command::Stop);
+            handle.hang_up();
+        }
+        let deadline = Instant::now() + STOP;
+        for handle in &mut self.pods {
+            handle.end(deadline);
+        }
+    }
+}
+
+impl Handle {
+    /// A pod in a process of its own: this program again.
+    fn process(setup: &Setup, events: Sender<(usize, Event)>) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| format!("cannot start pod {}: {error}", setup.pod);
+        let mut child = Program::new(env::current_exe().map_err(failed)?)
+            .arg("demo-pod")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let input = child.stdin.take();
+        let output = child.stdout.take().ok_or("a pod has no output")?;
+        let mut handle = Self::Process { child, input };
+        handle.write(setup)?;
+        let pod = setup.pod;
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or_else(|error| {
+                    Event::Failed(format!("says what nobody understands: {error}"))
+                });
+                if events.send((pod, event)).is_err() {
+                    return;
+                }
+            }
+            // Without effect when the pod was told to end: then nobody listens any more.
+            let _ = events.send((pod, Event::Failed("ended unexpectedly".to_owned())));
+        });
+        Ok(handle)
+    }
+
+    /// A pod in a thread of this process.
+    fn thread(setup: Setup, store: MemoryL2, events: Sender<(usize, Event)>) -> Self {
+        let (input, commands) = unbounded_channel();
+        let thread = thread::spawn(move || {
+            pod::run(&setup, Some(store), commands, &mut |event| {
+                let _ = events.send((setup.pod, event));
+            });
+        });
+        Self::Thread {
+            input: Some(input),
+            thread: Some(thread),
+        }
+    }
+
+    fn tell(&mut self, command: &Command) -> Result<(), Failure> {
+        match self {
+            Self::Process { .. } => self.write(command),
+            Self::Thread { input, .. } => {
+                let sent = input
+                    .as_ref()
+                    .is_some_and(|input| input.send(command.clone()).is_ok());
+                if sent {
+                    Ok(())
+                } else {
+                    Err("a pod is gone".to_owned())
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, message: &impl serde::Serialize) -> Result<(), Failure> {
+        let Self::Process {
+            input: Some(input), ..
+        } = self
+        else {
+            return Err("a pod is gone".to_owned());
+        };
+        let mut line = serde_json::to_string(message).map_err(|error| error.to_string())?;
+        line.push('\n');
+        input
+            .write_all(line.as_bytes())
+            .map_err(|error| format!("a pod does not listen: {error}"))
+    }
+
+    fn hang_up(&mut self) {
+        match self {
+            Self::Process { input, .. } => *input = None,
+            Self::Thread { input, .. } => *input = None,
+        }
+    }
+
+    /// Waits for the end; a process that does not end by itself is killed.
+    fn end(&mut self, deadline: Instant) {
+        match self {
+            Self::Process { child, .. } => {
+                while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Self::Thread { thread, .. } => {
+                if let Some(thread) = thread.take() {
+                    let _ = thread.join();
+                }
+            }
+        }
+    }
+}

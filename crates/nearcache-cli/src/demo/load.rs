@@ -1,0 +1,203 @@
+//! The load of one pod: which keys are read when, how long each read takes, and what it returned.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::sleep;
+
+use super::message::{Load, Phase, Report, Sample};
+use super::plan::{Header, Plan};
+use super::reader::Reader;
+use crate::machine::now_ns;
+use crate::zipf::{Rng, Zipf};
+
+/// Reads that may be under way in a pod under paced load.
+const UNDER_WAY_MAX: usize = 2_000;
+/// A read that begins this long after it was due is late: the machine is too small for the load.
+const LATE_NS: u64 = 10_000_000;
+/// Samples a pod keeps for the checker in a phase.
+const SAMPLES_MAX: usize = 1_000_000;
+/// At full throughput every so many reads one is kept for the checker, and the task makes way for others.
+const FLAT_OUT_STRIDE: u64 = 32;
+
+/// What a pod reads, and with what.
+pub(crate) struct Pod {
+    reader: Reader,
+    names: Vec<String>,
+    zipf: Zipf,
+    plan: Plan,
+    number: usize,
+    meter: RefCell<Meter>,
+}
+
+impl Pod {
+    /// Prepares the names of all keys.
+    pub(crate) fn new(plan: &Plan, number: usize, reader: Reader) -> Self {
+        Self {
+            reader,
+            names: (0..plan.keys).map(|key| plan.name(key)).collect(),
+            zipf: Zipf::new(plan.keys, plan.zipf),
+            plan: plan.clone(),
+            number,
+            meter: RefCell::default(),
+        }
+    }
+
+    /// How it reads.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Reads that ended in the current phase.
+    pub(crate) fn progress(&self) -> u64 {
+        self.meter.borrow().report.reads
+    }
+
+    /// Does a phase and tells what came of it.
+    pub(crate) async fn run(self: &Rc<Self>, phase: Phase) -> Report {
+        *self.meter.borrow_mut() = Meter::default();
+        let fills = self.reader.fills();
+        sleep(Duration::from_nanos(
+            phase.start_ns.saturating_sub(now_ns()),
+        ))
+        .await;
+        match phase.load {
+            Load::Paced => self.paced(phase).await,
+            Load::FlatOut => self.flat_out(phase).await,
+        }
+        let mut report = self.meter.take().finish();
+        report.fills = self.reader.fills().zip(fills).map(|(now, then)| now - then);
+        report
+    }
+
+    /// Starts reads when they are due, whether earlier ones have ended or not, so that a slow answer delays no
+    /// question: time spent waiting for a connection counts.
+    async fn paced(self: &Rc<Self>, phase: Phase) {
+        let mut rng = self.rng(phase, 0);
+        let mut reads = JoinSet::new();
+        let mean_ns = 1e9 / self.plan.reads_per_pod;
+        let end_ns = (phase.start_ns + phase.duration_ns) as f64;
+        let mut due_ns = phase.start_ns as f64 + rng.exponential(mean_ns);
+        while due_ns < end_ns {
+            let now = now_ns();
+            if due_ns > now as f64 {
+                // The timer's millisecond is shared by all reads that fall due in it.
+                sleep(Duration::from_nanos(due_ns as u64 - now)).await;
+            }
+            let late = now_ns() > due_ns as u64 + LATE_NS;
+            self.meter.borrow_mut().report.late += u64::from(late);
+            let key = self.zipf.sample(&mut rng);
+            if reads.len() < UNDER_WAY_MAX {
+                let pod = Rc::clone(self);
+                reads.spawn_local(async move { pod.read(key, true).await });
+            } else {
+                self.meter.borrow_mut().report.shed += 1;
+            }
+            while reads.try_join_next().is_some() {}
+            due_ns += rng.exponential(mean_ns);
+        }
+        while reads.join_next().await.is_some() {}
+    }
+
+    /// Reads one after the other in a set number of tasks.
+    async fn flat_out(self: &Rc<Self>, phase: Phase) {
+        let end_ns = phase.start_ns + phase.duration_ns;
+        let mut tasks = JoinSet::new();
+        for task in 0..self.plan.tasks as u64 {
+            let (pod, mut rng) = (Rc::clone(self), self.rng(phase, task));
+            tasks.spawn_local(async move {
+                loop {
+                    for turn in 0..FLAT_OUT_STRIDE {
+                        let key = pod.zipf.sample(&mut rng);
+                        pod.read(key, turn == 0).await;
+                    }
+                    if now_ns() >= end_ns {
+                        break;
+                    }
+                    // A hit never waits, so without this the first task would be the only one.
+                    yield_now().await;
+                }
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn read(&self, key: u32, sampled: bool) {
+        let started_ns = now_ns();
+        let value = self.reader.read(&self.names[key as usize]).await;
+        let ended_ns = now_ns();
+        let header = value.map(|value| value.and_then(|value| Header::decode(value.bytes())));
+        let mut meter = self.meter.borrow_mut();
+        let meter = &mut *meter;
+        match header {
+            Ok(Some(header)) if header.key == key => {
+                meter.report.reads += 1;
+                if sampled {
+                    meter.latencies.saturating_record(ended_ns - started_ns);
+                    if meter.report.samples.len() < SAMPLES_MAX {
+                        meter.report.samples.push(Sample {
+                            key,
+                            sequence: header.sequence,
+                            started_ns,
+                        });
+                    }
+                }
+            }
+            Ok(_) => meter.report.wrong += 1,
+            Err(error) => {
+                meter.report.errors += 1;
+                meter.report.error.get_or_insert(error);
+            }
+        }
+    }
+
+    fn rng(&self, phase: Phase, task: u64) -> Rng {
+        Rng::new(
+            self.plan.seed,
+            (phase.stream << 32) + ((self.number as u64) << 16) + task + 1,
+        )
+    }
+}
+
+/// What is written down while reads run.
+struct Meter {
+    latencies: Histogram<u64>,
+    report: Report,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            latencies: histogram(),
+            report: Report::default(),
+        }
+    }
+}
+
+impl Meter {
+    fn finish(mut self) -> Report {
+        let recorded = self.latencies.iter_recorded();
+        self.report.latencies = recorded
+            .map(|bar| (bar.value_iterated_to(), bar.count_at_value()))
+            .collect();
+        self.report
+    }
+}
+
+/// Nanoseconds up to a minute, to three digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 3)
+        .expect("the bounds are those hdrhistogram allows")
+}
+
+/// Puts the latencies of several pods together.
+pub(crate) fn merged(reports: &[Report]) -> Histogram<u64> {
+    let mut all = histogram();
+    for &(nanoseconds, count) in reports.iter().flat_map(|report| &report.latencies) {
+        all.saturating_record_n(nanoseconds, count);
+    }
+    all
+}

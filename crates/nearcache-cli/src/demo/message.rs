@@ -1,0 +1,159 @@
+//! What the demo and its pods say to each other: one JSON document a line over standard input and output, or the same
+//! values over channels where the pods are threads.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Arm, Plan};
+
+/// What a pod is told first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// The whole run.
+    pub(crate) plan: Plan,
+    /// Which pod it is, from 0.
+    pub(crate) pod: usize,
+    /// Which side it plays.
+    pub(crate) arm: Arm,
+    /// Address of the server; `None` for the embedded L2, which comes by another way.
+    pub(crate) url: Option<String>,
+}
+
+/// What a pod is told afterwards.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// Does a stretch of work and reports it.
+    Run(Phase),
+    /// Ends.
+    Stop,
+}
+
+/// A stretch of work.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Phase {
+    /// How the reads come.
+    pub(crate) load: Load,
+    /// When it begins, on the host's monotonic clock.
+    pub(crate) start_ns: u64,
+    /// How long reads are started for.
+    pub(crate) duration_ns: u64,
+    /// Distinguishes the random choices of one phase from those of another.
+    pub(crate) stream: u64,
+}
+
+/// How reads come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Load {
+    /// At random moments with a set mean rate, whether earlier reads have ended or not.
+    Paced,
+    /// As fast as they are answered, from a set number of tasks.
+    FlatOut,
+}
+
+/// What a pod says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// It is connected and waits for work.
+    Ready,
+    /// How many reads of the current phase have ended.
+    Progress(u64),
+    /// The phase is over.
+    Done(Box<Report>),
+    /// It cannot go on.
+    Failed(String),
+}
+
+/// What a pod saw in a phase.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Reads that ended with a value.
+    pub(crate) reads: u64,
+    /// Reads that ended with an error.
+    pub(crate) errors: u64,
+    /// One of those errors.
+    pub(crate) error: Option<String>,
+    /// Reads that gave no value, or one that was never written to their key.
+    pub(crate) wrong: u64,
+    /// Reads that began more than 10 ms after they were due.
+    pub(crate) late: u64,
+    /// Reads that were due and not begun, since too many were under way.
+    pub(crate) shed: u64,
+    /// How long reads took: nanoseconds and how many.
+    pub(crate) latencies: Vec<(u64, u64)>,
+    /// Reads for the checker.
+    pub(crate) samples: Vec<Sample>,
+    /// Writes of the watched key as this pod first saw them.
+    pub(crate) sightings: Vec<Sighting>,
+    /// Reads of the watched key.
+    pub(crate) watch_reads: u64,
+    /// Reads nearcache sent to L2 by its own count.
+    pub(crate) fills: Option<u64>,
+    /// Memory of the process at the end.
+    pub(crate) resident_bytes: Option<u64>,
+}
+
+/// One read, for the checker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u32, u64, u64)", into = "(u32, u64, u64)")]
+pub(crate) struct Sample {
+    /// What was read.
+    pub(crate) key: u32,
+    /// Which write of it came back.
+    pub(crate) sequence: u64,
+    /// When the read began.
+    pub(crate) started_ns: u64,
+}
+
+/// The first read that saw a write of the watched key.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub(crate) struct Sighting {
+    /// Which write.
+    pub(crate) sequence: u64,
+    /// When that read ended.
+    pub(crate) seen_ns: u64,
+}
+
+impl From<(u32, u64, u64)> for Sample {
+    fn from((key, sequence, started_ns): (u32, u64, u64)) -> Self {
+        Self {
+            key,
+            sequence,
+            started_ns,
+        }
+    }
+}
+
+impl From<Sample> for (u32, u64, u64) {
+    fn from(sample: Sample) -> Self {
+        (sample.key, sample.sequence, sample.started_ns)
+    }
+}
+
+impl From<(u64, u64)> for Sighting {
+    fn from((sequence, seen_ns): (u64, u64)) -> Self {
+        Self { sequence, seen_ns }
+    }
+}
+
+impl From<Sighting> for (u64, u64) {
+    fn from(sighting: Sighting) -> Self {
+        (sighting.sequence, sighting.seen_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_short_on_the_wire_and_come_back() {
+        let sample = Sample {
+            key: 1,
+            sequence: 2,
+            started_ns: 3,
+        };
+        let text = serde_json::to_string(&sample).unwrap();
+        assert_eq!(text, "[1,2,3]");
+        assert_eq!(serde_json::from_str::<Sample>(&text).unwrap(), sample);
+    }
+}

@@ -1,0 +1,314 @@
+//! `nearcache demo`: the same pods and the same reads on the same L2, first through an ordinary connection pool, then
+//! through nearcache, with a writer beside them and a checker behind them.
+
+mod check;
+mod control;
+mod fleet;
+mod load;
+mod message;
+mod plan;
+mod pod;
+mod progress;
+mod reader;
+mod report;
+mod server;
+mod table;
+mod writer;
+
+use std::fs;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use nearcache::MemoryL2;
+
+use crate::machine::{Hardware, now_ns};
+use crate::{Failure, Outcome};
+use check::Acks;
+use control::{Control, Place};
+use fleet::Fleet;
+use message::{Load, Phase};
+use plan::{Arm, Plan};
+pub(crate) use pod::run_process as run_pod;
+use progress::Progress;
+use report::{Measured, Phases, Run, Side};
+use server::Server;
+use writer::Writer;
+
+/// How long before a phase the pods are told of it.
+const NOTICE_NS: u64 = 50_000_000;
+
+/// What the demo can be told.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Pods that share L2, each a process of its own
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pods: u16,
+    /// Keys
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    keys: u32,
+    /// Size of each value
+    #[arg(long, default_value = "20KB")]
+    value_size: ByteSize,
+    /// Exponent of the Zipf distribution of reads; 0 reads all keys alike
+    #[arg(long, default_value_t = 0.99)]
+    zipf: f64,
+    /// Reads per second and pod
+    #[arg(long, default_value_t = 1000.0)]
+    rate: f64,
+    /// Writes per second, spread evenly over the keys
+    #[arg(long, default_value_t = 5.0)]
+    writes: f64,
+    /// Seconds timed on each side, after a cold start and a stretch at full throughput
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    duration: u64,
+    /// Bytes L1 may hold in each pod
+    #[arg(long, default_value = "32MiB")]
+    capacity: ByteSize,
+    /// Connections in the ordinary pool of each pod
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pool: u16,
+    /// Tasks per pod that read at full throughput
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    tasks: u16,
+    /// What all random choices follow from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
+    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "embedded"])]
+    redis: Option<String>,
+    /// Start this server program instead of one found on PATH
+    #[arg(long, value_name = "PATH", conflicts_with = "embedded")]
+    server: Option<PathBuf>,
+    /// Use no server but the L2 inside this process
+    #[arg(long)]
+    embedded: bool,
+    /// Write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Runs the demo.
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let plan = plan(args)?;
+    let hardware = Hardware::detect();
+    // Held until the end: dropping it ends the server.
+    let (place, _server) = place(args)?;
+    let mut control = Control::open(&place)?;
+    let server = control.describe()?;
+    announce(&plan, &place, &server);
+    let result = compare(&plan, &place, &mut control, server, hardware);
+    let cleaned = control.clean(&plan);
+    let run = result?;
+    cleaned?;
+    print!("\n{}", table::table(&run));
+    println!("\n{}\n", table::wrapped(&run.verdict, "", 96));
+    for note in table::notes(&run) {
+        println!("- {}", table::wrapped(&note, "  ", 94));
+    }
+    println!(
+        "- Seed {}; {}; {}.",
+        run.seed,
+        run.server,
+        run.hardware.line()
+    );
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&run).map_err(|error| error.to_string())?;
+        fs::write(path, text + "\n")
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(if run.good {
+        Outcome::Good
+    } else {
+        Outcome::Negative
+    })
+}
+
+fn plan(args: &Args) -> Result<Plan, Failure> {
+    let bytes = |name: &str, size: ByteSize, least: u64| {
+        usize::try_from(size.as_u64())
+            .ok()
+            .filter(|bytes| *bytes as u64 >= least && *bytes <= isize::MAX as usize)
+            .ok_or_else(|| format!("--{name} must be at least {least} bytes, and fit into memory"))
+    };
+    let value_bytes = bytes("value-size", args.value_size, plan::HEADER as u64)?;
+    let capacity_bytes = bytes("capacity", args.capacity, 64 << 10)?;
+    if value_bytes > 512 << 20 {
+        return Err(
+            "--value-size must be at most 512MiB, the largest value a server takes".to_owned(),
+        );
+    }
+    if !(args.rate > 0.0 && args.rate <= 1e6) {
+        return Err(
+            "--rate must be above 0 and at most 1000000 reads per second and pod".to_owned(),
+        );
+    }
+    if !(0.0..=1e5).contains(&args.writes) {
+        return Err("--writes must be from 0 to 100000 a second".to_owned());
+    }
+    if !(0.0..=10.0).contains(&args.zipf) {
+        return Err("--zipf must be from 0 to 10".to_owned());
+    }
+    Ok(Plan {
+        pods: args.pods.into(),
+        keys: args.keys,
+        value_bytes,
+        zipf: args.zipf,
+        reads_per_pod: args.rate,
+        writes: args.writes,
+        tasks: args.tasks.into(),
+        pool: args.pool.into(),
+        capacity_bytes,
+        seconds: args.duration,
+        cold_seconds: args.duration.min(2),
+        flat_out_seconds: args.duration.min(2),
+        max_staleness_ms: 1000,
+        seed: args.seed,
+        prefix: "nearcache-demo:".to_owned(),
+    })
+}
+
+fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
+    if let Some(url) = &args.redis {
+        return Ok((Place::Server { url: url.clone() }, None));
+    }
+    let program = if args.embedded {
+        None
+    } else {
+        server::find(args.server.as_deref())?
+    };
+    let Some(program) = program else {
+        return Ok((Place::Embedded(MemoryL2::new()), None));
+    };
+    let server = Server::start(&program)?;
+    println!("Started {} at {}.", program.display(), server.url());
+    Ok((Place::Server { url: server.url() }, Some(server)))
+}
+
+fn announce(plan: &Plan, place: &Place, server: &str) {
+    let pods = match place {
+        Place::Server { .. } => format!("{} pods, each a process, on {server}", plan.pods),
+        Place::Embedded(_) => format!(
+            "NO SERVER FOUND OR WANTED: {} pods as threads of this process on the embedded L2. The figures say little \
+             about a real one; put valkey-server or redis-server on PATH, or name one with --server or --redis",
+            plan.pods
+        ),
+    };
+    let load = format!(
+        "{} keys of {}, read by Zipf {} at {}/s and pod; {} writes/s. Seed {}.",
+        table::count(plan.keys.into()),
+        table::bytes(plan.value_bytes as f64),
+        plan.zipf,
+        table::count(plan.reads_per_pod),
+        plan.writes,
+        plan.seed
+    );
+    println!("{}", table::wrapped(&format!("{pods}. {load}"), "", 96));
+}
+
+/// Both sides, one after the other, and what follows.
+fn compare(
+    plan: &Plan,
+    place: &Place,
+    control: &mut Control,
+    server: String,
+    hardware: Hardware,
+) -> Result<Run, Failure> {
+    let mut progress = Progress::new();
+    progress.say("filling L2");
+    let mut writer = Writer::new(place, plan)?;
+    let mut acks = Acks::default();
+    acks.add(&writer.fill()?);
+    let mut sides = Vec::new();
+    for (number, arm) in [Arm::Before, Arm::After].into_iter().enumerate() {
+        let (phases, back) = side(plan, place, control, writer, arm, &mut acks, &mut progress)
+            .map_err(|why| format!("{} ({} of 2): {why}", arm.name(), number + 1))?;
+        writer = back;
+        sides.push(Side::new(arm, &phases, &acks, plan));
+    }
+    progress.end();
+    let (after, before) = (
+        sides.pop().unwrap_or_default(),
+        sides.pop().unwrap_or_default(),
+    );
+    let (verdict, good) = report::verdict(&before, &after, plan.max_staleness_ms);
+    Ok(Run {
+        seed: plan.seed,
+        hardware,
+        server,
+        pods_are_processes: matches!(place, Place::Server { .. }),
+        capacity_bytes: plan.capacity_bytes,
+        data_bytes: plan.data_bytes(),
+        plan: plan.clone(),
+        before,
+        after,
+        verdict,
+        good,
+    })
+}
+
+fn side(
+    plan: &Plan,
+    place: &Place,
+    control: &mut Control,
+    writer: Writer,
+    arm: Arm,
+    acks: &mut Acks,
+    progress: &mut Progress,
+) -> Result<(Phases, Writer), Failure> {
+    let other_connections = control
+        .snapshot()?
+        .map_or(0, |snapshot| snapshot.connections);
+    progress.say(&format!("{}: starting {} pods", arm.name(), plan.pods));
+    let mut fleet = Fleet::start(plan, arm, place)?;
+    let writing = writer.start(arm as u64 + 1);
+    let mut phase = |name: &str, load, seconds, stream| {
+        let title = format!("{}: {name}", arm.name());
+        measure(&mut fleet, control, progress, &title, load, seconds, stream)
+    };
+    // The same choices on both sides, so that both are asked the same questions.
+    let cold = phase("cold", Load::Paced, plan.cold_seconds, 1)?;
+    let flat_out = phase("flat out", Load::FlatOut, plan.flat_out_seconds, 2)?;
+    let paced = phase("paced", Load::Paced, plan.seconds, 3)?;
+    drop(fleet);
+    let (writer, log) = writing.stop()?;
+    acks.add(&log);
+    let writes = log.len() as u64;
+    Ok((
+        Phases {
+            cold,
+            paced,
+            flat_out,
+            other_connections,
+            writes,
+        },
+        writer,
+    ))
+}
+
+fn measure(
+    fleet: &mut Fleet,
+    control: &mut Control,
+    progress: &mut Progress,
+    title: &str,
+    load: Load,
+    seconds: u64,
+    stream: u64,
+) -> Result<Measured, Failure> {
+    let start = control.snapshot()?;
+    let (start_ns, duration_ns) = (now_ns() + NOTICE_NS, seconds * 1_000_000_000);
+    let phase = Phase {
+        load,
+        start_ns,
+        duration_ns,
+        stream,
+    };
+    progress.begin(title, start_ns, start.map(|snapshot| snapshot.reads));
+    let reports = fleet.run(phase, |reads| progress.tick(reads, control))?;
+    let seconds = now_ns().saturating_sub(start_ns) as f64 / 1e9;
+    let end = control.snapshot()?;
+    Ok(Measured {
+        reports,
+        l2: start.zip(end),
+        seconds,
+    })
+}

@@ -1,0 +1,166 @@
+//! What a run of the demo does: its parameters, its keys, and values that say which write they come from.
+//! Plain data, the same in every process of the run.
+
+use serde::{Deserialize, Serialize};
+
+/// Number of the key whose way from the writer to the pods is timed; no ordinary read asks for it.
+pub(crate) const WATCHED: u32 = u32::MAX;
+
+/// The parameters of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// How many pods share L2.
+    pub(crate) pods: usize,
+    /// How many keys there are.
+    pub(crate) keys: u32,
+    /// Length of each value.
+    pub(crate) value_bytes: usize,
+    /// Exponent of the distribution of reads over keys; 0 is uniform.
+    pub(crate) zipf: f64,
+    /// Reads each pod is asked for, per second.
+    pub(crate) reads_per_pod: f64,
+    /// Writes per second, spread evenly over the keys.
+    pub(crate) writes: f64,
+    /// Tasks per pod that read one after the other while throughput is measured.
+    pub(crate) tasks: usize,
+    /// Connections in the ordinary pool of each pod.
+    pub(crate) pool: usize,
+    /// Bytes L1 may hold in each pod.
+    pub(crate) capacity_bytes: usize,
+    /// Seconds from a cold start, per side, at the set rate.
+    pub(crate) cold_seconds: u64,
+    /// Seconds at full throughput, after that.
+    pub(crate) flat_out_seconds: u64,
+    /// Seconds that are timed, after that, at the set rate.
+    pub(crate) seconds: u64,
+    /// The staleness bound in milliseconds.
+    pub(crate) max_staleness_ms: u64,
+    /// What all choices follow from.
+    pub(crate) seed: u64,
+    /// What the names of the keys begin with.
+    pub(crate) prefix: String,
+}
+
+impl Plan {
+    /// The name of a key.
+    pub(crate) fn name(&self, key: u32) -> String {
+        match key {
+            WATCHED => format!("{}watched", self.prefix),
+            key => format!("{}product:{key}", self.prefix),
+        }
+    }
+
+    /// The value of a write.
+    pub(crate) fn value(&self, header: Header) -> Vec<u8> {
+        let bytes = if header.key == WATCHED {
+            HEADER
+        } else {
+            self.value_bytes
+        };
+        header.encode(bytes)
+    }
+
+    /// Bytes of all values together.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        u64::from(self.keys) * self.value_bytes as u64
+    }
+}
+
+/// Which side of the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Arm {
+    /// An ordinary connection pool: every read goes to L2.
+    Before,
+    /// nearcache in front of the same L2.
+    After,
+}
+
+impl Arm {
+    /// Its name in the output.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+const MAGIC: [u8; 4] = *b"near";
+
+/// Bytes a header takes, and the least a value has.
+pub(crate) const HEADER: usize = 17;
+
+/// What a value says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The key it was written to.
+    pub(crate) key: u32,
+    /// Which write of that key it is, from 1.
+    pub(crate) sequence: u64,
+}
+
+impl Header {
+    /// A value of `bytes` bytes, at least [`HEADER`], that begins with this header and ends with the write's mark.
+    fn encode(self, bytes: usize) -> Vec<u8> {
+        let mut value = vec![self.mark(); bytes.max(HEADER)];
+        value[..4].copy_from_slice(&MAGIC);
+        value[4..8].copy_from_slice(&self.key.to_le_bytes());
+        value[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        value
+    }
+
+    /// Reads a value back; `None` when it is none of ours or not in one piece.
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let header = value.first_chunk::<{ HEADER - 1 }>()?;
+        let (magic, rest) = header.split_first_chunk::<4>()?;
+        let (key, sequence) = rest.split_first_chunk::<4>()?;
+        let decoded = Self {
+            key: u32::from_le_bytes(*key),
+            sequence: u64::from_le_bytes(sequence.try_into().ok()?),
+        };
+        let whole = value.len() >= HEADER && value.last() == Some(&decoded.mark());
+        (*magic == MAGIC && whole).then_some(decoded)
+    }
+
+    /// Fills the rest of the value, so that the end of one write cannot pass for that of its neighbour.
+    fn mark(self) -> u8 {
+        self.sequence as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_says_what_it_is() {
+        let header = Header {
+            key: 7,
+            sequence: 300,
+        };
+        for bytes in [0, HEADER, 100, 20_000] {
+            let value = header.encode(bytes);
+            assert_eq!(value.len(), bytes.max(HEADER));
+            assert_eq!(Header::decode(&value), Some(header));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_whole_value_is_none() {
+        let mut value = Header {
+            key: 7,
+            sequence: 300,
+        }
+        .encode(100);
+        assert_eq!(
+            Header::decode(&value[..99]).map(|header| header.key),
+            Some(7),
+            "same mark inside"
+        );
+        assert_eq!(Header::decode(&value[..HEADER - 1]), None);
+        value[99] = 0;
+        assert_eq!(Header::decode(&value), None);
+        assert_eq!(Header::decode(b""), None);
+        assert_eq!(Header::decode(&[0; 100]), None);
+    }
+}

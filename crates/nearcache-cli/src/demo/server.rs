@@ -1,0 +1,190 @@
+//! A Redis or Valkey server for one run: found on this machine, started on a free loopback port with nothing saved,
+//! ended by its own process id. Touches no other server.
+
+use std::env;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+
+const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
+const START: Duration = Duration::from_secs(10);
+
+/// A running server; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    watchdog: Option<Child>,
+    port: u16,
+}
+
+impl Server {
+    /// Starts the program.
+    pub(crate) fn start(program: &Path) -> Result<Self, Failure> {
+        let mut why = String::new();
+        // Whoever takes the port between our look and the server's makes it end; then another is tried.
+        for _ in 0..5 {
+            match Self::start_once(program) {
+                Ok(server) => return Ok(server),
+                Err(error) => why = error,
+            }
+        }
+        Err(format!("{} does not start: {why}", program.display()))
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn start_once(program: &Path) -> Result<Self, Failure> {
+        let port = free_port().map_err(|error| format!("no free loopback port: {error}"))?;
+        let child = Command::new(program)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .current_dir(env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let watchdog = watchdog(child.id());
+        let mut server = Self {
+            child,
+            watchdog,
+            port,
+        };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// Waits until the server answers, and makes sure that it is ours.
+    fn wait(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + START;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("it ended at once ({status})"));
+            }
+            match process_id(&self.url()) {
+                Some(pid) if pid == self.child.id() => return Ok(()),
+                Some(_) => return Err(format!("another server has port {}", self.port)),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        Err(format!("it does not answer after {START:?}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // First of all: once the server is reaped, its process id may belong to someone else.
+        if let Some(watchdog) = &mut self.watchdog {
+            let _ = watchdog.kill();
+            let _ = watchdog.wait();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The server program to use: the one that was asked for, else `NEARCACHE_TEST_SERVER`, else the first on PATH, else
+/// the first in `target/servers`.
+pub(crate) fn find(asked: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    let variable = env::var_os("NEARCACHE_TEST_SERVER").filter(|path| !path.is_empty());
+    // An explicit choice is final: falling back would show something else than what was asked for.
+    if let Some(path) = asked.map(PathBuf::from).or(variable.map(PathBuf::from)) {
+        return match path.is_file() {
+            true => Ok(Some(path)),
+            false => Err(format!("there is no server program at {}", path.display())),
+        };
+    }
+    let mut folders: Vec<PathBuf> = env::var_os("PATH")
+        .map(|path| env::split_paths(&path).collect())
+        .unwrap_or_default();
+    folders.extend(fetched_folders());
+    let programs = folders
+        .iter()
+        .flat_map(|folder| NAMES.map(|name| folder.join(name)));
+    Ok(programs.into_iter().find(|path| path.is_file()))
+}
+
+/// The folders of `target/servers`, below the current folder and beside this program, newest name first.
+fn fetched_folders() -> Vec<PathBuf> {
+    let own = env::current_exe().ok();
+    let beside = own
+        .as_deref()
+        .and_then(|exe| exe.parent()?.parent().map(|dir| dir.join("servers")));
+    let named = env::var_os("NEARCACHE_SERVERS_DIR").map(PathBuf::from);
+    let roots = [named, Some(PathBuf::from("target/servers")), beside];
+    let mut folders = Vec::new();
+    for root in roots.into_iter().flatten() {
+        let Ok(entries) = root.read_dir() else {
+            continue;
+        };
+        let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        // Unfinished downloads live in folders whose name begins with a dot.
+        found.retain(|path| {
+            path.file_name()
+                .is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
+        });
+        found.sort();
+        folders.extend(found.into_iter().rev());
+    }
+    folders
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+/// The process id a server says it has; `None` while nobody answers.
+fn process_id(url: &str) -> Option<u32> {
+    let client = redis::Client::open(url).ok()?;
+    let mut connection = client
+        .get_connection_with_timeout(Duration::from_secs(1))
+        .ok()?;
+    let text: String = redis::cmd("INFO")
+        .arg("server")
+        .query(&mut connection)
+        .ok()?;
+    super::control::info(&text, "process_id")?.parse().ok()
+}
+
+/// A shell that reads from a pipe only this process holds: the pipe ends when the process does, however that comes
+/// about, and the shell ends the server. Without a shell the server outlives a run that is killed.
+fn watchdog(pid: u32) -> Option<Child> {
+    Command::new("sh")
+        .args([
+            "-c",
+            "trap '' INT HUP; read -r _; kill -KILL \"$1\" 2>/dev/null",
+            "watchdog",
+        ])
+        .arg(pid.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_there_is_said_by_name() {
+        let why = find(Some(Path::new("/nonexistent/redis-server"))).unwrap_err();
+        assert!(why.contains("/nonexistent/redis-server"), "{why}");
+    }
+
+    #[test]
+    fn a_program_that_is_no_server_does_not_start() {
+        let why = Server::start(Path::new("/bin/true")).unwrap_err();
+        assert!(why.contains("/bin/true does not start"), "{why}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The `nearcache` command: a demonstration of what a near cache changes, and the benchmarks behind the figures.
+//! Exit codes: 0 ok, 1 a negative result, 2 an error.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its terminal"
+)]
+
+#[cfg(feature = "bench")]
+mod bench;
+mod demo;
+mod machine;
+#[cfg(feature = "bench")]
+mod trace;
+mod zipf;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A near cache in front of a shared Redis or Valkey: see it work, and measure it.
+#[derive(Parser)]
+#[command(name = "nearcache", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs pods against one server, first with an ordinary connection pool, then with nearcache, and compares.
+    Demo(demo::Args),
+    /// One pod of the demo; started by the demo itself.
+    #[command(hide = true)]
+    DemoPod,
+    /// Measures L1 next to moka, quick_cache, foyer and a plain map.
+    #[cfg(feature = "bench")]
+    Bench(bench::Args),
+    /// Measures L1 next to other caches (needs a build with `--features bench`).
+    #[cfg(not(feature = "bench"))]
+    Bench {
+        /// What the full build would be asked.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        _rest: Vec<String>,
+    },
+}
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It found what it was to find.
+    Good,
+    /// It worked, and the finding is a bad one.
+    Negative,
+}
+
+/// Why a command failed, for its user.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoPod => demo::run_pod(),
+        #[cfg(feature = "bench")]
+        Command::Bench(args) => bench::run(&args),
+        #[cfg(not(feature = "bench"))]
+        Command::Bench { .. } => Err(
+            "this build leaves the benchmarks out, because they bring other cache libraries with them; \
+             build with: cargo run --release --features bench -- bench l1"
+                .to_owned(),
+        ),
+    };
+    match outcome {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Negative) => ExitCode::from(1),
+        Err(why) => {
+            eprintln!("nearcache: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

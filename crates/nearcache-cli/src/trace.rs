@@ -1,0 +1,213 @@
+//! Reads request streams from files: CSV with the header `ts_ms,client,op,key,size`, or plain text with one key a line;
+//! both may be compressed with zstd. Keys become numbers in the order in which they first appear.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::Failure;
+
+/// What a request does to its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Reads it.
+    Get,
+    /// Changes or deletes it: a copy is of no use any more.
+    Change,
+}
+
+/// A request stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// What was done to which key.
+    pub(crate) requests: Vec<(Op, u32)>,
+    /// How many different keys there are.
+    pub(crate) keys: u32,
+}
+
+const HEADER: &str = "ts_ms,client,op,key,size";
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// No trace has longer lines; what has is no trace.
+const LINE_MAX: u64 = 64 << 10;
+
+impl Trace {
+    /// Reads a file; how it is packed and laid out is seen from its content.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let failed = |why: String| format!("trace {}: {why}", path.display());
+        let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+        let mut input = BufReader::with_capacity(1 << 16, file);
+        let start = input
+            .fill_buf()
+            .map_err(|error| failed(error.to_string()))?;
+        let parsed = if start.starts_with(&ZSTD) {
+            let unpacked =
+                zstd::Decoder::with_buffer(input).map_err(|error| failed(error.to_string()))?;
+            Self::parse(BufReader::new(unpacked))
+        } else {
+            Self::parse(input)
+        };
+        parsed.map_err(failed)
+    }
+
+    /// Reads unpacked lines.
+    fn parse(mut input: impl BufRead) -> Result<Self, Failure> {
+        let mut trace = Self::default();
+        let mut numbers = HashMap::new();
+        let mut line = Vec::new();
+        let mut csv = false;
+        for number in 1u64.. {
+            line.clear();
+            let read = input.by_ref().take(LINE_MAX).read_until(b'\n', &mut line);
+            if read.map_err(|error| format!("line {number}: {error}"))? == 0 {
+                break;
+            }
+            if line.len() as u64 == LINE_MAX {
+                return Err(format!(
+                    "line {number} is longer than {LINE_MAX} bytes: this is no trace"
+                ));
+            }
+            let text = line.trim_ascii();
+            if number == 1 && text == HEADER.as_bytes() {
+                csv = true;
+            } else if number == 1 && text.contains(&b',') {
+                return Err(format!(
+                    "line 1 looks like CSV, but is not the header {HEADER}"
+                ));
+            } else if !text.is_empty() {
+                let (op, key) = if csv {
+                    fields(text).map_err(|why| format!("line {number}: {why}"))?
+                } else {
+                    (Op::Get, text)
+                };
+                trace.push(op, key, &mut numbers)?;
+            }
+        }
+        if trace.requests.is_empty() {
+            return Err("there is no request in it".to_owned());
+        }
+        Ok(trace)
+    }
+
+    fn push(
+        &mut self,
+        op: Op,
+        key: &[u8],
+        numbers: &mut HashMap<Box<[u8]>, u32>,
+    ) -> Result<(), Failure> {
+        let number = match numbers.get(key) {
+            Some(number) => *number,
+            None => {
+                let number = self.keys;
+                self.keys = number
+                    .checked_add(1)
+                    .ok_or("there are more than 2^32 keys in it")?;
+                numbers.insert(key.into(), number);
+                number
+            }
+        };
+        self.requests.push((op, number));
+        Ok(())
+    }
+}
+
+/// Operation and key of one line of CSV.
+fn fields(line: &[u8]) -> Result<(Op, &[u8]), Failure> {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b',').collect();
+    let [_, _, op, key, size] = fields[..] else {
+        return Err(format!(
+            "{} fields instead of the 5 of {HEADER}",
+            fields.len()
+        ));
+    };
+    if key.is_empty() {
+        return Err("the key is empty".to_owned());
+    }
+    if !size.iter().all(u8::is_ascii_digit) {
+        return Err(format!(
+            "the size is \"{}\", which is no number of bytes",
+            size.escape_ascii()
+        ));
+    }
+    match op {
+        b"get" => Ok((Op::Get, key)),
+        b"set" | b"del" => Ok((Op::Change, key)),
+        other => Err(format!(
+            "the op is \"{}\", which is none of get, set, del",
+            other.escape_ascii()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Trace, Failure> {
+        Trace::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn plain_keys_are_gets() {
+        let trace = parsed("a\nb\n\na\r\n").unwrap();
+        assert_eq!(trace.requests, [(Op::Get, 0), (Op::Get, 1), (Op::Get, 0)]);
+        assert_eq!(trace.keys, 2);
+    }
+
+    #[test]
+    fn csv_has_operations() {
+        let trace =
+            parsed("ts_ms,client,op,key,size\n1,c,get,a,\n2,c,set,a,17\n3,d,del,b,0\n").unwrap();
+        assert_eq!(
+            trace.requests,
+            [(Op::Get, 0), (Op::Change, 0), (Op::Change, 1)]
+        );
+    }
+
+    #[test]
+    fn c12_bad_input_is_said_by_line() {
+        let header = "ts_ms,client,op,key,size\n";
+        let cases = [
+            (String::new(), "no request"),
+            (header.to_owned(), "no request"),
+            ("time,key\n1,a\n".to_owned(), "line 1 looks like CSV"),
+            (format!("{header}1,c,get,a,\n1,c,get\n"), "line 3: 3 fields"),
+            (
+                format!("{header}1,c,incr,a,1\n"),
+                "line 2: the op is \"incr\"",
+            ),
+            (format!("{header}1,c,get,,1\n"), "line 2: the key is empty"),
+            (
+                format!("{header}1,c,get,a,1KB\n"),
+                "line 2: the size is \"1KB\"",
+            ),
+            ("x".repeat(LINE_MAX as usize + 1), "line 1 is longer"),
+        ];
+        for (text, expected) in cases {
+            let why = parsed(&text).unwrap_err();
+            assert!(why.contains(expected), "{why}");
+        }
+    }
+
+    #[test]
+    fn packed_and_plain_files_are_the_same_and_a_cut_one_is_an_error() {
+        let dir = std::env::temp_dir().join(format!("nearcache-trace-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let text: String = (0..10_000)
+            .map(|number| format!("key{}\n", number % 977))
+            .collect();
+        let packed = zstd::encode_all(text.as_bytes(), 3).unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            Trace::read(&path)
+        };
+        let plain = write("plain", text.as_bytes()).unwrap();
+        assert_eq!(plain.requests.len(), 10_000);
+        assert_eq!(write("packed", &packed).unwrap(), plain);
+        assert!(write("cut", &packed[..packed.len() / 2]).is_err());
+        let why = Trace::read(&dir.join("missing")).unwrap_err();
+        assert!(why.contains("missing"), "{why}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,151 @@
+//! The calls of one pod: what they need, and the read policies. Reading is in `read`, writing in
+//! `write`, loading in `load`; all are plain futures that any executor, or none, can drive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nearcache_l1::Timestamp;
+
+use crate::error::{Error, ErrorKind};
+use crate::pod::Pod;
+use crate::request::{Answer, Request, Work};
+
+/// The clock and the way to the lane: what turns the protocol into a running pod.
+pub trait Io: Send + Sync + 'static {
+    /// Microseconds on a clock that goes on while the machine is suspended and never goes back.
+    fn now(&self) -> Timestamp;
+
+    /// Puts a request in line for the lane, or [rejects](Request::reject) it. Never blocks.
+    fn submit(&self, request: Request);
+
+    /// A call that may need the lane begins. Called before it joins or starts anything that others could
+    /// wait for: the moment to notice that this process was forked, and that whoever had started what is
+    /// under way is not here. Not called for hits.
+    fn begin(&self) {}
+}
+
+/// What a read does when its freshness cannot be proven from L1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadPolicy {
+    /// Ask L2, and fail if L2 does.
+    #[default]
+    PassThrough,
+    /// Fail at once instead of waiting for a heartbeat.
+    Error,
+    /// Serve the resident value, marked stale, unless it was last known to be fresh longer ago than `max`.
+    ServeStale {
+        /// The hard maximum.
+        max: Duration,
+    },
+}
+
+/// The answer to a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The value; `None`: L2 has no such key.
+    pub value: Option<Bytes>,
+    /// Whether it reflects every write that L2 executed before `max_staleness` ago.
+    pub freshness: Freshness,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// Whether a read kept the bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Within `max_staleness`.
+    Fresh,
+    /// Last known to be fresh this long ago.
+    Stale(Duration),
+}
+
+/// Who answered a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This process.
+    L1,
+    /// The shared store.
+    L2,
+}
+
+/// The calls of one pod, on the clock and lane of `I`.
+pub struct Cache<I> {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) io: Arc<I>,
+}
+
+impl<I> Clone for Cache<I> {
+    fn clone(&self) -> Self {
+        Self {
+            pod: self.pod.clone(),
+            io: self.io.clone(),
+        }
+    }
+}
+
+impl<I: Io> Cache<I> {
+    /// The calls of `pod`.
+    pub fn new(pod: Arc<Pod>, io: Arc<I>) -> Self {
+        Self { pod, io }
+    }
+
+    /// The pod.
+    pub fn pod(&self) -> &Arc<Pod> {
+        &self.pod
+    }
+
+    /// The clock and the way to the lane.
+    pub fn io(&self) -> &Arc<I> {
+        &self.io
+    }
+
+    /// Resolves when the lane is up for the first time.
+    ///
+    /// # Errors
+    /// Why the first attempt to connect failed.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.ask(self.call_deadline(), Work::Ready).await
+    }
+
+    /// Drops this pod's copy of one key of one db. L2 is not told.
+    pub fn forget(&self, db: u32, key: &[u8]) -> bool {
+        self.pod.store.forget(nearcache_l1::Key::new(db, key))
+    }
+
+    pub(crate) fn call_deadline(&self) -> Timestamp {
+        self.io.begin();
+        self.io
+            .now()
+            .saturating_add(self.pod.config.operation_timeout)
+    }
+
+    pub(crate) fn submit(&self, deadline: Timestamp, work: Work) {
+        self.io.submit(Request { deadline, work });
+    }
+
+    /// Submits the work that `make` builds around a promise, and waits for its answer.
+    pub(crate) fn ask<T: Clone + Send + 'static>(
+        &self,
+        deadline: Timestamp,
+        make: impl FnOnce(crate::request::Done<T>) -> Work,
+    ) -> nearcache_l1::PromiseFuture<Result<T, Error>> {
+        let (done, answer): (_, Answer<T>) = crate::request::Done::new();
+        let future = answer.future();
+        self.submit(deadline, make(done));
+        future
+    }
+}
+
+/// A key longer than L2 accepts would be refused there with a broken connection.
+pub(crate) fn check_sizes(key: &[u8], value: usize) -> Result<(), Error> {
+    const LIMIT: usize = 512 << 20;
+    if key.len() > LIMIT || value > LIMIT {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "a key or value is longer than 512 MiB, which no Redis or Valkey accepts: split it",
+        ));
+    }
+    Ok(())
+}

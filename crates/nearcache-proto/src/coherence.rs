@@ -1,0 +1,286 @@
+//! What every thread reads to judge a copy: lease, history, flush count and key epochs.
+//!
+//! Written by the lane, read by every hit. Knows no entry and no clock; never waits.
+//!
+//! Concurrency: all fields are independent atomics. The two orders that the proofs need:
+//! a *reader* loads the lease, then the entry, then the flush count, then the clock, each an
+//! acquire; a *writer* applies every push it has received before it stores a lease, and stores a
+//! new history before a lease of it. Writers of lease and history hold `writer`; readers never do.
+//! An epoch is bumped before the slot's lock is taken.
+
+use std::time::Duration;
+
+use nearcache_l1::{Stamp, Timestamp};
+
+use crate::shim::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
+
+/// Key epochs are shared by keys of equal hash: a collision costs a refused fill, never a stale one.
+#[cfg(not(feature = "loom"))]
+const EPOCHS: usize = 1 << 16;
+#[cfg(feature = "loom")]
+const EPOCHS: usize = 2;
+
+/// How many past histories are remembered for `serve_stale`.
+#[cfg(not(feature = "loom"))]
+const PAST: usize = 64;
+#[cfg(feature = "loom")]
+const PAST: usize = 1;
+
+/// The lease packs a history (20 bits) and a time (44 bits of microseconds, 203 days) into one word,
+/// so that a reader can never combine the history of one lease with the time of another.
+const TIME_BITS: u32 = 44;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+const HISTORY_MASK: u32 = (1 << (64 - TIME_BITS)) - 1;
+
+/// Of history 0, which is never current: matches no entry.
+const NO_LEASE: u64 = 0;
+
+/// The permission to serve hits: on which history, and when the heartbeat that proved it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneLease(u64);
+
+impl LaneLease {
+    fn new(history: u32, sent_at: Timestamp) -> Self {
+        Self((u64::from(history & HISTORY_MASK) << TIME_BITS) | (sent_at.as_micros() & TIME_MASK))
+    }
+
+    /// The history it holds for.
+    pub(crate) fn history(self) -> u32 {
+        (self.0 >> TIME_BITS) as u32
+    }
+
+    /// How long ago its heartbeat was sent.
+    pub(crate) fn age(self, now: Timestamp) -> Duration {
+        Duration::from_micros(now.as_micros().wrapping_sub(self.0) & TIME_MASK)
+    }
+}
+
+/// Taken before a fill is queued, compared when its answer is stored: unchanged means that no
+/// invalidation of the key, no flush and no loss of history was received in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FillToken {
+    epoch: u32,
+    /// The life of the lane and the flush count the fill belongs to.
+    pub(crate) stamp: Stamp,
+}
+
+/// The shared state of coherence of one pod with one primary.
+pub(crate) struct Coherence {
+    lease: AtomicU64,
+    history: AtomicU32,
+    flush: AtomicU32,
+    /// Highest number of a lane batch that was answered.
+    answered: AtomicU64,
+    epochs: Box<[AtomicU32]>,
+    /// The last lease of past histories, by history modulo their number.
+    past: Box<[AtomicU64]>,
+    writer: Mutex<()>,
+}
+
+impl Coherence {
+    pub(crate) fn new() -> Self {
+        Self {
+            lease: AtomicU64::new(NO_LEASE),
+            history: AtomicU32::new(1),
+            flush: AtomicU32::new(0),
+            answered: AtomicU64::new(0),
+            epochs: (0..EPOCHS).map(|_| AtomicU32::new(0)).collect(),
+            past: (0..PAST).map(|_| AtomicU64::new(0)).collect(),
+            writer: Mutex::new(()),
+        }
+    }
+
+    /// The lease; must be loaded before the entry that it is to judge.
+    #[inline]
+    pub(crate) fn lease(&self) -> LaneLease {
+        LaneLease(self.lease.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn flush(&self) -> u32 {
+        self.flush.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn history(&self) -> u32 {
+        self.history.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn token(&self, key: &[u8]) -> FillToken {
+        FillToken {
+            epoch: self.epoch(key).load(Ordering::Acquire),
+            stamp: Stamp {
+                history: self.history(),
+                flush: self.flush(),
+            },
+        }
+    }
+
+    pub(crate) fn unchanged(&self, key: &[u8], token: &FillToken) -> bool {
+        self.token(key) == *token
+    }
+
+    /// An invalidation of `key` was received, or the key is being written by this pod.
+    pub(crate) fn bump_epoch(&self, key: &[u8]) {
+        self.epoch(key).fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Everything filled so far is dead, under every policy.
+    pub(crate) fn bump_flush(&self) {
+        self.flush.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The lane's life ended: nothing filled so far is fresh any more, from now on.
+    pub(crate) fn bump_history(&self) {
+        let _writer = lock(&self.writer);
+        let old = self.history();
+        let lease = self.lease();
+        if lease.history() == old {
+            self.past[old as usize % self.past.len()].store(lease.0, Ordering::Release);
+        }
+        // 0 stays unused when the number wraps.
+        let next = match old.wrapping_add(1) & HISTORY_MASK {
+            0 => 1,
+            next => next,
+        };
+        self.history.store(next, Ordering::Release);
+        // The old lease may have time left: it must not serve what this end made unsure.
+        self.lease.store(NO_LEASE, Ordering::Release);
+    }
+
+    /// A heartbeat sent at `sent_at` on `history` was answered by a primary. Renews nothing when that
+    /// history is over.
+    pub(crate) fn renew(&self, history: u32, sent_at: Timestamp) {
+        let _writer = lock(&self.writer);
+        if history != self.history() {
+            return;
+        }
+        let current = self.lease();
+        let newer = current.history() != history
+            || sent_at.as_micros().wrapping_sub(current.0) & TIME_MASK < TIME_MASK / 2;
+        if newer {
+            self.lease
+                .store(LaneLease::new(history, sent_at).0, Ordering::Release);
+        }
+    }
+
+    /// The last lease under which entries of `history` were fresh, if it is still known.
+    pub(crate) fn last_lease_of(&self, history: u32) -> Option<LaneLease> {
+        let current = self.lease();
+        if current.history() == history {
+            return Some(current);
+        }
+        let past = LaneLease(self.past[history as usize % self.past.len()].load(Ordering::Acquire));
+        (past.history() == history).then_some(past)
+    }
+
+    /// Batch `seq` was answered; stored before its caller resumes.
+    pub(crate) fn note_answered(&self, seq: u64) {
+        self.answered.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    fn epoch(&self, key: &[u8]) -> &AtomicU32 {
+        &self.epochs[key_hash(key) as usize % self.epochs.len()]
+    }
+}
+
+/// FNV-1a, finished with a multiply-shift so that low bits depend on all of the key.
+pub(crate) fn key_hash(key: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in key {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash ^ (hash >> 32)
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1000;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_micros(ms * MS)
+    }
+
+    #[test]
+    fn c2_a_lease_is_counted_from_when_its_heartbeat_was_sent() {
+        let coherence = Coherence::new();
+        coherence.renew(1, at(100));
+        assert_eq!(coherence.lease().history(), 1);
+        assert_eq!(coherence.lease().age(at(350)), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn c2_a_heartbeat_of_an_old_history_renews_nothing() {
+        let coherence = Coherence::new();
+        coherence.renew(1, at(100));
+        coherence.bump_history();
+        assert_eq!(coherence.lease().history(), 0, "no lease at once");
+        coherence.renew(1, at(200));
+        assert_eq!(coherence.lease().history(), 0);
+        assert_eq!(coherence.history(), 2);
+    }
+
+    #[test]
+    fn c2_a_late_heartbeat_does_not_shorten_the_lease() {
+        let coherence = Coherence::new();
+        coherence.renew(1, at(300));
+        coherence.renew(1, at(200));
+        assert_eq!(coherence.lease().age(at(300)), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_clock_may_pass_the_width_of_a_lease() {
+        let coherence = Coherence::new();
+        let late = Timestamp::from_micros((1 << TIME_BITS) - 5);
+        coherence.renew(1, late);
+        let now = Timestamp::from_micros((1 << TIME_BITS) + 7);
+        assert_eq!(coherence.lease().age(now), Duration::from_micros(12));
+        coherence.renew(1, now);
+        assert_eq!(coherence.lease().age(now), Duration::ZERO);
+    }
+
+    #[test]
+    fn c6_history_zero_is_never_current() {
+        let coherence = Coherence::new();
+        coherence.history.store(HISTORY_MASK, Ordering::Release);
+        coherence.bump_history();
+        assert_eq!(coherence.history(), 1);
+    }
+
+    #[test]
+    fn the_last_lease_of_a_past_history_is_remembered_for_a_while() {
+        let coherence = Coherence::new();
+        coherence.renew(1, at(100));
+        coherence.bump_history();
+        coherence.renew(2, at(900));
+        let past = coherence.last_lease_of(1).expect("one history back");
+        assert_eq!(past.age(at(150)), Duration::from_millis(50));
+        for _ in 0..PAST {
+            coherence.renew(coherence.history(), at(1000));
+            coherence.bump_history();
+        }
+        assert_eq!(coherence.last_lease_of(1), None);
+    }
+
+    #[test]
+    fn c4_a_token_changes_with_the_key_the_flush_and_the_history() {
+        let coherence = Coherence::new();
+        let token = coherence.token(b"k");
+        assert!(coherence.unchanged(b"k", &token));
+        coherence.bump_epoch(b"other key");
+        assert!(coherence.unchanged(b"k", &token));
+        coherence.bump_epoch(b"k");
+        assert!(!coherence.unchanged(b"k", &token));
+        let token = coherence.token(b"k");
+        coherence.bump_flush();
+        assert!(!coherence.unchanged(b"k", &token));
+        let token = coherence.token(b"k");
+        coherence.bump_history();
+        assert!(!coherence.unchanged(b"k", &token));
+    }
+}

@@ -1,0 +1,163 @@
+//! What the pod counts. Hits are counted in stripes, since every thread writes them.
+//!
+//! Counters order nothing and are never part of a decision.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+const STRIPES: usize = 16;
+
+#[repr(align(64))]
+#[derive(Default)]
+struct Stripe(AtomicU64);
+
+/// A counter that many threads bump without sharing a cache line.
+#[derive(Default)]
+pub(crate) struct Striped([Stripe; STRIPES]);
+
+impl Striped {
+    #[inline]
+    pub(crate) fn bump(&self) {
+        self.0[stripe()].0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.iter().map(|s| s.0.load(Relaxed)).sum()
+    }
+}
+
+/// This thread's stripe: handed out in turn.
+#[inline]
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
+    MINE.with(|mine| {
+        if mine.get() == usize::MAX {
+            mine.set(NEXT.fetch_add(1, Relaxed) % STRIPES);
+        }
+        mine.get()
+    })
+}
+
+/// A plain counter.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn bump(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(crate) fn raise_to(&self, n: u64) {
+        self.0.fetch_max(n, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// All counters of a pod.
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            pub(crate) hits: Striped,
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// What a pod did since it started: totals, and the most a lease ever aged.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Totals {
+            /// Reads served fresh from L1.
+            pub hits_total: u64,
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            pub(crate) fn totals(&self) -> Totals {
+                Totals { hits_total: self.hits.get(), $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Reads that found nothing fresh in L1.
+    misses_total,
+    /// Misses that joined a flight another caller had started.
+    joined_total,
+    /// Reads that waited for a heartbeat because the lease had run out.
+    lapsed_total,
+    /// Reads served stale because their policy allowed it.
+    stale_total,
+    /// Reads refused because their policy was `error`.
+    unproven_total,
+    /// Reads of keys sent to L2.
+    fills_total,
+    /// Bytes of values read from L2.
+    fill_bytes_total,
+    /// Fills whose value was not kept because the key was invalidated meanwhile.
+    fills_refused_total,
+    /// Fills whose value was not kept because it is too large.
+    oversize_total,
+    /// First reads not kept because of `admit_after`.
+    not_admitted_total,
+    /// Fills that L2 answered with an error or not at all.
+    fill_errors_total,
+    /// Keys invalidated by a push.
+    invalidations_total,
+    /// Pushes that invalidated everything.
+    flushes_total,
+    /// Times the lane was lost.
+    disconnects_total,
+    /// Times the lane came up.
+    connects_total,
+    /// Attempts to connect that failed.
+    connect_failures_total,
+    /// Times tracking was refused, lost or not proven.
+    degraded_total,
+    /// Heartbeats sent.
+    heartbeats_total,
+    /// Heartbeats answered by a server that is not a primary.
+    demoted_total,
+    /// Writes sent.
+    writes_total,
+    /// Writes that failed.
+    write_errors_total,
+    /// Loaders run.
+    loads_total,
+    /// Loaders that failed or panicked.
+    load_errors_total,
+    /// Loaded values that could not be written to L2.
+    load_write_errors_total,
+    /// Fences sent for callers.
+    fences_total,
+    /// Requests refused because a queue was full.
+    rejected_total,
+    /// Requests that L2 did not answer in time.
+    timeouts_total,
+    /// Microseconds: the oldest lease a hit was ever served under.
+    lease_age_max_us,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stripes_add_up() {
+        let counters = Counters::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| counters.hits.bump()));
+            }
+        });
+        assert_eq!(counters.totals().hits_total, 4000);
+    }
+}

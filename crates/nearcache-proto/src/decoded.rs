@@ -1,0 +1,83 @@
+//! Decoded forms: attached to the resident entry they came from, served while that entry may be served.
+//!
+//! Never decodes anything itself, and never attaches to an entry that holds another value.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nearcache_l1::{Hit, Key};
+
+use crate::cache::{Cache, Io};
+use crate::pod::Verdict;
+
+impl<I: Io> Cache<I> {
+    /// The fresh copy in this pod with its decoded form, if one of type `T` is attached. Sends nothing.
+    ///
+    /// # Cost
+    /// That of [`get_resident`](Self::get_resident) and one more reference count; no allocation.
+    #[inline]
+    pub fn get_resident_decoded<T: Any + Send + Sync>(
+        &self,
+        db: u32,
+        key: &[u8],
+    ) -> Option<(Hit, Option<Arc<T>>)> {
+        // In the order of `Pod::resident`: the lease, the entry, then the rest.
+        let lease = self.pod.coherence.lease();
+        let (hit, form) = self.pod.store.get_decoded(Key::new(db, key))?;
+        match self
+            .pod
+            .judge(lease, hit.stamp, hit.deadline, || self.io.now())
+        {
+            (Verdict::Fresh, _) => {
+                self.pod.counters.hits.bump();
+                Some((hit, form))
+            }
+            _ => None,
+        }
+    }
+
+    /// The form of type `T` that was decoded from `bytes`, if the resident entry holds them and has one.
+    /// Says nothing about freshness: that is known of `bytes` or it is not.
+    ///
+    /// # Cost
+    /// One shared lock, and a comparison of the bytes unless they are the same allocation.
+    pub fn decoded_from<T: Any + Send + Sync>(
+        &self,
+        db: u32,
+        key: &[u8],
+        bytes: &Bytes,
+    ) -> Option<Arc<T>> {
+        let (hit, form) = self.pod.store.get_decoded(Key::new(db, key))?;
+        form.filter(|_| holds(&hit, bytes))
+    }
+
+    /// Attaches `decoded`, which was decoded from `bytes` and takes about `decoded_bytes` of memory, to
+    /// the resident entry if that holds them; returns whether the entry now has such a form.
+    ///
+    /// # Cost
+    /// As [`decoded_from`](Self::decoded_from), two more short locks and an allocation; may evict other entries for the added weight.
+    pub fn attach(
+        &self,
+        db: u32,
+        key: &[u8],
+        bytes: &Bytes,
+        decoded: Arc<dyn Any + Send + Sync>,
+        decoded_bytes: usize,
+    ) -> bool {
+        let slot = Key::new(db, key);
+        let Some(hit) = self.pod.store.peek(slot).filter(|hit| holds(hit, bytes)) else {
+            return false;
+        };
+        self.pod.store.attach(slot, hit.id, decoded, decoded_bytes)
+    }
+}
+
+/// Whether an entry holds these bytes. The store may keep a small value as a copy of what was read, so it
+/// is their content that counts, and equal bytes have equal forms.
+fn holds(hit: &Hit, bytes: &Bytes) -> bool {
+    let same = |value: &Bytes| {
+        value.len() == bytes.len() && (value.as_ptr() == bytes.as_ptr() || value == bytes)
+    };
+    hit.value.as_ref().is_some_and(same)
+}

@@ -1,0 +1,132 @@
+//! The one error of nearcache: what happened, in words that say what to do next.
+//!
+//! Never holds a value, and holds a key only where the caller passed it in.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a call failed. One word wide, cheap to clone, so that every waiter of a flight gets it.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    outcome: Option<WriteOutcome>,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What the caller should do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// L2 did not answer, is away, or a limit was reached: try again later.
+    Retry,
+    /// The read could not be proven fresh and its policy was [`ReadPolicy::Error`](crate::ReadPolicy::Error).
+    Unproven,
+    /// The set-up is wrong (address, credentials, permissions, a setting): fix the configuration.
+    Configuration,
+    /// The call itself is wrong (a key of another type, a command that cannot be sent here): fix the code.
+    Usage,
+    /// A stored value does not decode, or a value does not encode, with the codec in use.
+    Codec,
+    /// The loader returned an error or panicked.
+    Loader,
+    /// The cache was shut down: give up.
+    Closed,
+}
+
+/// What is known about a write that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It never left this process.
+    NotSent,
+    /// It was sent and may or may not have been executed; it is never sent twice.
+    Unknown,
+    /// L2 refused it.
+    Refused,
+}
+
+impl Error {
+    /// An error of `kind` with a message that says what to do.
+    #[cold]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            outcome: None,
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    /// The same, keeping the error that caused it.
+    #[cold]
+    pub fn with_source(
+        kind: ErrorKind,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            outcome: None,
+            message: message.into(),
+            source: Some(source.into()),
+        }))
+    }
+
+    /// The same error as the answer to a write whose outcome is `outcome`.
+    #[must_use]
+    pub fn for_write(&self, outcome: WriteOutcome) -> Self {
+        let source: Option<Box<dyn StdError + Send + Sync>> = Some(Box::new(self.clone()));
+        let message = match outcome {
+            WriteOutcome::NotSent => format!("not sent: {}", self.0.message),
+            WriteOutcome::Unknown => format!("unknown outcome: {}", self.0.message),
+            WriteOutcome::Refused => self.0.message.clone(),
+        };
+        Self(Arc::new(Inner {
+            kind: self.0.kind,
+            outcome: Some(outcome),
+            message,
+            source,
+        }))
+    }
+
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// For a failed write: whether it was sent.
+    pub fn write_outcome(&self) -> Option<WriteOutcome> {
+        self.0.outcome
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(
+            ErrorKind::Closed,
+            "the cache was shut down while this call was in flight",
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {})", self.0.kind, self.0.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|s| s as &(dyn StdError + 'static))
+    }
+}

@@ -1,0 +1,244 @@
+//! The lane's life: connect, prove the tracking, be lost, try again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nearcache_l1::Timestamp;
+
+use super::{Action, Lane, Line, Phase, Report, SentWork};
+use crate::error::{Error, ErrorKind};
+use crate::op::{Op, OpError, OpReply, Tracking};
+use crate::pod::LaneState;
+
+/// How often a lane that runs without invalidations proves them again.
+const RETEST: Duration = Duration::from_secs(30);
+
+impl Lane {
+    pub(super) fn start_connect(&mut self, now: Timestamp) -> Action {
+        let failed = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Waiting { failed, .. } => failed,
+            _ => None,
+        };
+        self.connections += 1;
+        let connection = self.connections;
+        self.phase = Phase::Connecting {
+            connection,
+            since: now,
+            failed,
+        };
+        self.pod.connection_opened(connection);
+        Action::Connect { connection }
+    }
+
+    /// The driver opened the connection.
+    pub fn handle_connected(&mut self, connection: u64, now: Timestamp) {
+        let Phase::Connecting {
+            connection: current,
+            failed,
+            ..
+        } = &mut self.phase
+        else {
+            return;
+        };
+        if *current != connection {
+            return;
+        }
+        let failed = failed.take();
+        self.phase = Phase::Handshaking {
+            connection,
+            since: now,
+            failed,
+        };
+        if self.pod.is_current(connection) {
+            self.send_handshake(SentWork::Handshake, now);
+        } else {
+            self.connect_failed(lost_early(), now);
+        }
+    }
+
+    /// The driver could not open the connection.
+    pub fn handle_connect_failed(&mut self, connection: u64, error: Error, now: Timestamp) {
+        if matches!(self.phase, Phase::Connecting { connection: current, .. } if current == connection)
+        {
+            self.connect_failed(error, now);
+        }
+    }
+
+    /// The driver noticed, by whatever sign, that the connection has ended.
+    pub fn handle_disconnected(&mut self, connection: u64, now: Timestamp) {
+        match self.phase {
+            Phase::Up {
+                connection: current,
+            } if current == connection => {
+                self.lost("the connection was closed", now);
+            }
+            Phase::Connecting {
+                connection: current,
+                ..
+            }
+            | Phase::Handshaking {
+                connection: current,
+                ..
+            } if current == connection => {
+                self.connect_failed(lost_early(), now);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn send_handshake(&mut self, work: SentWork, now: Timestamp) {
+        let nonce = self.backoff.random.next();
+        let canary = format!("{}:canary:{nonce:016x}", self.pod.config.namespace);
+        let op = Op::Handshake {
+            canary: Bytes::from(canary),
+            nonce,
+        };
+        let deadline = now.saturating_add(self.config.connect_timeout);
+        let action = self.batch(work, Line::Lane, vec![op], deadline, now);
+        self.actions.push_back(action);
+    }
+
+    /// The first handshake of a connection was answered.
+    pub(super) fn handshaken(
+        &mut self,
+        result: Option<Result<OpReply, OpError>>,
+        history: u32,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let Phase::Handshaking { connection, .. } = self.phase else {
+            return;
+        };
+        match result {
+            Some(Ok(OpReply::Handshake { primary: true, tracking })) => {
+                self.phase = Phase::Up { connection };
+                self.proven = false;
+                self.stalled = false;
+                self.pod.counters.connects_total.bump();
+                self.note_tracking(tracking, now);
+                self.pod.coherence.renew(history, sent_at);
+                self.heartbeat_at = sent_at.saturating_add(self.heartbeat_every());
+                for done in self.ready.drain(..) {
+                    done.complete(Ok(()));
+                }
+                self.end_renewal(Ok(()));
+            }
+            Some(Ok(OpReply::Handshake { primary: false, .. })) => {
+                self.pod.counters.demoted_total.bump();
+                self.connect_failed(
+                    Error::new(
+                        ErrorKind::Retry,
+                        "the server is a replica: point the URL at the primary, or wait for the failover to end",
+                    ),
+                    now,
+                );
+            }
+            Some(Err(error)) => self.connect_failed(
+                Error::new(
+                    ErrorKind::Configuration,
+                    format!("the server refused the set-up of the lane: {error}; nearcache needs RESP3 (Redis 7.0 or Valkey)"),
+                ),
+                now,
+            ),
+            _ => self.connect_failed(lost_early(), now),
+        }
+    }
+
+    /// Takes over what a handshake found out about tracking.
+    pub(super) fn note_tracking(&mut self, tracking: Result<(), String>, now: Timestamp) {
+        let wanted = self.config.tracking == Tracking::Pushes;
+        let tracked = wanted && tracking.is_ok();
+        let was = self.pod.is_tracked();
+        self.pod.set_tracked(tracked);
+        match tracking {
+            Err(why) if wanted => {
+                self.retest_at = Some(now.saturating_add(RETEST));
+                self.pod.counters.degraded_total.bump();
+                self.pod.set_state(LaneState::Degraded(why.clone()));
+                self.actions
+                    .push_back(Action::Report(Report::Degraded(why)));
+            }
+            _ => {
+                self.retest_at = None;
+                self.pod.set_state(LaneState::Up);
+                if !was {
+                    self.actions.push_back(Action::Report(Report::Connected));
+                }
+            }
+        }
+    }
+
+    /// The lane was up and is not any more: its history is over, whatever was in flight has failed,
+    /// and the first attempt to open it again is made at once, unless this one answered nothing but
+    /// its handshake: such a connection is no better than one that was refused.
+    pub(super) fn lost(&mut self, why: &str, now: Timestamp) {
+        let Phase::Up { connection } = self.phase else {
+            return;
+        };
+        self.pod.connection_lost(connection);
+        self.actions.push_back(Action::Disconnect { connection });
+        self.actions
+            .push_back(Action::Report(Report::Disconnected(why.to_owned())));
+        let until = if self.proven {
+            now
+        } else {
+            now.saturating_add(self.backoff.next())
+        };
+        self.phase = Phase::Waiting {
+            until,
+            failed: None,
+        };
+        let error = Error::new(ErrorKind::Retry, format!("L2 was lost: {why}; try again"));
+        self.pod.set_state(LaneState::Down(why.to_owned()));
+        self.reset_connection(&error, now);
+    }
+
+    /// An attempt failed: whoever waits is told, and the next attempt is some time off.
+    pub(super) fn connect_failed(&mut self, error: Error, now: Timestamp) {
+        if let Some(connection) = self.connection() {
+            self.pod.connection_failed(connection);
+            self.actions.push_back(Action::Disconnect { connection });
+        }
+        self.pod.counters.connect_failures_total.bump();
+        self.pod.set_state(LaneState::Down(error.to_string()));
+        self.actions
+            .push_back(Action::Report(Report::ConnectFailed(error.clone())));
+        self.phase = Phase::Waiting {
+            until: now.saturating_add(self.backoff.next()),
+            failed: Some(error.clone()),
+        };
+        self.reset_connection(&error, now);
+        self.fail_queued(&error);
+    }
+
+    fn reset_connection(&mut self, error: &Error, now: Timestamp) {
+        self.dbs.clear();
+        self.probing.clear();
+        self.urgent.extend(self.held.drain(..));
+        self.heartbeats_out = 0;
+        self.retest_at = None;
+        self.stalled = false;
+        let on_lane: Vec<_> = self
+            .sent
+            .iter()
+            .filter(|(_, sent)| sent.line == Line::Lane)
+            .map(|(batch, _)| *batch)
+            .collect();
+        for batch in on_lane {
+            if let Some(sent) = self.sent.remove(&batch) {
+                self.fail_sent(sent, error, now);
+            }
+        }
+    }
+
+    pub(super) fn heartbeat_every(&self) -> Duration {
+        self.pod.config.max_staleness / 3
+    }
+}
+
+fn lost_early() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "the connection to L2 was closed while it was set up; try again",
+    )
+}

@@ -1,0 +1,388 @@
+//! The lane: the one tracked connection to the primary, as a state machine.
+//!
+//! Owns what is queued and what is in flight, the heartbeat, reconnects and every deadline. Does no
+//! IO: a driver feeds it time, replies and ends of connections, and carries out its [`Action`]s.
+
+mod connect;
+mod pace;
+mod reply;
+mod send;
+mod sweep;
+#[cfg(all(test, not(feature = "loom")))]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use nearcache_l1::Timestamp;
+
+use crate::config::LaneConfig;
+use crate::error::{Error, ErrorKind};
+use crate::op::{Op, OpReply};
+use crate::pod::{FillOutcome, LaneState, Pod};
+use crate::request::{CommandWork, Done, Guard, Request, Work, Write};
+use pace::{Backoff, FillPace, Oversize};
+
+/// Number of a batch: the order in which batches were sent.
+pub type BatchId = u64;
+
+/// The side connection for large values.
+const BULK: u64 = 0;
+
+/// Which connection a batch goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
+    /// The tracked one.
+    Lane,
+    /// An untracked one: 0 is for large values, the others belong to sessions. With `may_open` it is
+    /// opened when it is not there; without, the batch fails then, because its caller relies on state
+    /// (`MULTI`, `AUTH`) that a new connection would not have.
+    Side {
+        /// Its number.
+        id: u64,
+        /// Whether a new connection will do.
+        may_open: bool,
+    },
+}
+
+/// What the driver must do next.
+pub enum Action {
+    /// Open the lane's connection, numbered `connection`.
+    Connect {
+        /// Its number, for [`Events`](crate::Events).
+        connection: u64,
+    },
+    /// Send these ops as one batch and hand the answer to [`Lane::handle_reply`].
+    Send {
+        /// The number to answer with.
+        batch: BatchId,
+        /// Where to.
+        line: Line,
+        /// What.
+        ops: Vec<Op>,
+    },
+    /// Close a side connection. Its unanswered batches are answered with an error.
+    CloseSide(u64),
+    /// Close the lane's connection and forget its unanswered batches.
+    Disconnect {
+        /// Its number.
+        connection: u64,
+    },
+    /// Tell the operator.
+    Report(Report),
+}
+
+/// What an operator should hear about the lane.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// It is up and invalidations are proven to arrive.
+    Connected,
+    /// It is up but invalidations cannot be relied upon: entries live for a bounded time only.
+    Degraded(String),
+    /// It is down; what was resident follows the read policy.
+    Disconnected(String),
+    /// An attempt to open it failed.
+    ConnectFailed(Error),
+}
+
+impl Report {
+    /// Whether somebody may have to act.
+    pub fn is_problem(&self) -> bool {
+        !matches!(self, Self::Connected)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("lane up, invalidations proven"),
+            Self::Degraded(why) => write!(
+                f,
+                "lane up without invalidations, entries are short-lived: {why}"
+            ),
+            Self::Disconnected(why) => write!(f, "lane lost: {why}"),
+            Self::ConnectFailed(error) => write!(f, "lane cannot connect: {error}"),
+        }
+    }
+}
+
+/// The state machine. Not shared: its driver owns it.
+pub struct Lane {
+    pod: Arc<Pod>,
+    config: LaneConfig,
+    phase: Phase,
+    connections: u64,
+    batches: BatchId,
+    ready: Vec<Done<()>>,
+    /// Fences, writes and commands: short, so they go before fills.
+    urgent: VecDeque<Request>,
+    fills: VecDeque<Request>,
+    /// Requests of a db that is being probed.
+    held: Vec<Request>,
+    /// In flight, oldest first.
+    sent: BTreeMap<BatchId, Sent>,
+    dbs: BTreeSet<u32>,
+    probing: BTreeSet<u32>,
+    heartbeat_at: Timestamp,
+    heartbeats_out: usize,
+    retest_at: Option<Timestamp>,
+    renew_by: Option<Timestamp>,
+    sweep_at: Option<Timestamp>,
+    /// The server owes an answer for longer than a call may wait: calls fail at once.
+    stalled: bool,
+    /// This connection has answered more than its handshake.
+    proven: bool,
+    backoff: Backoff,
+    pace: FillPace,
+    oversize: Oversize,
+    actions: VecDeque<Action>,
+}
+
+enum Phase {
+    /// Connect at `until`. `failed`: why the last attempt did not succeed.
+    Waiting {
+        until: Timestamp,
+        failed: Option<Error>,
+    },
+    Connecting {
+        connection: u64,
+        since: Timestamp,
+        failed: Option<Error>,
+    },
+    Handshaking {
+        connection: u64,
+        since: Timestamp,
+        failed: Option<Error>,
+    },
+    Up {
+        connection: u64,
+    },
+    Closed,
+}
+
+/// A batch in flight.
+struct Sent {
+    work: SentWork,
+    line: Line,
+    sent_at: Timestamp,
+    deadline: Timestamp,
+    /// The history it was sent in.
+    history: u32,
+    /// Its caller was told that time is up; the answer is still due.
+    expired: bool,
+}
+
+enum SentWork {
+    Handshake,
+    Retest,
+    Heartbeat,
+    ProbeDb(u32),
+    Fill {
+        guards: Vec<Guard>,
+        estimate: usize,
+    },
+    Bulk(Guard),
+    /// A side answer that may be handed over when the lane has caught up with it.
+    BulkFence {
+        guard: Guard,
+        outcome: FillOutcome,
+    },
+    Fence {
+        role: bool,
+        done: Done<()>,
+    },
+    Write(Write),
+    Command(CommandWork),
+    SideFence {
+        done: Done<Vec<OpReply>>,
+        replies: Vec<OpReply>,
+    },
+}
+
+impl Lane {
+    /// A lane of `pod` that will connect at its first [`poll_action`](Self::poll_action). `seed`
+    /// drives jitter and nonces.
+    pub fn new(pod: Arc<Pod>, config: LaneConfig, seed: u64) -> Self {
+        let backoff = Backoff::new(config.backoff_min, config.backoff_max, seed);
+        let pace = FillPace::new(config.inflight_bytes);
+        Self {
+            config,
+            phase: Phase::Waiting {
+                until: Timestamp::ZERO,
+                failed: None,
+            },
+            connections: 0,
+            // Above what an earlier lane of this pod was answered, or no flight could be joined.
+            batches: pod.coherence.answered(),
+            ready: Vec::new(),
+            urgent: VecDeque::new(),
+            fills: VecDeque::new(),
+            held: Vec::new(),
+            sent: BTreeMap::new(),
+            dbs: BTreeSet::new(),
+            probing: BTreeSet::new(),
+            heartbeat_at: Timestamp::ZERO,
+            heartbeats_out: 0,
+            retest_at: None,
+            renew_by: None,
+            sweep_at: None,
+            stalled: false,
+            proven: false,
+            backoff,
+            pace,
+            oversize: Oversize::default(),
+            actions: VecDeque::new(),
+            pod,
+        }
+    }
+
+    /// Takes a request: queues it, or ends it at once when the lane is down, stalled or full.
+    pub fn submit(&mut self, request: Request, now: Timestamp) {
+        if let Some(error) = self.unavailable() {
+            return request.reject(&error);
+        }
+        let waiting = self.urgent.len() + self.fills.len() + self.held.len();
+        if waiting >= self.config.queue_requests {
+            self.pod.count_rejected();
+            return request.reject(&Error::new(
+                ErrorKind::Retry,
+                "too many requests wait for L2: it is slow or the load is too high, try again later",
+            ));
+        }
+        match request.work {
+            Work::Ready(done) => match self.phase {
+                Phase::Up { .. } => done.complete(Ok(())),
+                _ => self.ready.push(done),
+            },
+            Work::EndSession(id) => self.actions.push_back(Action::CloseSide(id)),
+            Work::Renew(ticket) => {
+                ticket.accept();
+                self.renew_by.get_or_insert(request.deadline);
+            }
+            Work::Fill(_) => self.fills.push_back(request),
+            _ => self.urgent.push_back(request),
+        }
+        self.want_sweep(now);
+    }
+
+    /// Ends everything: calls in flight fail with [`ErrorKind::Closed`], the connection is closed.
+    pub fn shutdown(&mut self, now: Timestamp) {
+        self.end(&Error::closed(), now);
+        self.pod.set_state(LaneState::Closed);
+    }
+
+    /// Ends everything with `error`, for a driver that cannot go on; another lane may take the pod over.
+    pub fn abandon(&mut self, error: &Error, now: Timestamp) {
+        self.end(error, now);
+        self.pod.set_state(LaneState::Down(error.to_string()));
+    }
+
+    fn end(&mut self, error: &Error, now: Timestamp) {
+        if let Some(connection) = self.connection() {
+            self.pod.connection_lost(connection);
+            self.actions.push_back(Action::Disconnect { connection });
+        }
+        self.phase = Phase::Closed;
+        self.fail_all(error, now);
+    }
+
+    /// The next thing to do; call until `None` after every other call.
+    pub fn poll_action(&mut self, now: Timestamp) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        match &self.phase {
+            Phase::Waiting { until, .. } if now >= *until => Some(self.start_connect(now)),
+            Phase::Up { .. } => self.next_batch(now),
+            _ => None,
+        }
+    }
+
+    /// Why a request cannot be served now.
+    fn unavailable(&self) -> Option<Error> {
+        match &self.phase {
+            Phase::Closed => Some(Error::closed()),
+            Phase::Waiting {
+                failed: Some(error),
+                ..
+            }
+            | Phase::Connecting {
+                failed: Some(error),
+                ..
+            }
+            | Phase::Handshaking {
+                failed: Some(error),
+                ..
+            } => Some(error.clone()),
+            _ if self.stalled => Some(Error::new(
+                ErrorKind::Retry,
+                "L2 has stopped answering: calls fail at once until it does",
+            )),
+            _ => None,
+        }
+    }
+
+    /// The lane's connection, whatever its phase.
+    fn connection(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Connecting { connection, .. }
+            | Phase::Handshaking { connection, .. }
+            | Phase::Up { connection } => Some(connection),
+            Phase::Waiting { .. } | Phase::Closed => None,
+        }
+    }
+
+    /// Ends everything that waits, and everything in flight on any line.
+    fn fail_all(&mut self, error: &Error, now: Timestamp) {
+        self.fail_queued(error);
+        for (_, sent) in std::mem::take(&mut self.sent) {
+            self.fail_sent(sent, error, now);
+        }
+    }
+
+    /// Ends everything that was not sent.
+    fn fail_queued(&mut self, error: &Error) {
+        let queued = self
+            .urgent
+            .drain(..)
+            .chain(self.fills.drain(..))
+            .chain(self.held.drain(..));
+        for request in queued {
+            request.reject(error);
+        }
+        for done in self.ready.drain(..) {
+            done.complete(Err(error.clone()));
+        }
+        self.end_renewal(Err(error.clone()));
+    }
+
+    fn end_renewal(&mut self, result: Result<(), Error>) {
+        self.renew_by = None;
+        self.pod.end_renewal(result);
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if !matches!(self.phase, Phase::Closed) {
+            self.shutdown(Timestamp::ZERO);
+        }
+    }
+}
+
+impl Request {
+    /// The db whose number must be known to be selectable before this is sent.
+    fn db(&self) -> Option<u32> {
+        match &self.work {
+            Work::Fill(guards) => guards.first().map(|guard| guard.key().db),
+            Work::Write(write) => write.op.db(),
+            Work::Command(command)
+                if !matches!(command.effect, crate::request::Effect::Side { .. }) =>
+            {
+                command.ops.first().and_then(Op::db)
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! What an answer means: publish, complete, renew, or give the connection up.
+
+use nearcache_l1::{Filled, Published, Refusal, Timestamp};
+
+use super::{BatchId, Lane, Line, Sent, SentWork};
+use crate::coherence::key_hash;
+use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::op::{BatchReply, OpError, OpReply};
+use crate::pod::{Fetched, FillOutcome};
+use crate::request::{CommandWork, Effect, Guard, Write};
+
+impl Lane {
+    /// The answer to a batch: its results in order, or why the connection it was sent on is gone.
+    pub fn handle_reply(
+        &mut self,
+        batch: BatchId,
+        result: Result<BatchReply, Error>,
+        now: Timestamp,
+    ) {
+        let Some(sent) = self.sent.get(&batch) else {
+            return;
+        };
+        let results = match (result, sent.line) {
+            (Ok(results), _) => results,
+            (Err(error), Line::Lane) => {
+                match self.phase {
+                    super::Phase::Up { .. } => self.lost(&error.to_string(), now),
+                    _ => self.connect_failed(error, now),
+                }
+                return;
+            }
+            (Err(error), Line::Side { .. }) => {
+                if let Some(sent) = self.sent.remove(&batch) {
+                    self.fail_sent(sent, &error, now);
+                }
+                return;
+            }
+        };
+        let Some(sent) = self.sent.remove(&batch) else {
+            return;
+        };
+        let useful = sent.line == Line::Lane && !matches!(sent.work, SentWork::Handshake);
+        if sent.line == Line::Lane {
+            self.stalled = false;
+            // Before any caller resumes: later readers must not join what was sent before this.
+            self.pod.coherence.note_answered(batch);
+        }
+        if let Some(why) = self.dispatch(sent, results, now) {
+            self.lost(&why, now);
+        } else if useful && !self.proven {
+            self.proven = true;
+            self.backoff.reset();
+        }
+    }
+
+    /// Hands results to their owners; returns why the connection must be given up, if it must.
+    fn dispatch(&mut self, sent: Sent, results: BatchReply, now: Timestamp) -> Option<String> {
+        let broken = results.iter().find_map(|result| match result {
+            Err(error @ (OpError::Protocol(_) | OpError::TrackingLost(_))) => {
+                Some(error.to_string())
+            }
+            _ => None,
+        });
+        let broken = broken.filter(|_| sent.line == Line::Lane);
+        if broken.is_some() {
+            self.distrust();
+        }
+        let mut results = results.into_iter();
+        match sent.work {
+            SentWork::Handshake => {
+                self.handshaken(results.next(), sent.history, sent.sent_at, now);
+                return None;
+            }
+            SentWork::Retest => {
+                if let Some(Ok(OpReply::Handshake { tracking, .. })) = results.next() {
+                    self.note_tracking(tracking, now);
+                }
+            }
+            SentWork::Heartbeat => {
+                self.heartbeats_out = self.heartbeats_out.saturating_sub(1);
+                let role = self.role(results.next(), sent.history, sent.sent_at);
+                self.end_renewal(role.as_ref().map_err(Clone::clone).copied());
+                return role.err().map(|error| error.to_string()).or(broken);
+            }
+            SentWork::Fence { role: true, done } => {
+                let role = self.role(results.next(), sent.history, sent.sent_at);
+                done.complete(role.clone());
+                return role.err().map(|error| error.to_string()).or(broken);
+            }
+            SentWork::Fence { role: false, done } => done.complete(match results.next() {
+                Some(Ok(OpReply::Fenced)) => Ok(()),
+                Some(Err(error)) => Err(op_error(&error)),
+                _ => Err(crate::write::unexpected()),
+            }),
+            SentWork::ProbeDb(db) => self.db_probed(db, results.next()),
+            SentWork::Fill { guards, estimate } => {
+                self.pace.ended(estimate);
+                for (guard, result) in guards.into_iter().zip(results) {
+                    self.finish_fill(guard, result, sent.sent_at);
+                }
+            }
+            SentWork::Bulk(guard) => {
+                self.bulk_read(guard, results.next(), (sent.sent_at, sent.deadline), now);
+            }
+            SentWork::BulkFence { guard, outcome } => guard.complete(outcome),
+            SentWork::Write(write) => self.finish_write(write, results.next()),
+            SentWork::Command(command) => self.finish_command(command, results, sent.line, now),
+            SentWork::SideFence { done, replies } => {
+                self.unseen_writes();
+                done.complete(Ok(replies));
+            }
+        }
+        broken
+    }
+
+    /// Renews the lease when a primary answered; else says why this connection is of no use any more.
+    fn role(
+        &mut self,
+        result: Option<Result<OpReply, OpError>>,
+        history: u32,
+        sent_at: Timestamp,
+    ) -> Result<(), Error> {
+        match result {
+            Some(Ok(OpReply::Role { primary: true })) => {
+                self.pod.note_lease_age(sent_at);
+                self.pod.coherence.renew(history, sent_at);
+                Ok(())
+            }
+            Some(Ok(OpReply::Role { primary: false })) => {
+                self.distrust();
+                self.pod.counters.demoted_total.bump();
+                Err(Error::new(
+                    ErrorKind::Retry,
+                    "the server is no longer the primary",
+                ))
+            }
+            Some(Err(error)) => Err(op_error(&error)),
+            _ => Err(crate::write::unexpected()),
+        }
+    }
+
+    /// The lane's life is over, and it is before anybody is told: who was must not find a copy fresh.
+    fn distrust(&self) {
+        if let super::Phase::Up { connection } = self.phase {
+            self.pod.connection_lost(connection);
+        }
+    }
+
+    fn finish_fill(&mut self, guard: Guard, result: Result<OpReply, OpError>, sent_at: Timestamp) {
+        let (value, ttl, tracked) = match result {
+            Ok(OpReply::Read {
+                value,
+                ttl,
+                tracked,
+            }) => (value, ttl, tracked),
+            Ok(_) => return guard.complete(Err(crate::write::unexpected())),
+            Err(error) => {
+                self.pod.counters.fill_errors_total.bump();
+                return guard.complete(Err(op_error(&error)));
+            }
+        };
+        let bytes = value.as_ref().map_or(0, bytes::Bytes::len);
+        self.pace.observe(bytes);
+        self.pod.counters.fill_bytes_total.add(bytes as u64);
+        let mut deadline = match ttl {
+            Some(ttl) => sent_at.saturating_add(ttl),
+            None => Timestamp::MAX,
+        };
+        let token = guard.meta().token;
+        let unchanged = self.pod.coherence.unchanged(guard.key().bytes, &token);
+        let outcome: FillOutcome = Ok(Fetched {
+            value: value.clone(),
+            // When the key changed between GET and PTTL, the value's own end is not known.
+            deadline: if unchanged { deadline } else { sent_at },
+            sent_at,
+        });
+        if bytes > self.pod.config.max_inline {
+            self.oversize.remember(key_hash(guard.key().bytes));
+            self.pod.counters.oversize_total.bump();
+            return guard.complete(outcome);
+        }
+        if !tracked {
+            deadline = deadline.min(sent_at.saturating_add(self.pod.config.untracked_life));
+        }
+        let keep = guard.meta().admitted
+            && (value.is_some() || self.pod.config.cache_absent)
+            // What was read untracked in a tracked life would outlive its bound by a lease.
+            && (tracked || !self.pod.is_tracked())
+            && deadline > sent_at;
+        if !keep {
+            return guard.complete(outcome);
+        }
+        let filled = Filled {
+            value,
+            stamp: token.stamp,
+            filled_at: sent_at,
+            deadline,
+        };
+        let pod = self.pod.clone();
+        let key = guard.flight().clone();
+        let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.key().bytes, &token);
+        match self.pod.store.publish(guard, filled, valid, outcome) {
+            Published::Stored(_) => {}
+            Published::Refused(Refusal::TooLarge) => self.pod.counters.oversize_total.bump(),
+            Published::Refused(_) => self.pod.counters.fills_refused_total.bump(),
+        }
+    }
+
+    /// A large value came over the side connection: its caller resumes when the lane has caught up.
+    fn bulk_read(
+        &mut self,
+        guard: Guard,
+        result: Option<Result<OpReply, OpError>>,
+        (sent_at, deadline): (Timestamp, Timestamp),
+        now: Timestamp,
+    ) {
+        let outcome = match result {
+            Some(Ok(OpReply::Read { value, ttl, .. })) => {
+                let bytes = value.as_ref().map_or(0, bytes::Bytes::len);
+                self.pod.counters.fill_bytes_total.add(bytes as u64);
+                if bytes <= self.pod.config.max_inline {
+                    self.oversize.forget(key_hash(guard.key().bytes));
+                }
+                Ok(Fetched {
+                    value,
+                    deadline: ttl.map_or(Timestamp::MAX, |ttl| sent_at.saturating_add(ttl)),
+                    sent_at,
+                })
+            }
+            Some(Err(error)) => Err(op_error(&error)),
+            _ => Err(crate::write::unexpected()),
+        };
+        self.fence_behind(SentWork::BulkFence { guard, outcome }, deadline, now);
+    }
+
+    /// Sends a fence whose answer lets a side answer through; when the lane is down there is nothing
+    /// left that the answer could be older than.
+    fn fence_behind(&mut self, work: SentWork, deadline: Timestamp, now: Timestamp) {
+        let fence = self.fence();
+        let action = self.batch(work, Line::Lane, vec![fence], deadline, now);
+        match (&self.phase, action) {
+            (super::Phase::Up { .. }, action) => self.actions.push_back(action),
+            (_, super::Action::Send { batch, .. }) => {
+                if let Some(sent) = self.sent.remove(&batch) {
+                    self.fail_sent(sent, &Error::closed(), now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finish_write(&mut self, write: Write, result: Option<Result<OpReply, OpError>>) {
+        // A second time, before the caller resumes: a fill may have come in between.
+        self.pod.invalidate_local(&write.key);
+        write.done.complete(match result {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(error)) => {
+                self.pod.counters.write_errors_total.bump();
+                Err(op_error(&error).for_write(outcome(&error)))
+            }
+            None => Err(crate::write::unexpected().for_write(WriteOutcome::Unknown)),
+        });
+    }
+
+    fn finish_command(
+        &mut self,
+        command: CommandWork,
+        results: impl Iterator<Item = Result<OpReply, OpError>>,
+        line: Line,
+        now: Timestamp,
+    ) {
+        let wanted = command.ops.len();
+        let (mut replies, mut failed) = (Vec::with_capacity(wanted), None);
+        for result in results.take(wanted) {
+            match result {
+                Ok(reply) => replies.push(reply),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if command.effect == Effect::Fenced {
+            self.unseen_writes();
+        }
+        match failed {
+            Some(failed) => {
+                let error = op_error(&failed);
+                let error = match command.effect {
+                    Effect::None => error,
+                    Effect::Fenced | Effect::Side { .. } => error.for_write(outcome(&failed)),
+                };
+                command.done.complete(Err(error));
+            }
+            None if matches!(line, Line::Side { .. }) => {
+                let done = command.done;
+                // No deadline: the command has been executed, and the lane answers or is lost.
+                self.fence_behind(SentWork::SideFence { done, replies }, Timestamp::MAX, now);
+            }
+            None => command.done.complete(Ok(replies)),
+        }
+    }
+
+    /// Keys we cannot name may have been written. The pushes before the fence have told us which,
+    /// unless the store does not push: then nothing filled before may be served.
+    fn unseen_writes(&self) {
+        if !self.pod.is_tracked() {
+            self.pod.coherence.bump_flush();
+        }
+    }
+
+    fn db_probed(&mut self, db: u32, result: Option<Result<OpReply, OpError>>) {
+        self.probing.remove(&db);
+        let (ready, held): (Vec<_>, Vec<_>) = self
+            .held
+            .drain(..)
+            .partition(|request| request.db() == Some(db));
+        self.held = held;
+        let failed = match result {
+            Some(Ok(_)) => {
+                self.dbs.insert(db);
+                None
+            }
+            Some(Err(error)) => Some(Error::new(
+                ErrorKind::Usage,
+                format!("db {db} cannot be selected: {error}"),
+            )),
+            None => Some(crate::write::unexpected()),
+        };
+        for request in ready {
+            match &failed {
+                Some(error) => request.reject(error),
+                None => self.urgent_or_fill(request),
+            }
+        }
+    }
+
+    fn urgent_or_fill(&mut self, request: crate::request::Request) {
+        match request.work {
+            crate::request::Work::Fill(_) => self.fills.push_back(request),
+            _ => self.urgent.push_back(request),
+        }
+    }
+
+    /// Ends a batch whose connection is gone.
+    pub(super) fn fail_sent(&mut self, sent: Sent, error: &Error, _now: Timestamp) {
+        match sent.work {
+            SentWork::Handshake | SentWork::Retest | SentWork::Heartbeat | SentWork::ProbeDb(_) => {
+            }
+            SentWork::Fill { guards, estimate } => {
+                self.pace.ended(estimate);
+                self.pod.counters.fill_errors_total.add(guards.len() as u64);
+                for guard in guards {
+                    guard.complete(Err(error.clone()));
+                }
+            }
+            SentWork::Bulk(guard) => guard.complete(Err(error.clone())),
+            SentWork::Fence { done, .. } => done.complete(Err(error.clone())),
+            SentWork::Write(write) => {
+                self.pod.counters.write_errors_total.bump();
+                self.pod.invalidate_local(&write.key);
+                write
+                    .done
+                    .complete(Err(error.for_write(WriteOutcome::Unknown)));
+            }
+            SentWork::Command(command) => {
+                if command.effect != Effect::None {
+                    self.unseen_writes();
+                }
+                let error = match command.effect {
+                    Effect::None => error.clone(),
+                    Effect::Fenced | Effect::Side { .. } => error.for_write(WriteOutcome::Unknown),
+                };
+                command.done.complete(Err(error));
+            }
+            // The side answer is in, and the history it had to be fenced against is over.
+            SentWork::BulkFence { guard, outcome } => guard.complete(outcome),
+            SentWork::SideFence { done, replies } => {
+                self.unseen_writes();
+                done.complete(Ok(replies));
+            }
+        }
+    }
+}
+
+/// What an error in place of a write's answer says about the write.
+fn outcome(error: &OpError) -> WriteOutcome {
+    match error {
+        OpError::Server { .. } | OpError::Unsupported(_) => WriteOutcome::Refused,
+        // It may be the answer to something else.
+        OpError::Protocol(_) | OpError::TrackingLost(_) => WriteOutcome::Unknown,
+    }
+}
+
+/// What an error of the server means for the caller.
+pub(super) fn op_error(error: &OpError) -> Error {
+    let kind = match error {
+        OpError::Server { code, .. } => match code.as_str() {
+            "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "MASTERDOWN" | "READONLY" | "OOM"
+            | "MISCONF" | "NOREPLICAS" | "UNBLOCKED" => ErrorKind::Retry,
+            "NOPERM" | "NOAUTH" | "WRONGPASS" | "DENIED" => ErrorKind::Configuration,
+            _ => ErrorKind::Usage,
+        },
+        OpError::TrackingLost(_) | OpError::Protocol(_) => ErrorKind::Retry,
+        OpError::Unsupported(_) => ErrorKind::Usage,
+    };
+    Error::new(kind, error.to_string())
+}

@@ -1,0 +1,248 @@
+//! What goes out next: heartbeats, then short requests, then fills as far as their bytes allow.
+
+use bytes::Bytes;
+use nearcache_l1::Timestamp;
+
+use super::{Action, BULK, Lane, Line, Sent, SentWork};
+use crate::coherence::key_hash;
+use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::op::Op;
+use crate::request::{Effect, Guard, Request, Work, Write};
+
+/// Heartbeats that may be unanswered at once: a stalled server is not to be buried in them.
+const MAX_HEARTBEATS: usize = 3;
+
+/// Keys in one batch of fills.
+const MAX_KEYS: usize = 512;
+
+impl Lane {
+    /// The next batch of a lane that is up.
+    pub(super) fn next_batch(&mut self, now: Timestamp) -> Option<Action> {
+        if let Some(action) = self.next_heartbeat(now) {
+            return Some(action);
+        }
+        while let Some(request) = self.urgent.pop_front() {
+            if let Some(action) = self.send_urgent(request, now) {
+                return Some(action);
+            }
+        }
+        while self.pace.allowance() > 0 {
+            let request = self.fills.pop_front()?;
+            if let Some(action) = self.send_fill(request, now) {
+                return Some(action);
+            }
+        }
+        None
+    }
+
+    pub(super) fn heartbeat_possible(&self) -> bool {
+        self.heartbeats_out < MAX_HEARTBEATS
+    }
+
+    fn next_heartbeat(&mut self, now: Timestamp) -> Option<Action> {
+        let due = now >= self.heartbeat_at && self.heartbeat_possible();
+        let wanted = self.renew_by.is_some() && self.heartbeats_out == 0;
+        if self.retest_at.is_some_and(|at| now >= at) {
+            self.retest_at = None;
+            self.send_handshake(SentWork::Retest, now);
+            return self.actions.pop_front();
+        }
+        if !(due || wanted) {
+            return None;
+        }
+        self.heartbeats_out += 1;
+        self.heartbeat_at = now.saturating_add(self.heartbeat_every());
+        self.pod.counters.heartbeats_total.bump();
+        let work = SentWork::Heartbeat;
+        Some(self.batch(work, Line::Lane, vec![Op::Heartbeat], Timestamp::MAX, now))
+    }
+
+    fn send_urgent(&mut self, request: Request, now: Timestamp) -> Option<Action> {
+        let request = match self.probed(request, now) {
+            Ok(request) => request,
+            Err(instead) => return instead,
+        };
+        let deadline = request.deadline;
+        let action = match request.work {
+            Work::Fence { role, done } => {
+                self.pod.counters.fences_total.bump();
+                let op = if role { Op::Heartbeat } else { self.fence() };
+                self.batch(
+                    SentWork::Fence { role, done },
+                    Line::Lane,
+                    vec![op],
+                    deadline,
+                    now,
+                )
+            }
+            Work::Write(write) => {
+                if let Some(error) = self.outdated(&write) {
+                    write
+                        .done
+                        .complete(Err(error.for_write(WriteOutcome::NotSent)));
+                    return None;
+                }
+                self.pod.counters.writes_total.bump();
+                let op = write.op.clone();
+                self.batch(SentWork::Write(write), Line::Lane, vec![op], deadline, now)
+            }
+            Work::Command(command) => {
+                let mut ops = command.ops.clone();
+                let line = match command.effect {
+                    Effect::None => Line::Lane,
+                    Effect::Fenced => {
+                        ops.push(self.fence());
+                        Line::Lane
+                    }
+                    Effect::Side { id, may_open } => Line::Side { id, may_open },
+                };
+                self.batch(SentWork::Command(command), line, ops, deadline, now)
+            }
+            // The others never enter this queue.
+            other => {
+                other.fail(&Error::closed(), WriteOutcome::NotSent);
+                return None;
+            }
+        };
+        Some(action)
+    }
+
+    /// A loader's result must not be written over what happened since its token was taken.
+    fn outdated(&self, write: &Write) -> Option<Error> {
+        let token = write.only_if.as_ref()?;
+        (!self.pod.coherence.unchanged(&write.key, token)).then(|| {
+            Error::new(
+                ErrorKind::Retry,
+                "the key was changed while its value was loaded",
+            )
+        })
+    }
+
+    fn send_fill(&mut self, request: Request, now: Timestamp) -> Option<Action> {
+        let request = match self.probed(request, now) {
+            Ok(request) => request,
+            Err(instead) => return instead,
+        };
+        let deadline = request.deadline;
+        let Work::Fill(mut guards) = request.work else {
+            return None;
+        };
+        if let Some(large) = guards
+            .iter()
+            .position(|guard| self.oversize.contains(key_hash(guard.key().bytes)))
+        {
+            let guard = guards.swap_remove(large);
+            self.put_back(guards, deadline);
+            return Some(self.send_bulk(guard, deadline, now));
+        }
+        let allowed = self.pace.allowance().min(MAX_KEYS);
+        if guards.len() > allowed {
+            let rest = guards.split_off(allowed);
+            self.put_back(rest, deadline);
+        }
+        let tracked = self.pod.is_tracked();
+        let ops = guards
+            .iter()
+            .map(|guard| read_op(guard, tracked && guard.meta().admitted))
+            .collect();
+        self.pod.counters.fills_total.add(guards.len() as u64);
+        let seq = self.batches + 1;
+        for guard in &guards {
+            guard.meta().sent(seq, now);
+        }
+        let estimate = self.pace.sent(guards.len());
+        let work = SentWork::Fill { guards, estimate };
+        Some(self.batch(work, Line::Lane, ops, deadline, now))
+    }
+
+    fn put_back(&mut self, guards: Vec<Guard>, deadline: Timestamp) {
+        if !guards.is_empty() {
+            self.fills.push_front(Request {
+                deadline,
+                work: Work::Fill(guards),
+            });
+        }
+    }
+
+    /// A value known to be large is read beside the lane, so that it delays no push and no heartbeat.
+    fn send_bulk(&mut self, guard: Guard, deadline: Timestamp, now: Timestamp) -> Action {
+        self.pod.counters.fills_total.bump();
+        let op = read_op(&guard, false);
+        self.batch(
+            SentWork::Bulk(guard),
+            Line::Side {
+                id: BULK,
+                may_open: true,
+            },
+            vec![op],
+            deadline,
+            now,
+        )
+    }
+
+    /// Passes a request on when its db is known to be selectable; else holds it, and asks first.
+    fn probed(&mut self, request: Request, now: Timestamp) -> Result<Request, Option<Action>> {
+        if now >= request.deadline {
+            self.pod.counters.timeouts_total.bump();
+            request.reject(&timed_out());
+            return Err(None);
+        }
+        let known = |db| db == self.config.resting_db || self.dbs.contains(&db);
+        let Some(db) = request.db().filter(|db| !known(*db)) else {
+            return Ok(request);
+        };
+        let deadline = request.deadline;
+        self.held.push(request);
+        Err(self.probing.insert(db).then(|| {
+            let op = Op::ProbeDb { db };
+            self.batch(SentWork::ProbeDb(db), Line::Lane, vec![op], deadline, now)
+        }))
+    }
+
+    pub(super) fn fence(&mut self) -> Op {
+        Op::Fence {
+            nonce: self.backoff.random.next(),
+        }
+    }
+
+    /// Numbers a batch and remembers what its answer is for.
+    pub(super) fn batch(
+        &mut self,
+        work: SentWork,
+        line: Line,
+        ops: Vec<Op>,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Action {
+        self.batches += 1;
+        let batch = self.batches;
+        let sent = Sent {
+            work,
+            line,
+            sent_at: now,
+            deadline,
+            history: self.pod.coherence.history(),
+            expired: false,
+        };
+        self.sent.insert(batch, sent);
+        self.want_sweep(now);
+        Action::Send { batch, line, ops }
+    }
+}
+
+fn read_op(guard: &Guard, tracked: bool) -> Op {
+    let key = guard.key();
+    Op::Read {
+        db: key.db,
+        key: Bytes::copy_from_slice(key.bytes),
+        tracked,
+    }
+}
+
+#[cold]
+pub(super) fn timed_out() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "L2 did not answer in time (operation_timeout): it is slow or out of reach, try again",
+    )
+}

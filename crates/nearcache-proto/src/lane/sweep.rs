@@ -1,0 +1,191 @@
+//! Time: what is overdue is ended, a silent server is noticed, a dead one is given up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nearcache_l1::Timestamp;
+
+use super::send::timed_out;
+use super::{Action, BULK, Lane, Line, Phase, Sent, SentWork};
+use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::request::{Effect, Request};
+
+impl Lane {
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest; `None`: not before something else happens.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let phase = match &self.phase {
+            Phase::Waiting { until, .. } => Some(*until),
+            Phase::Connecting { since, .. } | Phase::Handshaking { since, .. } => {
+                Some(since.saturating_add(self.patience()))
+            }
+            Phase::Up { .. } => self.heartbeat_possible().then_some(self.heartbeat_at),
+            Phase::Closed => return None,
+        };
+        [phase, self.sweep_at, self.renew_by, self.retest_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if let Phase::Connecting { since, .. } | Phase::Handshaking { since, .. } = self.phase
+            && now >= since.saturating_add(self.patience())
+        {
+            let why = "L2 did not accept the connection in time (connect_timeout): check the address and the network";
+            self.connect_failed(Error::new(ErrorKind::Retry, why), now);
+        }
+        if self.renew_by.is_some_and(|by| now >= by) {
+            self.pod.counters.timeouts_total.bump();
+            self.end_renewal(Err(timed_out()));
+        }
+        if self.sweep_at.is_some_and(|at| now >= at) {
+            self.sweep_at = None;
+            self.sweep(now);
+            self.want_sweep(now);
+        }
+    }
+
+    /// The store bounds its own attempt by `connect_timeout`; this bounds a store that does not.
+    fn patience(&self) -> Duration {
+        self.config.connect_timeout.saturating_mul(2)
+    }
+
+    pub(super) fn want_sweep(&mut self, now: Timestamp) {
+        let idle = self.sent.is_empty()
+            && self.urgent.is_empty()
+            && self.fills.is_empty()
+            && self.held.is_empty();
+        if self.sweep_at.is_none() && !idle {
+            let pause = (self.pod.config.operation_timeout / 8).max(Duration::from_millis(1));
+            self.sweep_at = Some(now.saturating_add(pause));
+        }
+    }
+
+    fn sweep(&mut self, now: Timestamp) {
+        for queue in [&mut self.urgent, &mut self.fills] {
+            expire(queue, now, &self.pod);
+        }
+        let mut held = std::mem::take(&mut self.held).into();
+        expire(&mut held, now, &self.pod);
+        self.held = held.into();
+
+        let mut sent = std::mem::take(&mut self.sent);
+        for entry in sent.values_mut() {
+            if now >= entry.deadline && !entry.expired {
+                entry.expired = true;
+                self.expire_sent(entry);
+            }
+        }
+        let oldest = sent
+            .values()
+            .filter(|entry| entry.line == Line::Lane)
+            .map(|entry| entry.sent_at)
+            .min();
+        self.sent = sent;
+        self.sweep_bulk(now);
+        if !matches!(self.phase, Phase::Up { .. }) {
+            return self.give_up_sides(self.config.dead_after, now);
+        }
+        let Some(oldest) = oldest else {
+            return;
+        };
+        let silent = now.saturating_since(oldest);
+        if silent >= self.config.dead_after {
+            self.lost("it owed an answer for too long (dead_after)", now);
+            self.give_up_sides(Duration::ZERO, now);
+        } else if silent >= self.pod.config.operation_timeout && !self.stalled {
+            self.stalled = true;
+            self.fail_queued(&timed_out());
+        }
+    }
+
+    /// Gives the side connection for large values up when it owes an answer for too long: nothing on it
+    /// takes long by design, and the next large value opens another.
+    fn sweep_bulk(&mut self, now: Timestamp) {
+        let bulk = |entry: &Sent| matches!(entry.work, SentWork::Bulk(_));
+        let dead = self.sent.values().any(|entry| {
+            bulk(entry) && now.saturating_since(entry.sent_at) >= self.config.dead_after
+        });
+        if !dead {
+            return;
+        }
+        self.actions.push_back(Action::CloseSide(BULK));
+        let why =
+            "the connection for large values owed an answer for too long (dead_after); try again";
+        let error = Error::new(ErrorKind::Retry, why);
+        let sent = std::mem::take(&mut self.sent);
+        let (gone, kept): (BTreeMap<_, _>, _) =
+            sent.into_iter().partition(|(_, entry)| bulk(entry));
+        self.sent = kept;
+        for entry in gone.into_values() {
+            self.fail_sent(entry, &error, now);
+        }
+    }
+
+    /// Commands on side connections have no deadline, as some wait for long: what ends them is that the
+    /// lane to the same server is dead, or could not be opened again for as long as they have waited.
+    fn give_up_sides(&mut self, waited: Duration, now: Timestamp) {
+        let error = Error::new(
+            ErrorKind::Retry,
+            "L2 was lost: it owed an answer for too long (dead_after); try again",
+        );
+        let dead = |sent: &Sent| match sent.line {
+            Line::Side { id, .. } if now.saturating_since(sent.sent_at) >= waited => Some(id),
+            _ => None,
+        };
+        let silent: Vec<_> = self
+            .sent
+            .iter()
+            .filter_map(|(batch, sent)| Some((*batch, dead(sent)?)))
+            .collect();
+        for (batch, id) in silent {
+            self.actions.push_back(Action::CloseSide(id));
+            if let Some(sent) = self.sent.remove(&batch) {
+                self.fail_sent(sent, &error, now);
+            }
+        }
+    }
+
+    /// Tells the callers of a batch that time is up. The batch stays: its answer is still due, and a
+    /// write whose answer comes later is applied to L1 once more.
+    fn expire_sent(&mut self, sent: &mut Sent) {
+        self.pod.counters.timeouts_total.bump();
+        let error = timed_out();
+        match &mut sent.work {
+            SentWork::Fill { guards, .. } => {
+                for guard in guards {
+                    guard.settle(Err(error.clone()));
+                }
+            }
+            SentWork::Bulk(guard) | SentWork::BulkFence { guard, .. } => guard.settle(Err(error)),
+            SentWork::Fence { done, .. } => done.complete(Err(error)),
+            SentWork::Write(write) => {
+                self.pod.invalidate_local(&write.key);
+                write
+                    .done
+                    .complete(Err(error.for_write(WriteOutcome::Unknown)));
+            }
+            SentWork::Command(command) => command.done.complete(Err(match command.effect {
+                Effect::None => error,
+                Effect::Fenced | Effect::Side { .. } => error.for_write(WriteOutcome::Unknown),
+            })),
+            SentWork::SideFence { .. }
+            | SentWork::Handshake
+            | SentWork::Retest
+            | SentWork::Heartbeat
+            | SentWork::ProbeDb(_) => {}
+        }
+    }
+}
+
+fn expire(queue: &mut std::collections::VecDeque<Request>, now: Timestamp, pod: &crate::pod::Pod) {
+    for request in std::mem::take(queue) {
+        if now >= request.deadline {
+            pod.counters.timeouts_total.bump();
+            request.reject(&timed_out());
+        } else {
+            queue.push_back(request);
+        }
+    }
+}

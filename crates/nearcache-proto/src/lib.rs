@@ -1,0 +1,38 @@
+//! The protocol of nearcache without IO: how a pod keeps its L1 coherent with a shared Redis or Valkey.
+//!
+//! No clock, socket, thread or randomness: time and seeds are arguments, requests and replies are values.
+
+mod cache;
+mod coherence;
+pub mod commands;
+mod config;
+mod counters;
+mod decoded;
+mod error;
+mod lane;
+mod load;
+pub mod memory;
+mod op;
+mod pod;
+mod read;
+mod read_many;
+mod request;
+pub mod resp;
+#[cfg(all(test, feature = "loom"))]
+#[path = "schedules/tests.rs"]
+mod schedules;
+mod session;
+mod shim;
+mod write;
+
+pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};
+pub use config::{LaneConfig, PodConfig};
+pub use counters::Totals;
+pub use error::{Error, ErrorKind, WriteOutcome};
+pub use lane::{Action, BatchId, Lane, Line, Report};
+pub use op::{
+    BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply, Tracking,
+};
+pub use pod::{LaneState, Pod};
+pub use request::Request;
+pub use session::Session;

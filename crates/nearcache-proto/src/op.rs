@@ -1,0 +1,284 @@
+//! What the lane asks of a store, and the trait a store implements: the edge between the protocol and IO.
+//!
+//! Nothing here does IO. An [`L2`] opens connections; a [`Connection`] answers batches in order.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::resp::Reply;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// One request to L2. The redis driver writes each as a contiguous group of commands.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Reads a string key with its remaining life. With `tracked`, the connection must from now on
+    /// report the next change of the key (`[CLIENT CACHING YES][GET][PTTL]`).
+    Read {
+        /// Database number.
+        db: u32,
+        /// The key.
+        key: Bytes,
+        /// Whether to register interest in the key.
+        tracked: bool,
+    },
+    /// Writes a string key.
+    Set {
+        /// Database number.
+        db: u32,
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+        /// Time to live, millisecond resolution; `None`: until deleted.
+        ttl: Option<Duration>,
+        /// Only when the key does not exist.
+        if_absent: bool,
+    },
+    /// Deletes a key of any type.
+    Delete {
+        /// Database number.
+        db: u32,
+        /// The key.
+        key: Bytes,
+    },
+    /// One command as the user gave it.
+    Command {
+        /// Database number.
+        db: u32,
+        /// Name and arguments.
+        argv: Vec<Bytes>,
+    },
+    /// `MULTI`, these commands, `EXEC`: answered by the reply of `EXEC`.
+    Transaction {
+        /// Database number.
+        db: u32,
+        /// The commands between `MULTI` and `EXEC`.
+        commands: Vec<Vec<Bytes>>,
+    },
+    /// Comes back with the same nonce once everything sent before it was executed (`ECHO`).
+    Fence {
+        /// Must be echoed.
+        nonce: u64,
+    },
+    /// Asks for the role of the server (`HELLO` without arguments).
+    Heartbeat,
+    /// Checks that `db` can be selected on this connection, and goes back to the resting one.
+    ProbeDb {
+        /// Database number.
+        db: u32,
+    },
+    /// Turns tracking on and proves it: a push of `canary` must come before the echo of `nonce`
+    /// (`[CLIENT TRACKING ON OPTIN][CLIENT NO-EVICT ON][HELLO]`, then
+    /// `[CLIENT CACHING YES][GET canary][SET canary x PX 1000][ECHO nonce]`).
+    Handshake {
+        /// A key of this pod's own.
+        canary: Bytes,
+        /// Must be echoed.
+        nonce: u64,
+    },
+}
+
+impl Op {
+    /// In place of a db number: whichever the connection is in. For side connections, whose session
+    /// selects for itself.
+    pub const AS_IS: u32 = u32::MAX;
+
+    /// The database it runs in, if it runs in one.
+    pub fn db(&self) -> Option<u32> {
+        match self {
+            Self::Read { db, .. }
+            | Self::Set { db, .. }
+            | Self::Delete { db, .. }
+            | Self::Command { db, .. }
+            | Self::Transaction { db, .. } => Some(*db),
+            Self::Fence { .. }
+            | Self::Heartbeat
+            | Self::ProbeDb { .. }
+            | Self::Handshake { .. } => None,
+        }
+    }
+}
+
+/// The kind of op and its numbers: never a key, a value or an argument.
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Read { tracked: true, .. } => "Read(tracked)",
+            Self::Read { .. } => "Read",
+            Self::Set { .. } => "Set",
+            Self::Delete { .. } => "Delete",
+            Self::Command { .. } => "Command",
+            Self::Transaction { .. } => "Transaction",
+            Self::Fence { .. } => "Fence",
+            Self::Heartbeat => "Heartbeat",
+            Self::ProbeDb { db } => return write!(f, "ProbeDb({db})"),
+            Self::Handshake { .. } => "Handshake",
+        };
+        f.write_str(name)
+    }
+}
+
+/// The answer to one [`Op`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum OpReply {
+    /// To [`Op::Read`].
+    Read {
+        /// The value; `None`: the key does not exist.
+        value: Option<Bytes>,
+        /// Remaining life; `None`: no expiry (or no such key).
+        ttl: Option<Duration>,
+        /// Whether the next change of the key will be pushed.
+        tracked: bool,
+    },
+    /// To [`Op::Set`]: `false` when `if_absent` found the key.
+    Stored(bool),
+    /// To [`Op::Delete`]: whether it existed.
+    Deleted(bool),
+    /// To [`Op::Command`] and [`Op::Transaction`]: the reply, server errors inside a transaction included.
+    Value(Reply),
+    /// To [`Op::Fence`], with the right nonce.
+    Fenced,
+    /// To [`Op::Heartbeat`].
+    Role {
+        /// Whether the server accepts writes (`role` is `master`).
+        primary: bool,
+    },
+    /// To [`Op::ProbeDb`]: it can be selected.
+    Selectable,
+    /// To [`Op::Handshake`].
+    Handshake {
+        /// Whether the server accepts writes.
+        primary: bool,
+        /// `Err` says why invalidations cannot be relied upon.
+        tracking: Result<(), String>,
+    },
+}
+
+/// Why one [`Op`] of a batch failed while the connection lives on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpError {
+    /// The server answered with an error: `code` is its first word (`WRONGTYPE`, `NOPERM`, `OOM`, `ERR`, ...).
+    Server {
+        /// First word of the error.
+        code: String,
+        /// The rest.
+        message: String,
+    },
+    /// The read was answered but not registered: tracking is lost on this connection.
+    TrackingLost(String),
+    /// The reply has a shape this op cannot have, or a wrong nonce: replies may be shifted, drop the connection.
+    Protocol(String),
+    /// The store does not know this op.
+    Unsupported(String),
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server { code, message } => write!(f, "{code} {message}"),
+            Self::TrackingLost(why) => write!(f, "tracking lost: {why}"),
+            Self::Protocol(what) => write!(f, "unexpected reply: {what}"),
+            Self::Unsupported(what) => write!(f, "not supported by this store: {what}"),
+        }
+    }
+}
+
+/// What a batch was answered: one result per op, in order.
+pub type BatchReply = Vec<Result<OpReply, OpError>>;
+
+/// How a store tells of changes made by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// It reports every change of a key that was read with `tracked`, in order with its replies.
+    Pushes,
+    /// It reports nothing: what is read from it lives in L1 for at most `max_staleness`.
+    None,
+}
+
+/// A shared store behind the near cache. Redis and Valkey are one, the embedded store is one, and so is
+/// anything else that can answer [`Op`]s.
+pub trait L2: Send + Sync + 'static {
+    /// Whether changes made by others are reported.
+    fn tracking(&self) -> Tracking;
+
+    /// Where it is, for logs and statistics; without credentials.
+    fn describe(&self) -> String;
+
+    /// Opens the ordered connection that the lane runs on.
+    ///
+    /// Everything the store reports goes to `events`, on whatever thread, **before** any reply that
+    /// the server sent later is handed over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when trying again cannot help
+    /// (bad credentials), else [`ErrorKind::Retry`](crate::ErrorKind::Retry).
+    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
+
+    /// Opens an untracked connection with state of its own, for commands the lane must not carry.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
+}
+
+/// One connection: executes and answers batches in the order of the calls.
+pub trait Connection: Send {
+    /// Puts the batch in line before it returns; the future resolves when the last op is answered.
+    /// A batch whose future is dropped is executed all the same.
+    ///
+    /// # Errors
+    /// The connection is gone; whether the batch was executed is not known.
+    fn send(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>>;
+}
+
+/// Who hears about changes: implemented by the pod.
+pub trait Invalidations: Send + Sync + 'static {
+    /// Somebody changed `key`, in some db.
+    fn invalidate(&self, connection: u64, key: &[u8]);
+    /// Somebody changed everything (`FLUSHALL`, `FLUSHDB`, a full tracking table).
+    fn invalidate_all(&self, connection: u64);
+    /// The connection is gone, or its reports can no longer be trusted.
+    fn disconnected(&self, connection: u64);
+}
+
+/// Where one connection reports what the store pushes. Cheap to clone; never panics, never blocks for long.
+#[derive(Clone)]
+pub struct Events {
+    connection: u64,
+    target: Arc<dyn Invalidations>,
+}
+
+impl Events {
+    /// Events of the connection numbered `connection`, for `target`.
+    pub fn new(connection: u64, target: Arc<dyn Invalidations>) -> Self {
+        Self { connection, target }
+    }
+
+    /// The number of the connection these belong to.
+    pub fn connection(&self) -> u64 {
+        self.connection
+    }
+
+    /// See [`Invalidations::invalidate`].
+    pub fn invalidate(&self, key: &[u8]) {
+        self.target.invalidate(self.connection, key);
+    }
+
+    /// See [`Invalidations::invalidate_all`].
+    pub fn invalidate_all(&self) {
+        self.target.invalidate_all(self.connection);
+    }
+
+    /// See [`Invalidations::disconnected`].
+    pub fn disconnected(&self) {
+        self.target.disconnected(self.connection);
+    }
+}

@@ -1,0 +1,384 @@
+//! One process's copy of the truth: the store, its coherence, and the rule by which a copy may be served.
+//!
+//! Shared by all callers and the lane. Sends nothing and waits for nothing.
+//!
+//! Concurrency: see [`Coherence`] for the order of loads. `renewal` is held for a few instructions
+//! and never together with a lock of the store.
+
+use std::time::Duration;
+
+use nearcache_l1::{Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
+
+use crate::coherence::{Coherence, FillToken, LaneLease};
+use crate::config::PodConfig;
+use crate::counters::{Counters, Totals};
+use crate::error::{Error, ErrorKind};
+use crate::op::Invalidations;
+use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+
+/// What a fill or load ends with, for everyone who waits for it.
+pub(crate) type FillOutcome = Result<Fetched, Error>;
+
+/// What L2 or a loader gave.
+#[derive(Clone)]
+pub(crate) struct Fetched {
+    /// `None` when L2 has no such key.
+    pub(crate) value: Option<bytes::Bytes>,
+    /// From when on it has expired: a caller that began later must not get it.
+    pub(crate) deadline: Timestamp,
+    /// When it was asked for; who asked began no later.
+    pub(crate) sent_at: Timestamp,
+}
+
+impl Fetched {
+    /// Whether a caller that began at `began`, and did not ask for it, came too late for it.
+    pub(crate) fn expired_before(&self, began: Timestamp) -> bool {
+        began > self.sent_at && self.deadline <= began
+    }
+}
+
+/// A flight of this pod.
+pub(crate) type PodFlight = Flight<FillMeta, FillOutcome>;
+
+/// Flights of loaders live beside the fetches of the same key: in the slot of this db number, so that
+/// an invalidation of the key finds both.
+pub(crate) const LOADS: u32 = 1 << 31;
+
+/// What a flight must know so that later callers can tell whether they may join it.
+pub(crate) struct FillMeta {
+    pub(crate) token: FillToken,
+    /// Whether its value may be kept; what is not kept is never joined.
+    pub(crate) admitted: bool,
+    /// Number of the lane batch; `u64::MAX` until sent.
+    seq: AtomicU64,
+    /// Microseconds; `u64::MAX` until sent.
+    sent_at: AtomicU64,
+}
+
+impl FillMeta {
+    pub(crate) fn sent(&self, seq: u64, now: Timestamp) {
+        self.sent_at.store(now.as_micros(), Ordering::Release);
+        self.seq.store(seq, Ordering::Release);
+    }
+
+    pub(crate) fn sent_at(&self) -> Option<Timestamp> {
+        match self.sent_at.load(Ordering::Acquire) {
+            u64::MAX => None,
+            micros => Some(Timestamp::from_micros(micros)),
+        }
+    }
+}
+
+/// How a resident entry may be used.
+pub(crate) enum Verdict {
+    /// Reflects every write before `now - L`.
+    Fresh,
+    /// Would be fresh if the lease had not run out: one heartbeat decides.
+    Lapsed,
+    /// Of a history that is over: only for callers that accept stale values.
+    Old,
+    /// Flushed or expired: for nobody.
+    Dead,
+}
+
+/// How the lane is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LaneState {
+    /// Up, and invalidations are proven to arrive.
+    Up,
+    /// Up, but invalidations cannot be relied upon, for this reason: entries live for a bounded time.
+    Degraded(String),
+    /// Down, for this reason: resident entries follow the read policy.
+    Down(String),
+    /// Shut down.
+    Closed,
+}
+
+pub(crate) struct Renewal {
+    /// Ends with the next heartbeat's answer.
+    promise: Promise<Result<(), Error>>,
+    requested: bool,
+}
+
+/// One pod: its L1 and what it knows about L2.
+pub struct Pod {
+    pub(crate) store: Store<FillMeta, FillOutcome>,
+    pub(crate) coherence: Coherence,
+    pub(crate) config: PodConfig,
+    pub(crate) counters: Counters,
+    /// L less one per cent for the error of the clock's rate.
+    lease_time: Duration,
+    /// Number of the connection whose history is current; 0: none.
+    connection: AtomicU64,
+    /// Whether the current connection reports changes.
+    tracked: AtomicBool,
+    renewal: Mutex<Renewal>,
+    state: Mutex<LaneState>,
+    /// Last number given to a session; 0 is the side connection for large values.
+    sessions: AtomicU64,
+    /// Recently missed keys, for `admit_after = 2`.
+    seen: Box<[AtomicU32]>,
+}
+
+impl Pod {
+    /// A pod with an empty store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when the store cannot be built, as with a capacity of zero.
+    pub fn new(store: StoreConfig, config: PodConfig) -> Result<Self, Error> {
+        let seen = if config.admit_after > 1 { 1 << 16 } else { 0 };
+        let store = Store::new(store)
+            .map_err(|e| Error::with_source(ErrorKind::Configuration, e.to_string(), e))?;
+        Ok(Self {
+            store,
+            coherence: Coherence::new(),
+            lease_time: config.max_staleness - config.max_staleness / 100,
+            config,
+            counters: Counters::default(),
+            connection: AtomicU64::new(0),
+            tracked: AtomicBool::new(false),
+            renewal: Mutex::new(Renewal {
+                promise: Promise::new(),
+                requested: false,
+            }),
+            state: Mutex::new(LaneState::Down("not connected yet".to_owned())),
+            sessions: AtomicU64::new(0),
+            seen: (0..seen).map(|_| AtomicU32::new(0)).collect(),
+        })
+    }
+
+    /// The hit path. The order of the loads is what makes it right, see [`Coherence`].
+    #[inline]
+    pub(crate) fn resident(
+        &self,
+        key: Key<'_>,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Option<(Hit, Verdict, Timestamp)> {
+        let lease = self.coherence.lease();
+        let hit = self.store.get(key)?;
+        let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
+        Some((hit, verdict, now))
+    }
+
+    /// Judges an entry that was loaded after `lease`; loads the flush count, then the clock.
+    #[inline]
+    pub(crate) fn judge(
+        &self,
+        lease: LaneLease,
+        stamp: Stamp,
+        deadline: Timestamp,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> (Verdict, Timestamp) {
+        let flush = self.coherence.flush();
+        let now = clock();
+        let verdict = if stamp.flush != flush || now >= deadline {
+            Verdict::Dead
+        } else if stamp.history == lease.history() && lease.age(now) < self.lease_time {
+            Verdict::Fresh
+        } else if stamp.history == self.coherence.history() {
+            Verdict::Lapsed
+        } else {
+            Verdict::Old
+        };
+        (verdict, now)
+    }
+
+    /// Whether the lease holds now, so that freshness can be proven at all.
+    pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
+        let lease = self.coherence.lease();
+        lease.history() == self.coherence.history() && lease.age(now) < self.lease_time
+    }
+
+    /// How stale an entry may be at most: the time since it was last known to be fresh.
+    pub(crate) fn staleness(&self, hit: &Hit, now: Timestamp) -> Duration {
+        let since_fill = now.saturating_since(hit.filled_at);
+        match self.coherence.last_lease_of(hit.stamp.history) {
+            Some(lease) => since_fill.min(lease.age(now)),
+            None => since_fill,
+        }
+    }
+
+    /// How long ago the current lease's heartbeat was sent.
+    pub fn lease_age(&self, now: Timestamp) -> Option<Duration> {
+        let lease = self.coherence.lease();
+        (lease.history() == self.coherence.history()).then(|| lease.age(now))
+    }
+
+    /// Metadata of a flight about to start: takes the token.
+    pub(crate) fn fill_meta(&self, key: &[u8], admitted: bool) -> FillMeta {
+        FillMeta {
+            token: self.coherence.token(key),
+            admitted,
+            seq: AtomicU64::new(u64::MAX),
+            sent_at: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Whether a reader that starts now may share this fetch: nothing was invalidated since its token,
+    /// it is younger than L, and no answer that this pod already had can be newer than its value.
+    pub(crate) fn may_join(&self, key: &[u8], meta: &FillMeta, now: Timestamp) -> bool {
+        let young = match meta.sent_at() {
+            None => true,
+            Some(sent_at) => now.saturating_since(sent_at) < self.lease_time,
+        };
+        meta.admitted
+            && young
+            && self.coherence.answered() <= meta.seq.load(Ordering::Acquire)
+            && self.coherence.unchanged(key, &meta.token)
+    }
+
+    /// Whether a caller that misses now may share this loader's result.
+    pub(crate) fn may_join_load(&self, key: &[u8], meta: &FillMeta) -> bool {
+        self.coherence.unchanged(key, &meta.token)
+    }
+
+    /// Drops this pod's copies of `key` and refuses fills that are under way.
+    pub(crate) fn invalidate_local(&self, key: &[u8]) {
+        self.coherence.bump_epoch(key);
+        self.store.invalidate(key);
+    }
+
+    /// For `admit_after`: whether this miss of `key` is the one from which on it is kept.
+    pub(crate) fn admit(&self, key: Key<'_>) -> bool {
+        if self.seen.is_empty() {
+            return true;
+        }
+        let hash = crate::coherence::key_hash(key.bytes) ^ u64::from(key.db);
+        let mark = ((hash >> 32) as u32) | 1;
+        let admitted =
+            self.seen[hash as usize % self.seen.len()].swap(mark, Ordering::Relaxed) == mark;
+        if !admitted {
+            self.counters.not_admitted_total.bump();
+        }
+        admitted
+    }
+
+    /// The promise of the next heartbeat's answer, and whether the caller must ask for one.
+    pub(crate) fn want_renewal(&self) -> (Promise<Result<(), Error>>, bool) {
+        let mut renewal = lock(&self.renewal);
+        let first = !renewal.requested;
+        renewal.requested = true;
+        (renewal.promise.clone(), first)
+    }
+
+    /// Ends the wait of everyone who wanted a renewal.
+    pub(crate) fn end_renewal(&self, result: Result<(), Error>) {
+        let done = {
+            let mut renewal = lock(&self.renewal);
+            renewal.requested = false;
+            std::mem::replace(&mut renewal.promise, Promise::new())
+        };
+        done.complete(result);
+    }
+
+    /// The lane is about to open connection number `connection`: its events count from now on.
+    pub(crate) fn connection_opened(&self, connection: u64) {
+        self.connection.store(connection, Ordering::Release);
+    }
+
+    /// Whether `connection` is the one whose history is current.
+    pub(crate) fn is_current(&self, connection: u64) -> bool {
+        self.connection.load(Ordering::Acquire) == connection
+    }
+
+    /// Ends the current history, once per connection, whoever notices first.
+    pub(crate) fn connection_lost(&self, connection: u64) {
+        let was_current = self
+            .connection
+            .compare_exchange(connection, 0, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok();
+        if was_current {
+            self.tracked.store(false, Ordering::Release);
+            self.coherence.bump_history();
+            self.counters.disconnects_total.bump();
+        }
+    }
+
+    /// The attempt to open `connection` failed: nothing was filled through it.
+    pub(crate) fn connection_failed(&self, connection: u64) {
+        let _ =
+            self.connection
+                .compare_exchange(connection, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// A heartbeat was answered: keeps the longest time that hits were served under one lease.
+    pub(crate) fn note_lease_age(&self, sent_at: Timestamp) {
+        let lease = self.coherence.lease();
+        if lease.history() == self.coherence.history() {
+            let served = lease.age(sent_at).min(self.lease_time);
+            self.counters
+                .lease_age_max_us
+                .raise_to(served.as_micros() as u64);
+        }
+    }
+
+    pub(crate) fn set_state(&self, state: LaneState) {
+        *lock(&self.state) = state;
+    }
+
+    /// How the lane is.
+    pub fn state(&self) -> LaneState {
+        lock(&self.state).clone()
+    }
+
+    pub(crate) fn set_tracked(&self, tracked: bool) {
+        self.tracked.store(tracked, Ordering::Release);
+    }
+
+    /// Whether the current connection reports changes; without it entries live for a bounded time.
+    pub fn is_tracked(&self) -> bool {
+        self.tracked.load(Ordering::Acquire)
+    }
+
+    /// After a fork, in the child; no other thread of the parent may have been using the pod. Nothing that the parent's lane kept fresh is fresh here, and its flights never land.
+    pub fn after_fork(&self) {
+        self.connection.store(0, Ordering::Release);
+        self.coherence.bump_history();
+        let mut renewal = lock(&self.renewal);
+        renewal.requested = false;
+        renewal.promise = Promise::new();
+        drop(renewal);
+        self.store.clear();
+    }
+
+    pub(crate) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts a request that found its queue full.
+    pub fn count_rejected(&self) {
+        self.counters.rejected_total.bump();
+    }
+
+    /// The counters.
+    pub fn totals(&self) -> Totals {
+        self.counters.totals()
+    }
+
+    /// Checks the invariants of the store; panics with what is wrong.
+    pub fn validate(&self) {
+        self.store.validate();
+    }
+
+    /// The store's own figures.
+    pub fn store_stats(&self) -> nearcache_l1::StoreStats {
+        self.store.stats()
+    }
+}
+
+impl Invalidations for Pod {
+    fn invalidate(&self, _connection: u64, key: &[u8]) {
+        self.counters.invalidations_total.bump();
+        self.invalidate_local(key);
+    }
+
+    fn invalidate_all(&self, _connection: u64) {
+        self.counters.flushes_total.bump();
+        self.coherence.bump_flush();
+    }
+
+    fn disconnected(&self, connection: u64) {
+        self.connection_lost(connection);
+    }
+}

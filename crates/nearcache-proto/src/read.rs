@@ -1,0 +1,316 @@
+//! Reads: hit, join, lead, publish.
+//!
+//! A hit is the lines of `resident`; everything below is for misses, and boxed, so that a hit's
+//! future stays small.
+
+use bytes::Bytes;
+use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
+
+use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
+use crate::error::{Error, ErrorKind};
+use crate::pod::{FillMeta, PodFlight, Verdict};
+use crate::request::{Guard, RenewTicket, Work};
+
+/// How often a read starts over (a leader was cancelled, a key crowded, a lease lapsed) before it gives up.
+const ROUNDS: usize = 16;
+
+impl<I: Io> Cache<I> {
+    /// The fresh copy in this pod, if there is one. Sends nothing.
+    ///
+    /// # Cost
+    /// One shared lock, one clock reading, one reference count; no allocation.
+    #[inline]
+    pub fn get_resident(&self, db: u32, key: &[u8]) -> Option<Hit> {
+        let (hit, verdict, _) = self.pod.resident(Key::new(db, key), || self.io.now())?;
+        match verdict {
+            Verdict::Fresh => {
+                self.pod.counters.hits.bump();
+                Some(hit)
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads a key: from L1 when that is provably fresh, else from L2.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Retry`] when L2 does not answer, [`ErrorKind::Usage`] when the key holds another
+    /// type, [`ErrorKind::Unproven`] under [`ReadPolicy::Error`].
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves the fetch running for others.
+    pub async fn read(&self, db: u32, key: &[u8], policy: ReadPolicy) -> Result<Read, Error> {
+        if let Some(hit) = self.get_resident(db, key) {
+            return Ok(from_l1(hit.value));
+        }
+        Box::pin(self.read_missed(db, key, policy)).await
+    }
+
+    async fn read_missed(&self, db: u32, key: &[u8], policy: ReadPolicy) -> Result<Read, Error> {
+        let slot = Key::new(db, key);
+        let began = self.io.now();
+        let deadline = self.call_deadline();
+        let mut share = Share::Any;
+        for _ in 0..ROUNDS {
+            let flight = match self.pod.resident(slot, || self.io.now()) {
+                Some((hit, Verdict::Fresh, _)) => {
+                    self.pod.counters.hits.bump();
+                    return Ok(from_l1(hit.value));
+                }
+                Some((hit, Verdict::Lapsed, now)) => {
+                    if let Some(answer) = self.lapsed(&hit, policy, now) {
+                        return answer;
+                    }
+                    match self.renew(deadline).await {
+                        Ok(()) => continue,
+                        Err(error) => return self.failed(slot, policy, error),
+                    }
+                }
+                Some((hit, Verdict::Old, now)) if !self.pod.lease_holds(now) => {
+                    if let Some(stale) = self.stale(&hit, policy, now) {
+                        return Ok(stale);
+                    }
+                    self.fetch(slot, deadline, share)
+                }
+                Some((hit, Verdict::Dead, now)) => {
+                    if now >= hit.deadline {
+                        self.pod.store.remove_entry(
+                            slot,
+                            hit.id,
+                            nearcache_l1::RemovalCause::Expired,
+                        );
+                    }
+                    self.fetch(slot, deadline, share)
+                }
+                _ => self.fetch(slot, deadline, share),
+            };
+            match flight? {
+                Fetch::Hit(hit) => return Ok(from_l1(hit.value)),
+                Fetch::Crowded(flight) => {
+                    flight.wait_landed().await;
+                }
+                Fetch::Led(flight) | Fetch::Joined(flight) => match flight.wait_landed().await {
+                    // Joined, and expired before this call began: only a younger flight will do.
+                    Landed::Done(Ok(fetched)) if fetched.expired_before(began) => {
+                        share = Share::SentAfter(began);
+                    }
+                    Landed::Done(Ok(fetched)) => return Ok(from_l2(fetched.value)),
+                    Landed::Done(Err(error)) => return self.failed(slot, policy, error),
+                    Landed::Abandoned => {}
+                },
+            }
+        }
+        Err(crowded())
+    }
+
+    /// Joins or leads the fetch of one key.
+    pub(crate) fn fetch(
+        &self,
+        slot: Key<'_>,
+        deadline: Timestamp,
+        share: Share,
+    ) -> Result<Fetch, Error> {
+        let mut led = None;
+        let fetch = self.enter(slot, share, |fill| led = Some(fill))?;
+        if let Some(fill) = led {
+            self.submit(deadline, Work::Fill(vec![fill]));
+        }
+        Ok(fetch)
+    }
+
+    /// Hit, join or lead. A led fill is handed to `lead`, to be submitted with others.
+    pub(crate) fn enter(
+        &self,
+        slot: Key<'_>,
+        share: Share,
+        lead: impl FnOnce(Guard),
+    ) -> Result<Fetch, Error> {
+        check_sizes(slot.bytes, 0)?;
+        let lease = self.pod.coherence.lease();
+        let entrance = self.pod.store.enter(
+            slot,
+            |hit| {
+                !matches!(share, Share::Validated(_))
+                    && matches!(
+                        self.pod
+                            .judge(lease, hit.stamp, hit.deadline, || self.io.now()),
+                        (Verdict::Fresh, _)
+                    )
+            },
+            |meta: &FillMeta| {
+                share.allows(meta) && self.pod.may_join(slot.bytes, meta, self.io.now())
+            },
+            || self.pod.fill_meta(slot.bytes, self.pod.admit(slot)),
+        );
+        match entrance {
+            Entrance::Hit(hit) => {
+                self.pod.counters.hits.bump();
+                Ok(Fetch::Hit(hit))
+            }
+            Entrance::Join(flight) => {
+                self.pod.counters.misses_total.bump();
+                self.pod.counters.joined_total.bump();
+                Ok(Fetch::Joined(flight))
+            }
+            Entrance::Lead(guard) => {
+                self.pod.counters.misses_total.bump();
+                let flight = guard.flight().clone();
+                lead(guard);
+                Ok(Fetch::Led(flight))
+            }
+            Entrance::Crowded(flight) => Ok(Fetch::Crowded(flight)),
+            Entrance::Full => Err(Error::new(
+                ErrorKind::Retry,
+                "too many keys are being fetched at once: L2 is slow or the load is too high, try again",
+            )),
+        }
+    }
+
+    /// Waits for a heartbeat's answer, together with everyone else who needs one.
+    pub(crate) async fn renew(&self, deadline: Timestamp) -> Result<(), Error> {
+        self.pod.counters.lapsed_total.bump();
+        let (promise, first) = self.pod.want_renewal();
+        if first {
+            let ticket = RenewTicket::new(self.pod.clone());
+            self.submit(deadline, Work::Renew(ticket));
+        }
+        promise.future().await
+    }
+
+    /// What a lapsed entry is worth without asking L2.
+    fn lapsed(&self, hit: &Hit, policy: ReadPolicy, now: Timestamp) -> Option<Result<Read, Error>> {
+        match policy {
+            ReadPolicy::PassThrough => None,
+            ReadPolicy::Error => {
+                self.pod.counters.unproven_total.bump();
+                Some(Err(Error::new(
+                    ErrorKind::Unproven,
+                    "the copy in this process cannot be proven fresh: L2 has not answered a heartbeat in time",
+                )))
+            }
+            ReadPolicy::ServeStale { .. } => self.stale(hit, policy, now).map(Ok),
+        }
+    }
+
+    fn stale(&self, hit: &Hit, policy: ReadPolicy, now: Timestamp) -> Option<Read> {
+        let ReadPolicy::ServeStale { max } = policy else {
+            return None;
+        };
+        let age = self.pod.staleness(hit, now);
+        (age <= max).then(|| {
+            self.pod.counters.stale_total.bump();
+            Read {
+                value: hit.value.clone(),
+                freshness: Freshness::Stale(age),
+                source: Source::L1,
+            }
+        })
+    }
+
+    /// L2 failed: the last resort of `serve_stale`, judged again because time has passed.
+    fn failed(&self, slot: Key<'_>, policy: ReadPolicy, error: Error) -> Result<Read, Error> {
+        if error.kind() != ErrorKind::Retry {
+            return Err(error);
+        }
+        let stale = match self.pod.resident(slot, || self.io.now()) {
+            Some((hit, Verdict::Fresh, _)) => return Ok(from_l1(hit.value)),
+            Some((hit, Verdict::Lapsed | Verdict::Old, now)) => self.stale(&hit, policy, now),
+            _ => None,
+        };
+        stale.ok_or(error)
+    }
+
+    /// Reads a key so that the answer reflects every write that L2 acknowledged before the call.
+    ///
+    /// # Cost
+    /// One round trip; the value crosses the network only when it is not resident.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); the local copy is never returned when the fence failed.
+    pub async fn get_validated(&self, db: u32, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        let slot = Key::new(db, key);
+        let deadline = self.call_deadline();
+        let start = self.io.now();
+        self.ask(deadline, |done| Work::Fence { role: true, done })
+            .await?;
+        // Everything that was executed before the fence has been applied by now. The copy must be of
+        // a life of the lane that is still on: of this one, or filled after the fence by a later one.
+        if self.pod.is_tracked()
+            && let Some((hit, Verdict::Fresh | Verdict::Lapsed, _)) =
+                self.pod.resident(slot, || self.io.now())
+        {
+            self.pod.counters.hits.bump();
+            return Ok(hit.value);
+        }
+        for _ in 0..ROUNDS {
+            match self.fetch(slot, deadline, Share::Validated(start))? {
+                Fetch::Hit(_) => unreachable!("no hit is usable here"),
+                Fetch::Crowded(flight) => {
+                    flight.wait_landed().await;
+                }
+                Fetch::Led(flight) | Fetch::Joined(flight) => match flight.wait_landed().await {
+                    Landed::Done(outcome) => return outcome.map(|fetched| fetched.value),
+                    Landed::Abandoned => {}
+                },
+            }
+        }
+        Err(crowded())
+    }
+}
+
+/// What a read may share with others.
+#[derive(Clone, Copy)]
+pub(crate) enum Share {
+    /// Fresh copies and flights that may be joined.
+    Any,
+    /// The same, less flights that were sent before.
+    SentAfter(Timestamp),
+    /// Flights sent after only, and no copy.
+    Validated(Timestamp),
+}
+
+impl Share {
+    fn allows(self, meta: &FillMeta) -> bool {
+        match self {
+            Self::Any => true,
+            Self::SentAfter(start) | Self::Validated(start) => {
+                meta.sent_at().is_none_or(|sent_at| sent_at > start)
+            }
+        }
+    }
+}
+
+/// How a read of one key goes on.
+pub(crate) enum Fetch {
+    Hit(Hit),
+    /// Ours: its outcome is of our own request.
+    Led(std::sync::Arc<PodFlight>),
+    /// Somebody else's, sent before we began.
+    Joined(std::sync::Arc<PodFlight>),
+    /// Wait for it, then start over.
+    Crowded(std::sync::Arc<PodFlight>),
+}
+
+pub(crate) fn from_l1(value: Option<Bytes>) -> Read {
+    Read {
+        value,
+        freshness: Freshness::Fresh,
+        source: Source::L1,
+    }
+}
+
+pub(crate) fn from_l2(value: Option<Bytes>) -> Read {
+    Read {
+        value,
+        freshness: Freshness::Fresh,
+        source: Source::L2,
+    }
+}
+
+#[cold]
+pub(crate) fn crowded() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "the key changes faster than it can be read, or its readers are cancelled: try again",
+    )
+}

@@ -1,0 +1,162 @@
+//! What callers ask of the lane, with the promise each one waits on.
+//!
+//! A request owns what must happen when it ends: dropping one unanswered fails its callers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nearcache_l1::{FlightGuard, Promise, Timestamp};
+
+use crate::coherence::FillToken;
+use crate::error::{Error, WriteOutcome};
+use crate::op::{Op, OpReply};
+use crate::pod::{FillMeta, FillOutcome, Pod};
+
+/// A promise of an answer, or of the error that came instead.
+pub(crate) type Answer<T> = Promise<Result<T, Error>>;
+
+/// The end of a promise that must be kept: dropped unanswered, it answers that the cache is gone.
+pub(crate) struct Done<T: Clone>(Answer<T>);
+
+impl<T: Clone> Done<T> {
+    pub(crate) fn new() -> (Self, Answer<T>) {
+        let answer = Promise::new();
+        (Self(answer.clone()), answer)
+    }
+
+    pub(crate) fn complete(&self, result: Result<T, Error>) {
+        self.0.complete(result);
+    }
+}
+
+impl<T: Clone> Drop for Done<T> {
+    fn drop(&mut self) {
+        if !self.0.is_complete() {
+            self.0.complete(Err(Error::closed()));
+        }
+    }
+}
+
+/// One request for the lane: made by a [`Cache`](crate::Cache), driven by the [`Lane`](crate::Lane).
+pub struct Request {
+    /// When its caller stops waiting.
+    pub(crate) deadline: Timestamp,
+    pub(crate) work: Work,
+}
+
+pub(crate) enum Work {
+    /// Read these keys and complete their flights.
+    Fill(Vec<Guard>),
+    /// A heartbeat now: the lease ran out while entries are resident. Its end is the pod's renewal.
+    Renew(RenewTicket),
+    /// Come back when everything executed so far has been pushed. `role`: only a primary's answer counts.
+    Fence { role: bool, done: Done<()> },
+    /// A write whose one key is known.
+    Write(Write),
+    /// Ops that may write keys we cannot name, or that read without caching.
+    Command(CommandWork),
+    /// Resolves when the lane is up for the first time, or with the reason why it is not.
+    Ready(Done<()>),
+    /// Close the side connection of a session.
+    EndSession(u64),
+}
+
+/// The guard of a fill or a load: its holder must publish, complete or abandon the flight.
+pub(crate) type Guard = FlightGuard<FillMeta, FillOutcome>;
+
+/// A wish for a heartbeat, on behalf of everyone who waits for the pod's renewal: dropped before the
+/// lane takes it over, it ends their wait.
+pub(crate) struct RenewTicket(Option<Arc<Pod>>);
+
+impl RenewTicket {
+    pub(crate) fn new(pod: Arc<Pod>) -> Self {
+        Self(Some(pod))
+    }
+
+    /// The lane will end the renewal.
+    pub(crate) fn accept(mut self) {
+        self.0 = None;
+    }
+
+    fn refuse(mut self, error: &Error) {
+        if let Some(pod) = self.0.take() {
+            pod.end_renewal(Err(error.clone()));
+        }
+    }
+}
+
+impl Drop for RenewTicket {
+    fn drop(&mut self) {
+        if let Some(pod) = self.0.take() {
+            pod.end_renewal(Err(Error::closed()));
+        }
+    }
+}
+
+pub(crate) struct Write {
+    pub(crate) op: Op,
+    pub(crate) key: Bytes,
+    /// Send only while this token is unchanged: a loader's result must not overwrite what came later.
+    pub(crate) only_if: Option<FillToken>,
+    pub(crate) done: Done<OpReply>,
+}
+
+pub(crate) struct CommandWork {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) effect: Effect,
+    pub(crate) done: Done<Vec<OpReply>>,
+}
+
+/// What must be true before the caller of a command resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// A read on the lane: nothing to wait for.
+    None,
+    /// May have written keys we cannot name: an `ECHO` behind it on the lane.
+    Fenced,
+    /// Runs on the side connection of this session, then a lane fence.
+    Side {
+        /// Number of the session.
+        id: u64,
+        /// Whether a new connection will do.
+        may_open: bool,
+    },
+}
+
+impl Request {
+    /// Ends the request with `error`, as never sent.
+    pub fn reject(self, error: &Error) {
+        self.work.fail(error, WriteOutcome::NotSent);
+    }
+}
+
+impl Work {
+    /// Ends everything in it with `error`.
+    pub(crate) fn fail(self, error: &Error, outcome: WriteOutcome) {
+        match self {
+            Self::Fill(fills) => {
+                for guard in fills {
+                    guard.complete(Err(error.clone()));
+                }
+            }
+            Self::Renew(ticket) => ticket.refuse(error),
+            Self::EndSession(_) => {}
+            Self::Fence { done, .. } => {
+                done.complete(Err(error.clone()));
+            }
+            Self::Write(write) => {
+                write.done.complete(Err(error.for_write(outcome)));
+            }
+            Self::Command(command) => {
+                let error = match command.effect {
+                    Effect::None => error.clone(),
+                    Effect::Fenced | Effect::Side { .. } => error.for_write(outcome),
+                };
+                command.done.complete(Err(error));
+            }
+            Self::Ready(done) => {
+                done.complete(Err(error.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! How the replies to an [`Op`]'s commands are judged: each is checked, none is skipped.
+//!
+//! A reply of a shape its command cannot give means that replies may be shifted, which must end the
+//! connection: it becomes [`OpError::Protocol`], never an answer.
+
+use std::time::Duration;
+
+use super::Reply;
+use super::encode::{Span, nonce_text};
+use crate::op::{Op, OpError, OpReply};
+
+/// Reads the answer to `op`, which was encoded as `span`.
+///
+/// Consumes exactly [`Span::replies`] replies whatever they are, unless there are fewer.
+///
+/// # Errors
+/// See [`OpError`]. After [`OpError::Protocol`] the connection must be dropped.
+pub fn decode<R: Iterator<Item = Reply>>(
+    op: &Op,
+    span: &Span,
+    replies: &mut R,
+) -> Result<OpReply, OpError> {
+    if !span.wrapped() {
+        return body(op, replies);
+    }
+    let entered = next(replies)?;
+    let answer = body(op, replies);
+    let left = next(replies)?;
+    // Had the first SELECT failed, the commands would have run in another database than asked for;
+    // had the second, the next ones would.
+    selected(&entered)?;
+    selected(&left)?;
+    answer
+}
+
+fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, OpError> {
+    match op {
+        Op::Read { tracked, .. } => read(*tracked, replies),
+        Op::Set { if_absent, .. } => match next(replies)? {
+            reply if reply.is_ok() => Ok(OpReply::Stored(true)),
+            Reply::Nil if *if_absent => Ok(OpReply::Stored(false)),
+            other => Err(refused("SET", other)),
+        },
+        Op::Delete { .. } => match next(replies)? {
+            Reply::Int(count @ 0..=1) => Ok(OpReply::Deleted(count == 1)),
+            other => Err(refused("DEL", other)),
+        },
+        Op::Command { .. } => match next(replies)? {
+            Reply::Error { code, message } => Err(OpError::Server { code, message }),
+            reply => Ok(OpReply::Value(reply)),
+        },
+        Op::Transaction { commands, .. } => transaction(commands.len(), replies),
+        Op::Fence { nonce } => {
+            echoed(*nonce, &next(replies)?)?;
+            Ok(OpReply::Fenced)
+        }
+        Op::Heartbeat => Ok(OpReply::Role {
+            primary: is_primary(next(replies)?)?,
+        }),
+        Op::ProbeDb { .. } => {
+            let entered = next(replies)?;
+            selected(&next(replies)?)?;
+            match entered {
+                reply if reply.is_ok() => Ok(OpReply::Selectable),
+                other => Err(refused("SELECT", other)),
+            }
+        }
+        Op::Handshake { canary: _, nonce } => handshake(*nonce, replies),
+    }
+}
+
+fn read<R: Iterator<Item = Reply>>(tracked: bool, replies: &mut R) -> Result<OpReply, OpError> {
+    let (caching, get, pttl) = if tracked {
+        (Some(next(replies)?), next(replies)?, next(replies)?)
+    } else {
+        match transaction(2, replies)? {
+            OpReply::Value(Reply::Array(mut both)) if both.len() == 2 => {
+                let pttl = both.pop().unwrap_or(Reply::Nil);
+                (None, both.pop().unwrap_or(Reply::Nil), pttl)
+            }
+            _ => return Err(OpError::Protocol("EXEC gave up on GET and PTTL".to_owned())),
+        }
+    };
+
+    // Shapes first: a shifted reply must not pass for a lost registration.
+    let value = match get {
+        Reply::Bulk(value) => Ok(Some(value)),
+        Reply::Nil => Ok(None),
+        Reply::Error { code, message } => Err(OpError::Server { code, message }),
+        other => return Err(refused("GET", other)),
+    };
+    let life = match pttl {
+        Reply::Int(life) if life >= -2 => Ok(life),
+        Reply::Error { code, message } => Err(OpError::Server { code, message }),
+        other => return Err(refused("PTTL", other)),
+    };
+    match caching {
+        None => {}
+        Some(reply) if reply.is_ok() => {}
+        // A server that refuses everything for now (BUSY, LOADING) has lost no registration.
+        Some(Reply::Error { code, .. })
+            if code != "ERR"
+                && matches!(&value, Err(OpError::Server { code: same, .. }) if *same == code) => {}
+        Some(Reply::Error { code, message }) => {
+            return Err(OpError::TrackingLost(format!(
+                "CLIENT CACHING YES was refused: {code} {message}"
+            )));
+        }
+        Some(other) => return Err(refused("CLIENT CACHING", other)),
+    }
+
+    let (value, life) = (value?, life?);
+    let ttl = match (&value, life) {
+        (None, _) | (Some(_), -1) => None,
+        // Expired between the two: the value was true when it was read, and must not be kept.
+        (Some(_), -2) => Some(Duration::ZERO),
+        (Some(_), millis) => Some(Duration::from_millis(millis.unsigned_abs())),
+    };
+    Ok(OpReply::Read {
+        value,
+        ttl,
+        tracked,
+    })
+}
+
+fn transaction<R: Iterator<Item = Reply>>(
+    commands: usize,
+    replies: &mut R,
+) -> Result<OpReply, OpError> {
+    let begun = next(replies)?;
+    let mut shifted = None;
+    let mut refusal = None;
+    for _ in 0..commands {
+        match next(replies)? {
+            Reply::Simple(text) if text == "QUEUED" => {}
+            Reply::Error { code, message } => {
+                refusal.get_or_insert_with(|| format!("{code} {message}"));
+            }
+            other => {
+                shifted.get_or_insert_with(|| refused("a queued command", other));
+            }
+        }
+    }
+    let executed = next(replies)?;
+    if !begun.is_ok() {
+        // Whatever followed was executed command by command.
+        return Err(OpError::Protocol(match begun {
+            Reply::Error { code, message } => format!("MULTI was refused: {code} {message}"),
+            other => format!("MULTI answered {}", other.shape()),
+        }));
+    }
+    if let Some(error) = shifted {
+        return Err(error);
+    }
+    match executed {
+        Reply::Nil => Ok(OpReply::Value(Reply::Nil)),
+        Reply::Array(replies) if replies.len() == commands && refusal.is_none() => {
+            Ok(OpReply::Value(Reply::Array(replies)))
+        }
+        Reply::Error { code, message } => Err(OpError::Server {
+            code,
+            message: match refusal {
+                Some(first) => format!("{message} First of them: {first}"),
+                None => message,
+            },
+        }),
+        other => Err(refused("EXEC", other)),
+    }
+}
+
+fn handshake<R: Iterator<Item = Reply>>(nonce: u64, replies: &mut R) -> Result<OpReply, OpError> {
+    let tracking = next(replies)?;
+    let _no_evict = next(replies)?; // Only a comfort, and unknown to some servers.
+    let hello = next(replies)?;
+    let caching = next(replies)?;
+    let get = next(replies)?;
+    let set = next(replies)?;
+    echoed(nonce, &next(replies)?)?;
+
+    let primary = is_primary(hello)?;
+    let proof = accepted(
+        "CLIENT TRACKING",
+        tracking,
+        "allow it (ACL: +client|tracking) or use a server that supports it",
+    )
+    .and_then(|()| accepted("CLIENT CACHING", caching, "allow it (ACL: +client|caching)"))
+    .and_then(|()| match get {
+        Reply::Bulk(_) | Reply::Nil => Ok(()),
+        other => accepted(
+            "GET of the self-test key",
+            other,
+            "allow GET on it (ACL: +get and its key pattern)",
+        ),
+    })
+    .and_then(|()| {
+        accepted(
+            "SET of the self-test key",
+            set,
+            "allow SET on it (ACL: +set and its key pattern), on a primary with free memory",
+        )
+    });
+    Ok(OpReply::Handshake {
+        primary,
+        tracking: proof,
+    })
+}
+
+fn accepted(what: &str, reply: Reply, advice: &str) -> Result<(), String> {
+    match reply {
+        reply if reply.is_ok() => Ok(()),
+        Reply::Error { code, message } => {
+            Err(format!("{what} was refused ({code} {message}): {advice}"))
+        }
+        other => Err(format!("{what} answered {}", other.shape())),
+    }
+}
+
+/// Reads the role out of the reply to `HELLO`, a map, or a flat list on a RESP2 connection.
+fn is_primary(hello: Reply) -> Result<bool, OpError> {
+    let is_role = |field: &Reply| field.text() == Some(b"role");
+    let role = match &hello {
+        Reply::Map(pairs) => pairs.iter().find(|(f, _)| is_role(f)).map(|(_, v)| v),
+        Reply::Array(flat) => flat.chunks_exact(2).find(|p| is_role(&p[0])).map(|p| &p[1]),
+        _ => return Err(refused("HELLO", hello)),
+    };
+    match role.and_then(Reply::text) {
+        Some(role) => Ok(role == b"master"),
+        None => Err(OpError::Protocol("HELLO answered without a role".into())),
+    }
+}
+
+fn echoed(nonce: u64, reply: &Reply) -> Result<(), OpError> {
+    match reply {
+        Reply::Bulk(text) if text == nonce_text(nonce).as_bytes() => Ok(()),
+        Reply::Bulk(_) => Err(OpError::Protocol("ECHO answered a wrong nonce".into())),
+        Reply::Error { code, message } => Err(OpError::Protocol(format!(
+            "ECHO was refused: {code} {message}"
+        ))),
+        other => Err(OpError::Protocol(format!(
+            "ECHO answered {}",
+            other.shape()
+        ))),
+    }
+}
+
+fn selected(reply: &Reply) -> Result<(), OpError> {
+    match reply {
+        reply if reply.is_ok() => Ok(()),
+        Reply::Error { code, message } => Err(OpError::Protocol(format!(
+            "SELECT was refused: {code} {message}"
+        ))),
+        other => Err(OpError::Protocol(format!(
+            "SELECT answered {}",
+            other.shape()
+        ))),
+    }
+}
+
+fn refused(what: &str, reply: Reply) -> OpError {
+    match reply {
+        Reply::Error { code, message } => OpError::Server { code, message },
+        other => OpError::Protocol(format!("{what} answered {}", other.shape())),
+    }
+}
+
+fn next<R: Iterator<Item = Reply>>(replies: &mut R) -> Result<Reply, OpError> {
+    replies
+        .next()
+        .ok_or_else(|| OpError::Protocol("a reply is missing".into()))
+}

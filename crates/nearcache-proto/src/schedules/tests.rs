@@ -1,0 +1,257 @@
+//! Every interleaving of the hit path with the lane's thread, explored with loom: the three
+//! schedules in which a wrong order of loads serves values of any age. The wrong orders are here
+//! too, and must fail: a check that cannot fail proves nothing.
+//!
+//! Time is an atomic that the lane's thread moves; a hit at `WRITTEN + L` or later that still
+//! returns what was overwritten at `WRITTEN` breaks C2.
+
+use std::time::Duration;
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::thread;
+use nearcache_l1::{Entrance, Filled, Key, StoreConfig, Timestamp};
+
+use crate::pod::{Fetched, Pod, Verdict};
+use crate::{Invalidations, PodConfig};
+
+/// Microseconds of the reader's world.
+const WRITTEN: u64 = 10_000_000;
+const WOKEN: u64 = 30_000_000;
+const L: u64 = 1_000_000;
+
+const KEY: &[u8] = b"k";
+
+struct World {
+    pod: Pod,
+    clock: AtomicU64,
+}
+
+impl World {
+    /// A pod that holds the key, with a lease of time 0.
+    fn new() -> Arc<Self> {
+        let config = PodConfig {
+            max_staleness: Duration::from_micros(L),
+            ..PodConfig::default()
+        };
+        let store = StoreConfig {
+            shards: Some(1),
+            ..StoreConfig::new(1 << 20)
+        };
+        let pod = Pod::new(store, config).expect("a good configuration");
+        pod.connection_opened(1);
+        pod.coherence.renew(1, Timestamp::ZERO);
+        let world = Self {
+            pod,
+            clock: AtomicU64::new(0),
+        };
+        world.fill();
+        Arc::new(world)
+    }
+
+    fn fill(&self) {
+        let entrance = self.pod.store.enter(
+            Key::new(0, KEY),
+            |_| false,
+            |_| false,
+            || self.pod.fill_meta(KEY, true),
+        );
+        let Entrance::Lead(guard) = entrance else {
+            panic!("nothing is there yet");
+        };
+        let filled = Filled {
+            value: Some(bytes::Bytes::from_static(b"old")),
+            stamp: guard.meta().token.stamp,
+            filled_at: Timestamp::ZERO,
+            deadline: Timestamp::MAX,
+        };
+        let outcome = Ok(Fetched {
+            value: None,
+            deadline: Timestamp::MAX,
+            sent_at: Timestamp::ZERO,
+        });
+        self.pod.store.publish(guard, filled, |_| true, outcome);
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.load(Ordering::SeqCst))
+    }
+
+    fn sleep_until(&self, micros: u64) {
+        self.clock.store(micros, Ordering::SeqCst);
+    }
+
+    /// The real hit path.
+    fn read(&self) {
+        let found = self.pod.resident(Key::new(0, KEY), || self.now());
+        if let Some((_, Verdict::Fresh, now)) = found {
+            Self::judge(now);
+        }
+    }
+
+    /// The hit path with the entry loaded before the lease.
+    fn read_entry_first(&self) {
+        let Some(hit) = self.pod.store.get(Key::new(0, KEY)) else {
+            return;
+        };
+        let lease = self.pod.coherence.lease();
+        let judged = self
+            .pod
+            .judge(lease, hit.stamp, hit.deadline, || self.now());
+        if let (Verdict::Fresh, _) = judged {
+            Self::judge(self.now());
+        }
+    }
+
+    /// The hit path with the clock read before the lease.
+    fn read_clock_first(&self) {
+        let early = self.now();
+        let found = self.pod.resident(Key::new(0, KEY), || early);
+        if let Some((_, Verdict::Fresh, _)) = found {
+            Self::judge(self.now());
+        }
+    }
+
+    /// The old value was served fresh by a call whose clock says `now`.
+    fn judge(now: Timestamp) {
+        assert!(
+            now.as_micros() < WRITTEN + L,
+            "C2: served {} us after it was overwritten",
+            now.as_micros() - WRITTEN
+        );
+    }
+}
+
+fn explore(schedule: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(schedule);
+}
+
+/// Schedule 1: the process is stopped for long; the lane's thread wakes first, applies the push and
+/// renews; the reader goes on with what it had loaded.
+fn stopped(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
+    explore(move || {
+        let world = World::new();
+        let lane = thread::spawn({
+            let world = world.clone();
+            move || {
+                world.sleep_until(WOKEN);
+                world.pod.invalidate(1, KEY);
+                world.pod.coherence.renew(1, Timestamp::from_micros(WOKEN));
+            }
+        });
+        read(&world);
+        lane.join().expect("the lane's thread ends");
+    });
+}
+
+/// Schedule 2: the connection is lost, the write is missed, a new connection gets a lease.
+fn reconnected(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
+    explore(move || {
+        let world = World::new();
+        let lane = thread::spawn({
+            let world = world.clone();
+            move || {
+                world.sleep_until(WOKEN);
+                world.pod.disconnected(1);
+                world.pod.connection_opened(2);
+                world.pod.coherence.renew(2, Timestamp::from_micros(WOKEN));
+            }
+        });
+        read(&world);
+        lane.join().expect("the lane's thread ends");
+    });
+}
+
+#[test]
+fn c2_schedule_1_stopped_between_loads() {
+    stopped(World::read);
+}
+
+#[test]
+fn c2_schedule_2_reconnected_between_loads() {
+    reconnected(World::read);
+}
+
+/// Schedule 3: the old connection is still alive at an isolated primary and answers a heartbeat after
+/// the pod has switched.
+#[test]
+fn c2_schedule_3_an_old_connection_answers_late() {
+    explore(|| {
+        let world = World::new();
+        world.pod.disconnected(1);
+        world.sleep_until(WOKEN);
+        let late = thread::spawn({
+            let world = world.clone();
+            move || world.pod.coherence.renew(1, Timestamp::from_micros(WOKEN))
+        });
+        let new = thread::spawn({
+            let world = world.clone();
+            move || world.pod.coherence.renew(2, Timestamp::from_micros(WOKEN))
+        });
+        world.read();
+        late.join().expect("it ends");
+        new.join().expect("it ends");
+        world.read();
+    });
+}
+
+/// A fill whose reply came before the push, against the push.
+#[test]
+fn c4_a_push_and_a_publish_in_any_order() {
+    explore(|| {
+        let world = World::new();
+        let filler = thread::spawn({
+            let world = world.clone();
+            move || {
+                let entrance = world.pod.store.enter(
+                    Key::new(0, KEY),
+                    |_| false,
+                    |_| false,
+                    || world.pod.fill_meta(KEY, true),
+                );
+                let Entrance::Lead(guard) = entrance else {
+                    panic!("one leader");
+                };
+                (world, guard)
+            }
+        });
+        let (world, guard) = filler.join().expect("it ends");
+        let push = thread::spawn({
+            let world = world.clone();
+            move || world.pod.invalidate(1, KEY)
+        });
+        let token = guard.meta().token;
+        let filled = Filled {
+            value: Some(bytes::Bytes::from_static(b"old")),
+            stamp: token.stamp,
+            filled_at: Timestamp::ZERO,
+            deadline: Timestamp::MAX,
+        };
+        let outcome = Ok(Fetched {
+            value: None,
+            deadline: Timestamp::MAX,
+            sent_at: Timestamp::ZERO,
+        });
+        let unchanged = |_: &crate::pod::FillMeta| world.pod.coherence.unchanged(KEY, &token);
+        world.pod.store.publish(guard, filled, unchanged, outcome);
+        push.join().expect("it ends");
+        assert!(
+            world.pod.store.peek(Key::new(0, KEY)).is_none(),
+            "C4: a stale fill survived the push"
+        );
+    });
+}
+
+#[test]
+#[should_panic(expected = "C2")]
+fn trap_entry_loaded_before_the_lease_is_caught() {
+    stopped(World::read_entry_first);
+}
+
+#[test]
+#[should_panic(expected = "C2")]
+fn trap_clock_read_before_the_lease_is_caught() {
+    stopped(World::read_clock_first);
+}

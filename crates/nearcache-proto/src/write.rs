@@ -1,0 +1,126 @@
+//! Writes: the local copy goes before the write is sent and again when it is answered, before the
+//! caller resumes. Nothing is ever written into L1; the next read fills it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::cache::{Cache, Io, check_sizes};
+use crate::coherence::FillToken;
+use crate::error::{Error, ErrorKind};
+use crate::op::{Op, OpReply};
+use crate::request::{Work, Write};
+
+impl<I: Io> Cache<I> {
+    /// Writes a key. Reads in this pod that start after the answer see it or something newer.
+    ///
+    /// # Errors
+    /// [`Error::write_outcome`] says whether it was sent; it is never sent twice.
+    ///
+    /// # Cancellation
+    /// Once polled, the write is executed whether or not the future is kept.
+    pub async fn set(
+        &self,
+        db: u32,
+        key: &[u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<(), Error> {
+        check_sizes(key, value.len())?;
+        let op = set_op(db, key, value, ttl, false)?;
+        self.write(key, op).await.map(drop)
+    }
+
+    /// Deletes a key; returns whether it existed.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub async fn delete(&self, db: u32, key: &[u8]) -> Result<bool, Error> {
+        check_sizes(key, 0)?;
+        let op = Op::Delete {
+            db,
+            key: Bytes::copy_from_slice(key),
+        };
+        match self.write(key, op).await? {
+            OpReply::Deleted(existed) => Ok(existed),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Writes a key only if L2 has none and `token` is unchanged when it is sent; returns whether it was written.
+    pub(crate) async fn set_loaded(
+        &self,
+        op: Op,
+        key: &[u8],
+        token: FillToken,
+    ) -> Result<bool, Error> {
+        let write = self.ask(self.call_deadline(), |done| {
+            Work::Write(Write {
+                op,
+                key: Bytes::copy_from_slice(key),
+                only_if: Some(token),
+                done,
+            })
+        });
+        match write.await? {
+            OpReply::Stored(stored) => Ok(stored),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A write of one known key.
+    pub(crate) async fn write(&self, key: &[u8], op: Op) -> Result<OpReply, Error> {
+        self.pod.invalidate_local(key);
+        self.ask(self.call_deadline(), |done| {
+            Work::Write(Write {
+                op,
+                key: Bytes::copy_from_slice(key),
+                only_if: None,
+                done,
+            })
+        })
+        .await
+    }
+
+    /// Comes back when every write that L2 executed before has reached this pod's L1: for commands
+    /// sent through connections that this cache cannot see.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Retry`] when L2 does not answer; nothing is known then.
+    pub async fn fence(&self) -> Result<(), Error> {
+        let deadline = self.call_deadline();
+        self.ask(deadline, |done| Work::Fence { role: false, done })
+            .await
+    }
+}
+
+/// A `Set` whose time to live can be expressed.
+pub(crate) fn set_op(
+    db: u32,
+    key: &[u8],
+    value: Bytes,
+    ttl: Option<Duration>,
+    if_absent: bool,
+) -> Result<Op, Error> {
+    if ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "the time to live is under a millisecond: use at least 1 ms, or delete the key",
+        ));
+    }
+    Ok(Op::Set {
+        db,
+        key: Bytes::copy_from_slice(key),
+        value,
+        ttl,
+        if_absent,
+    })
+}
+
+#[cold]
+pub(crate) fn unexpected() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "the store answered with a reply of another kind: the connection was closed, try again",
+    )
+}

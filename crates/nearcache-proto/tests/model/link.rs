@@ -1,0 +1,147 @@
+//! A pod's connection to the server: commands on their way there, replies and pushes on their way back.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use nearcache_proto::memory::{ConnId, Output, Push};
+use nearcache_proto::resp::{self, Reply, Span};
+use nearcache_proto::{BatchId, BatchReply, Error, Events, Op, OpReply};
+
+/// One batch that waits for its replies.
+struct Pending {
+    batch: BatchId,
+    ops: Vec<Op>,
+    spans: Vec<Span>,
+    replies: Vec<Reply>,
+    needed: usize,
+}
+
+pub struct Link {
+    pub conn: ConnId,
+    /// `None` on a side connection.
+    events: Option<Events>,
+    pub to_server: VecDeque<Vec<Bytes>>,
+    /// With the step at which the server said it.
+    pub to_pod: VecDeque<(u64, Output)>,
+    pending: VecDeque<Pending>,
+    canary: Option<Bytes>,
+    canary_seen: bool,
+    /// Nothing crosses it any more; the pod has not noticed.
+    pub broken: bool,
+}
+
+pub type Completion = (BatchId, Result<BatchReply, Error>);
+
+impl Link {
+    pub fn new(conn: ConnId, events: Option<Events>) -> Self {
+        Self {
+            conn,
+            events,
+            to_server: VecDeque::new(),
+            to_pod: VecDeque::new(),
+            pending: VecDeque::new(),
+            canary: None,
+            canary_seen: false,
+            broken: false,
+        }
+    }
+
+    pub fn connection(&self) -> Option<u64> {
+        self.events.as_ref().map(Events::connection)
+    }
+
+    pub fn send(&mut self, batch: BatchId, ops: Vec<Op>) {
+        let mut commands = Vec::new();
+        let spans: Vec<Span> = ops
+            .iter()
+            .map(|op| resp::encode(op, 0, &mut commands))
+            .collect();
+        for op in &ops {
+            if let Op::Handshake { canary, .. } = op {
+                self.canary = Some(canary.clone());
+                self.canary_seen = false;
+            }
+        }
+        self.pending.push_back(Pending {
+            batch,
+            needed: commands.len(),
+            ops,
+            spans,
+            replies: Vec::new(),
+        });
+        self.to_server.extend(commands);
+    }
+
+    /// Hands the oldest output to the pod; returns a push with the step it was made at, and the batch
+    /// that is now complete.
+    pub fn deliver(&mut self) -> (Option<(u64, Push)>, Option<Completion>) {
+        match self.to_pod.pop_front() {
+            None => (None, None),
+            Some((step, Output::Push(push))) => {
+                self.apply(&push);
+                (Some((step, push)), None)
+            }
+            Some((_, Output::Reply(reply))) => (None, self.reply(reply)),
+        }
+    }
+
+    fn apply(&mut self, push: &Push) {
+        let Some(events) = &self.events else {
+            panic!("a push on an untracked connection");
+        };
+        match push {
+            Push::All => events.invalidate_all(),
+            Push::Keys(keys) => {
+                for key in keys {
+                    if self.canary.as_ref() == Some(key) {
+                        self.canary_seen = true;
+                    }
+                    events.invalidate(key);
+                }
+            }
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) -> Option<Completion> {
+        let front = self
+            .pending
+            .front_mut()
+            .expect("no reply without a request");
+        front.replies.push(reply);
+        if front.replies.len() < front.needed {
+            return None;
+        }
+        let done = self.pending.pop_front().expect("it is there");
+        let mut replies = done.replies.into_iter();
+        let results = done
+            .ops
+            .iter()
+            .zip(&done.spans)
+            .map(|(op, span)| {
+                let mut result = resp::decode(op, span, &mut replies);
+                if let Ok(OpReply::Handshake { tracking, .. }) = &mut result
+                    && tracking.is_ok()
+                    && !self.canary_seen
+                {
+                    *tracking = Err("no push".to_owned());
+                }
+                result
+            })
+            .collect();
+        Some((done.batch, Ok(results)))
+    }
+
+    /// Every batch that will never be answered.
+    pub fn abandon(&mut self) -> Vec<BatchId> {
+        self.pending
+            .drain(..)
+            .map(|pending| pending.batch)
+            .collect()
+    }
+
+    pub fn notice(&self) {
+        if let Some(events) = &self.events {
+            events.disconnected();
+        }
+    }
+}

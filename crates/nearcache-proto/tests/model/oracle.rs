@@ -1,0 +1,166 @@
+//! What really happened at the server, and whether a read may have returned what it did.
+//!
+//! Every change of a key is a version with the step at which the server executed it. A version is
+//! over at the step of the next one. Pods have floors: the step that every later read must reflect.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use nearcache_l1::Timestamp;
+
+/// A db and a key.
+pub type Name = (u32, usize);
+
+/// A value's sequence number; `None`: no such key.
+pub type Seen = Option<u64>;
+
+#[derive(Clone, Copy, Debug)]
+struct Version {
+    step: u64,
+    at: Timestamp,
+    value: Seen,
+    /// When the server drops it.
+    expires: Timestamp,
+    /// The latest end it ever had: nobody may serve it from then on.
+    latest: Timestamp,
+}
+
+/// When a version began, when (step and time) it was over, and when it expires.
+type Span = (u64, Option<(u64, Timestamp)>, Timestamp);
+
+#[derive(Default)]
+pub struct Oracle {
+    versions: HashMap<Name, Vec<Version>>,
+    /// At which step a value was written.
+    executed: HashMap<u64, u64>,
+}
+
+impl Oracle {
+    /// The server holds `value` under `name` after `step`.
+    pub fn observe(
+        &mut self,
+        name: Name,
+        value: Seen,
+        expires: Timestamp,
+        step: u64,
+        at: Timestamp,
+    ) {
+        let versions = self.versions.entry(name).or_default();
+        let last = versions.last_mut();
+        match last {
+            Some(last) if last.value == value => {
+                // What PTTL says is cut to milliseconds: less than that is no change.
+                let moved = last
+                    .expires
+                    .max(expires)
+                    .saturating_since(last.expires.min(expires));
+                if moved > Duration::from_millis(1) {
+                    last.expires = expires;
+                    last.latest = last.latest.max(expires);
+                }
+                return;
+            }
+            None if value.is_none() => return,
+            _ => {}
+        }
+        versions.push(Version {
+            step,
+            at,
+            value,
+            expires,
+            latest: expires,
+        });
+        if let Some(value) = value {
+            let before = self.executed.insert(value, step);
+            assert_eq!(before, None, "C15: the write of {value} was executed twice");
+        }
+    }
+
+    /// Time has passed: what has expired is gone, whenever the server gets round to it. Returns how many.
+    pub fn expire(&mut self, step: u64, now: Timestamp) -> u64 {
+        let mut gone = 0;
+        for versions in self.versions.values_mut() {
+            let Some(last) = versions.last().copied() else {
+                continue;
+            };
+            if last.value.is_some() && last.expires <= now {
+                gone += 1;
+                versions.push(Version {
+                    step,
+                    at: last.expires,
+                    value: None,
+                    expires: Timestamp::MAX,
+                    latest: Timestamp::MAX,
+                });
+            }
+        }
+        gone
+    }
+
+    /// The step at which `value` was written.
+    pub fn executed_at(&self, value: u64) -> Option<u64> {
+        self.executed.get(&value).copied()
+    }
+
+    pub fn was_executed(&self, value: u64) -> bool {
+        self.executed.contains_key(&value)
+    }
+
+    /// The version of `name` that a read returning `value` saw, as (began, ended) steps, taking the
+    /// newest that fits.
+    fn span(&self, name: Name, value: Seen) -> Option<Span> {
+        let versions = self.versions.get(&name).map_or(&[][..], Vec::as_slice);
+        let Some(place) = versions.iter().rposition(|version| version.value == value) else {
+            // Before the first version there was no key.
+            let first = versions.first().map(|first| (first.step, first.at));
+            return value.is_none().then_some((0, first, Timestamp::MAX));
+        };
+        let next = versions.get(place + 1).map(|next| (next.step, next.at));
+        Some((versions[place].step, next, versions[place].latest))
+    }
+
+    /// The step at which the version that was returned began, at the earliest: every value is written
+    /// once, but a key may be absent many times.
+    pub fn began(&self, name: Name, value: Seen) -> u64 {
+        let known = value.and_then(|_| self.span(name, value));
+        known.map_or(0, |(began, ..)| began)
+    }
+
+    /// Panics unless the version was still current at or after step `floor`.
+    pub fn not_older_than(&self, name: Name, value: Seen, floor: u64, promise: &str) {
+        let Some((_, ended, _)) = self.span(name, value) else {
+            panic!("C4: {name:?} returned {value:?}, which L2 never held");
+        };
+        if let Some((step, _)) = ended {
+            assert!(
+                step > floor,
+                "{promise}: {name:?} returned {value:?}, over since step {step}, but the read must reflect step {floor}"
+            );
+        }
+    }
+
+    /// Panics unless the version was current at or after time `bound`.
+    pub fn not_over_before(&self, name: Name, value: Seen, bound: Timestamp, promise: &str) {
+        let Some((_, ended, _)) = self.span(name, value) else {
+            panic!("C4: {name:?} returned {value:?}, which L2 never held");
+        };
+        if let Some((step, at)) = ended {
+            assert!(
+                at >= bound,
+                "{promise}: {name:?} returned {value:?}, over since {at:?} (step {step}), before {bound:?}"
+            );
+        }
+    }
+
+    /// Panics if the version had expired at `now`.
+    pub fn not_expired(&self, name: Name, value: Seen, now: Timestamp) {
+        if value.is_some()
+            && let Some((.., expires)) = self.span(name, value)
+        {
+            assert!(
+                now < expires,
+                "C5: {name:?} returned {value:?} at {now:?}, expired at {expires:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Between redis-rs's types and ours: replies, and errors that say what to do.
+//!
+//! Never lets credentials or received data into a message.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nearcache_proto::resp::Reply;
+use nearcache_proto::{Error, ErrorKind};
+use redis::{RedisError, ServerErrorKind, ToRedisArgs, Value};
+
+/// The same reply in our words.
+///
+/// # Cost
+/// Strings and lists are moved; the bytes of a bulk string are not copied.
+pub(crate) fn reply(value: Value) -> Reply {
+    match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Int(number),
+        Value::BulkString(bytes) => Reply::Bulk(Bytes::from(bytes)),
+        Value::Array(items) => Reply::Array(replies(items)),
+        Value::SimpleString(text) => Reply::Simple(text),
+        Value::Okay => Reply::ok(),
+        Value::Map(pairs) => Reply::Map(
+            pairs
+                .into_iter()
+                .map(|(field, value)| (reply(field), reply(value)))
+                .collect(),
+        ),
+        Value::Attribute { data, .. } => reply(*data),
+        Value::Set(items) => Reply::Set(replies(items)),
+        Value::Double(number) => Reply::Double(number),
+        Value::Boolean(flag) => Reply::Bool(flag),
+        Value::VerbatimString { format, text } => Reply::Verbatim(format.to_string(), text),
+        Value::BigNumber(number) => {
+            // Bytes or a number of its own type, as another user of redis-rs in the same build chose
+            // its features; as an argument both are the digits.
+            let digits = number.to_redis_args().concat();
+            Reply::BigNumber(String::from_utf8_lossy(&digits).into_owned())
+        }
+        Value::ServerError(error) => Reply::Error {
+            code: error.code().to_owned(),
+            message: error.details().unwrap_or_default().to_owned(),
+        },
+        // A confirmation of a subscription: the commands that cause one are refused, the list says
+        // honestly what came.
+        Value::Push { data, .. } => Reply::Array(replies(data)),
+        _ => Reply::Error {
+            code: "ERR".to_owned(),
+            message: "a reply of a type unknown to nearcache".to_owned(),
+        },
+    }
+}
+
+fn replies(items: Vec<Value>) -> Vec<Reply> {
+    items.into_iter().map(reply).collect()
+}
+
+/// Why the address or the credentials in it cannot be used at all.
+pub(crate) fn url_error(error: &RedisError) -> Error {
+    let why = error
+        .detail()
+        .map_or_else(String::new, |d| format!(" ({d})"));
+    let what = match error.to_string() {
+        text if text.contains("database") => "the database number in the URL is not a number",
+        text if text.contains("wildcard") => {
+            "0.0.0.0 and :: are addresses to listen on, not to connect to: name the server's own"
+        }
+        text if text.contains("hostname") => "the URL names no host",
+        text if text.contains("path") => "the URL names no socket path",
+        text if text.contains("UTF-8") => {
+            "user or password in the URL are not UTF-8 after percent-decoding"
+        }
+        text if text.contains("protocol") => {
+            "leave `protocol` out of the URL: RESP3 is always used"
+        }
+        text if text.contains("fragment") => "leave the `#` part out of the URL",
+        _ => {
+            "the URL cannot be read: write redis://[user[:password]@]host[:port][/db], \
+             rediss://... for TLS, or unix:///path; percent-encode special characters"
+        }
+    };
+    Error::new(ErrorKind::Configuration, format!("{what}{why}"))
+}
+
+/// Why a connection to `place` could not be opened.
+pub(crate) fn connect_error(place: &str, tls: bool, error: RedisError) -> Error {
+    let (kind, advice) = advise(tls, &error);
+    let message = format!("cannot connect to {place}: {advice}");
+    if error.kind() == redis::ErrorKind::Parse {
+        // Its text quotes what was received.
+        return Error::new(kind, message);
+    }
+    Error::with_source(kind, message, error)
+}
+
+fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
+    use ErrorKind::{Configuration, Retry};
+    use redis::ErrorKind as Kind;
+
+    if let Some(io) = io_error(error) {
+        return advise_io(tls, io);
+    }
+    let detail = error.detail().unwrap_or_default();
+    match (error.kind(), error.code()) {
+        (Kind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => (
+            Configuration,
+            "user or password were refused: correct them in the URL".to_owned(),
+        ),
+        (_, Some("NOAUTH")) => (
+            Configuration,
+            "the server asks for a password: put user and password in the URL".to_owned(),
+        ),
+        (_, Some("DENIED")) => (
+            Configuration,
+            "the server is in protected mode: give it a password or bind it to this network"
+                .to_owned(),
+        ),
+        (Kind::Server(ServerErrorKind::NoPerm), _) => (
+            Configuration,
+            format!("this user may not do what is needed (NOPERM {detail}): extend its ACL"),
+        ),
+        (Kind::RESP3NotSupported, _) | (_, Some("NOPROTO")) => (
+            Configuration,
+            "the server does not speak RESP3: use Redis 7.0 or later, or Valkey".to_owned(),
+        ),
+        (Kind::Server(ServerErrorKind::BusyLoading), _) => {
+            (Retry, "the server is still loading its data".to_owned())
+        }
+        (Kind::Server(_), _) if error.to_string().contains("switch database") => (
+            Configuration,
+            format!("the database in the URL cannot be selected ({detail})"),
+        ),
+        (Kind::Parse, _) => (
+            Retry,
+            "what answers does not speak the Redis protocol; if that port expects TLS, \
+             use rediss://"
+                .to_owned(),
+        ),
+        (Kind::Io, _) => (
+            Retry,
+            "the server closed the connection; if that port expects TLS, use rediss://".to_owned(),
+        ),
+        (Kind::InvalidClientConfig, _) => (Configuration, error.to_string()),
+        (_, Some(code)) => (Retry, format!("{code} {detail}")),
+        (_, None) => (Retry, error.category().to_owned()),
+    }
+}
+
+fn advise_io(tls: bool, error: &io::Error) -> (ErrorKind, String) {
+    use ErrorKind::{Configuration, Retry};
+    let text = error.to_string();
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => (
+            Retry,
+            "nothing listens there: start the server or correct the address".to_owned(),
+        ),
+        io::ErrorKind::NotFound => (
+            Retry,
+            "there is no such socket: start the server or correct the path".to_owned(),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            Configuration,
+            "permission denied: let this user open the socket".to_owned(),
+        ),
+        io::ErrorKind::TimedOut if tls => (
+            Retry,
+            "no answer in time: check the address, the network and firewalls; if that port is plain, \
+             use redis://"
+                .to_owned(),
+        ),
+        io::ErrorKind::TimedOut => (
+            Retry,
+            "no answer in time: check the address, the network and firewalls".to_owned(),
+        ),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if tls => (
+            Retry,
+            "closed during the TLS handshake; if that port is plain, use redis://".to_owned(),
+        ),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => (
+            Retry,
+            "the server closed the connection; if that port expects TLS, use rediss://".to_owned(),
+        ),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if tls => {
+            (Configuration, format!("TLS failed ({text}): {}", advise_tls(&text)))
+        }
+        _ if text.contains("lookup") => (
+            Retry,
+            format!("the host name cannot be resolved ({text})"),
+        ),
+        _ => (Retry, text),
+    }
+}
+
+/// What to do about a handshake that failed, in the words of rustls.
+fn advise_tls(text: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if has(&["alert"]) && has(&["Certificate", "UnknownCA", "AccessDenied"]) {
+        "the server wants a client certificate that it accepts: give one with its key"
+    } else if has(&["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"]) {
+        "the server's certificate is of an authority unknown here: give the root certificate of that \
+         authority"
+    } else if has(&["NotValidForName", "not valid for name"]) {
+        "the server's certificate is for another host name: use a name it was made for"
+    } else if has(&["xpired", "not valid yet", "NotValidYet"]) {
+        "the server's certificate is out of date: renew it, or correct this machine's clock"
+    } else {
+        "check certificate and host name; for a plain port use redis://"
+    }
+}
+
+/// Why a batch got no answer: the connection is gone.
+pub(crate) fn lost_error(place: &str, error: RedisError) -> Error {
+    let message = format!("the connection to {place} was lost; it is opened again by itself");
+    if error.kind() == redis::ErrorKind::Parse {
+        return Error::new(
+            ErrorKind::Retry,
+            format!("{place} sent something that is not a reply; the connection is opened again"),
+        );
+    }
+    Error::with_source(ErrorKind::Retry, message, error)
+}
+
+/// Finds the error of the operating system or of TLS that redis-rs wrapped.
+fn io_error(error: &RedisError) -> Option<&io::Error> {
+    let mut source = StdError::source(error);
+    while let Some(error) = source {
+        if let Some(shared) = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>()
+            && let Some(io) = shared.downcast_ref::<io::Error>()
+        {
+            return Some(io);
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        source = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c1_bulk_bytes_are_moved_not_copied() {
+        let bytes = vec![7u8; 4096];
+        let at = bytes.as_ptr();
+        let Reply::Bulk(moved) = reply(Value::BulkString(bytes)) else {
+            panic!("not a bulk string");
+        };
+        assert_eq!(moved.as_ptr(), at);
+    }
+
+    #[test]
+    fn replies_keep_their_shape() {
+        assert_eq!(reply(Value::Okay), Reply::ok());
+        assert_eq!(
+            reply(Value::Array(vec![Value::Nil, Value::Int(3)])),
+            Reply::Array(vec![Reply::Nil, Reply::Int(3)])
+        );
+        let wrong = redis::parse_redis_value(b"-WRONGTYPE Operation against\r\n").unwrap();
+        assert_eq!(reply(wrong), Reply::error("WRONGTYPE Operation against"));
+        let big = redis::parse_redis_value(b"(3492890328409238509324850943850943825024385\r\n");
+        assert_eq!(
+            reply(big.unwrap()),
+            Reply::BigNumber("3492890328409238509324850943850943825024385".into())
+        );
+        let text = redis::parse_redis_value(b"=8\r\ntxt:some\r\n").unwrap();
+        assert_eq!(reply(text), Reply::Verbatim("txt".into(), "some".into()));
+    }
+
+    #[test]
+    fn io_errors_say_what_to_do() {
+        let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let error = connect_error("redis://h:1", false, refused);
+        assert_eq!(error.kind(), ErrorKind::Retry);
+        assert!(
+            error.to_string().contains("nothing listens there"),
+            "{error}"
+        );
+        let tls = RedisError::from(io::Error::new(io::ErrorKind::InvalidData, "UnknownIssuer"));
+        let error = connect_error("rediss://h:1", true, tls);
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    }
+
+    #[test]
+    fn c13_parse_errors_do_not_quote_what_was_received() {
+        let parse = redis::parse_redis_value(b"?secret-value\r\n").unwrap_err();
+        let error = lost_error("redis://h:1", parse.clone());
+        assert!(error.source().is_none());
+        assert!(!format!("{error} {error:?}").contains("secret"));
+        let error = connect_error("redis://h:1", false, parse);
+        assert!(error.source().is_none());
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,369 @@
+//! The open connections of one lane: the tracked one, and a side connection for each who asked for one.
+//!
+//! Never opens a lane's connection by itself; opens a side connection at its first batch.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::FutureExt;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, Stream};
+use nearcache_proto::{
+    BatchId, BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, Invalidations, L2, Op,
+    Pod,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::check::Asked;
+
+/// The answer to one batch.
+pub(super) type Answered = (BatchId, Result<BatchReply, Error>);
+
+/// What connections have to tell the lane.
+pub(super) enum News {
+    Connected(u64),
+    ConnectFailed(u64, Error),
+    Disconnected(u64),
+    Answered(BatchId, Result<BatchReply, Error>),
+    /// Of side connections.
+    SideAnswered(Vec<Answered>),
+}
+
+pub(super) struct Links {
+    pod: Arc<Pod>,
+    l2: Arc<dyn L2>,
+    lane: LaneLink,
+    /// Hears when the lane's connection has reported its end.
+    ended: mpsc::Receiver<()>,
+    sides: HashMap<u64, Side>,
+    /// Tells the life of a side connection from an earlier one of the same number.
+    serial: u64,
+    side_events: FuturesUnordered<BoxFuture<SideEvent>>,
+    /// Whose turn it is to be looked at first.
+    sides_first: bool,
+}
+
+enum LaneLink {
+    Down,
+    Connecting {
+        connection: u64,
+        dial: BoxFuture<Result<Box<dyn Connection>, Error>>,
+    },
+    Open {
+        connection: u64,
+        con: Box<dyn Connection>,
+        /// In order: a later answer must not reach the lane before an earlier one.
+        answers: FuturesOrdered<BoxFuture<Answered>>,
+    },
+}
+
+struct Side {
+    serial: u64,
+    state: SideState,
+    /// Closed with this side: whatever is in flight then ends.
+    open: watch::Sender<()>,
+}
+
+enum SideState {
+    Opening(Vec<(BatchId, Vec<Op>)>),
+    Open(Box<dyn Connection>),
+}
+
+enum SideEvent {
+    Opened {
+        side: u64,
+        serial: u64,
+        result: Result<Box<dyn Connection>, Error>,
+    },
+    Answered {
+        side: u64,
+        serial: u64,
+        answer: Answered,
+    },
+}
+
+/// Hears what the lane's connection reports: the pod acts on it at once, the loop hears of the end.
+struct Relay {
+    pod: Arc<Pod>,
+    ended: mpsc::Sender<()>,
+}
+
+impl Invalidations for Relay {
+    fn invalidate(&self, connection: u64, key: &[u8]) {
+        self.pod.invalidate(connection, key);
+    }
+
+    fn invalidate_all(&self, connection: u64) {
+        self.pod.invalidate_all(connection);
+    }
+
+    fn disconnected(&self, connection: u64) {
+        self.pod.disconnected(connection);
+        // Full: it was reported before.
+        let _ = self.ended.try_send(());
+    }
+}
+
+impl Links {
+    pub(super) fn new(pod: Arc<Pod>, l2: Arc<dyn L2>) -> Self {
+        Self {
+            pod,
+            l2,
+            lane: LaneLink::Down,
+            ended: mpsc::channel(1).1,
+            sides: HashMap::new(),
+            serial: 0,
+            side_events: FuturesUnordered::new(),
+            sides_first: false,
+        }
+    }
+
+    pub(super) fn connect(&mut self, connection: u64) {
+        let (ended, heard) = mpsc::channel(1);
+        self.ended = heard;
+        let relay = Relay {
+            pod: self.pod.clone(),
+            ended,
+        };
+        let dial = self.l2.connect(Events::new(connection, Arc::new(relay)));
+        self.lane = LaneLink::Connecting { connection, dial };
+    }
+
+    pub(super) fn disconnect(&mut self, connection: u64) {
+        let current = match &self.lane {
+            LaneLink::Down => None,
+            LaneLink::Connecting { connection, .. } | LaneLink::Open { connection, .. } => {
+                Some(*connection)
+            }
+        };
+        if current == Some(connection) {
+            self.lane = LaneLink::Down;
+        }
+    }
+
+    /// Sends on the lane; an error is the answer when it is not open.
+    pub(super) fn send(&mut self, batch: BatchId, ops: Vec<Op>) -> Result<(), Error> {
+        let LaneLink::Open { con, answers, .. } = &mut self.lane else {
+            return Err(Error::new(ErrorKind::Retry, "the lane is not open"));
+        };
+        let answer = checked(&mut **con, ops);
+        answers.push_back(answer.map(move |result| (batch, result)).boxed());
+        Ok(())
+    }
+
+    /// Whether that side connection is open, or being opened.
+    pub(super) fn has_side(&self, side: u64) -> bool {
+        self.sides.contains_key(&side)
+    }
+
+    /// Sends on a side connection, opening it first if need be.
+    pub(super) fn send_side(&mut self, side: u64, batch: BatchId, ops: Vec<Op>) {
+        if let Some(known) = self.sides.get_mut(&side) {
+            match &mut known.state {
+                SideState::Opening(waiting) => waiting.push((batch, ops)),
+                SideState::Open(con) => {
+                    let answer = checked(&mut **con, ops);
+                    let event = side_answer(side, known.serial, batch, answer, &known.open);
+                    self.side_events.push(event);
+                }
+            }
+            return;
+        }
+        self.serial += 1;
+        let serial = self.serial;
+        let dial = self.l2.connect_side();
+        let opened = dial.map(move |result| SideEvent::Opened {
+            side,
+            serial,
+            result,
+        });
+        self.side_events.push(opened.boxed());
+        self.sides.insert(
+            side,
+            Side {
+                serial,
+                state: SideState::Opening(vec![(batch, ops)]),
+                open: watch::Sender::new(()),
+            },
+        );
+    }
+
+    /// Closes a side connection. Batches on their way are answered by [`News`]; those that were not
+    /// sent are returned.
+    pub(super) fn close_side(&mut self, side: u64) -> Vec<BatchId> {
+        match self.sides.remove(&side).map(|side| side.state) {
+            Some(SideState::Opening(waiting)) => waiting.into_iter().map(|(id, _)| id).collect(),
+            Some(SideState::Open(_)) | None => Vec::new(),
+        }
+    }
+
+    /// The next piece of news.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News> {
+        self.sides_first = !self.sides_first;
+        if self.sides_first {
+            if let Poll::Ready(answers) = self.poll_sides(cx) {
+                return Poll::Ready(News::SideAnswered(answers));
+            }
+            self.poll_lane(cx)
+        } else {
+            if let Poll::Ready(news) = self.poll_lane(cx) {
+                return Poll::Ready(news);
+            }
+            self.poll_sides(cx).map(News::SideAnswered)
+        }
+    }
+
+    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<News> {
+        let connection = match &mut self.lane {
+            LaneLink::Down => return Poll::Pending,
+            LaneLink::Connecting { connection, dial } => {
+                let connection = *connection;
+                return dial.as_mut().poll(cx).map(|dialled| match dialled {
+                    Ok(con) => {
+                        self.lane = LaneLink::Open {
+                            connection,
+                            con,
+                            answers: FuturesOrdered::new(),
+                        };
+                        News::Connected(connection)
+                    }
+                    Err(error) => {
+                        self.lane = LaneLink::Down;
+                        News::ConnectFailed(connection, error)
+                    }
+                });
+            }
+            LaneLink::Open {
+                connection,
+                answers,
+                ..
+            } => {
+                if let Poll::Ready(Some((batch, result))) = Pin::new(answers).poll_next(cx) {
+                    return Poll::Ready(News::Answered(batch, result));
+                }
+                *connection
+            }
+        };
+        // What was answered before the end is handed over before it.
+        match self.ended.poll_recv(cx) {
+            Poll::Ready(Some(())) => {
+                self.lane = LaneLink::Down;
+                Poll::Ready(News::Disconnected(connection))
+            }
+            // A store that reports nothing has let go of its listener.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_sides(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Answered>> {
+        loop {
+            match Pin::new(&mut self.side_events).poll_next(cx) {
+                Poll::Ready(Some(SideEvent::Opened {
+                    side,
+                    serial,
+                    result,
+                })) => {
+                    let failed = self.side_opened(side, serial, result);
+                    if !failed.is_empty() {
+                        return Poll::Ready(failed);
+                    }
+                }
+                Poll::Ready(Some(SideEvent::Answered {
+                    side,
+                    serial,
+                    answer,
+                })) => {
+                    if answer.1.is_err() {
+                        // Whoever was on it has been told; the next batch opens a new one.
+                        self.drop_side(side, serial);
+                    }
+                    return Poll::Ready(vec![answer]);
+                }
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn side_opened(
+        &mut self,
+        side: u64,
+        serial: u64,
+        result: Result<Box<dyn Connection>, Error>,
+    ) -> Vec<Answered> {
+        let Some(known) = self
+            .sides
+            .get_mut(&side)
+            .filter(|known| known.serial == serial)
+        else {
+            return Vec::new();
+        };
+        match result {
+            Ok(mut con) => {
+                if let SideState::Opening(waiting) = &mut known.state {
+                    for (batch, ops) in std::mem::take(waiting) {
+                        let answer = checked(&mut *con, ops);
+                        let event = side_answer(side, serial, batch, answer, &known.open);
+                        self.side_events.push(event);
+                    }
+                }
+                known.state = SideState::Open(con);
+                Vec::new()
+            }
+            Err(error) => self
+                .close_side(side)
+                .into_iter()
+                .map(|batch| (batch, Err(error.clone())))
+                .collect(),
+        }
+    }
+
+    fn drop_side(&mut self, side: u64, serial: u64) {
+        if self
+            .sides
+            .get(&side)
+            .is_some_and(|known| known.serial == serial)
+        {
+            self.sides.remove(&side);
+        }
+    }
+}
+
+/// Sends a batch; what comes back is its answer, or the end of the connection.
+fn checked(con: &mut dyn Connection, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
+    let asked = Asked::new(&ops);
+    let answer = con.send(ops);
+    answer
+        .map(move |result| result.and_then(|replies| asked.check(replies)))
+        .boxed()
+}
+
+fn side_answer(
+    side: u64,
+    serial: u64,
+    batch: BatchId,
+    answer: BoxFuture<Result<BatchReply, Error>>,
+    open: &watch::Sender<()>,
+) -> BoxFuture<SideEvent> {
+    let mut open = open.subscribe();
+    Box::pin(async move {
+        let result = tokio::select! {
+            biased;
+            result = answer => result,
+            _ = open.changed() => Err(side_closed()),
+        };
+        SideEvent::Answered {
+            side,
+            serial,
+            answer: (batch, result),
+        }
+    })
+}
+
+#[cold]
+pub(super) fn side_closed() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the side connection was closed while this command was in flight",
+    )
+}

@@ -1,0 +1,17 @@
+//! The driver of nearcache: its L2 on Redis and Valkey by redis-rs, its embedded L2, and the thread that
+//! does all IO.
+//!
+//! Holds no protocol of its own: what is sent and what an answer means is decided in `nearcache-proto`.
+
+mod batch;
+mod clock;
+mod convert;
+mod io;
+mod memory;
+mod server;
+
+pub use clock::now;
+pub use io::IoThread;
+pub use memory::MemoryL2;
+pub use redis;
+pub use server::RedisL2;

@@ -1,0 +1,225 @@
+//! L2 on a Redis or Valkey server, by redis-rs: opens lanes and side connections.
+//!
+//! Never reconnects and never times out a reply by itself: both are the lane's business.
+
+mod answer;
+mod connection;
+mod push;
+
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Tracking};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion};
+
+use crate::convert;
+use connection::RedisConnection;
+use push::{Canary, PushSink, Reports};
+
+/// A Redis or Valkey server as the L2.
+pub struct RedisL2 {
+    client: Client,
+    place: Arc<str>,
+    tls: bool,
+    db: u32,
+    connect_timeout: Duration,
+}
+
+impl RedisL2 {
+    /// An L2 at `url`: `redis://`, `rediss://` (TLS), `unix://` and their `valkey` twins, with user,
+    /// password and db as redis-rs reads them. Nothing is sent yet.
+    ///
+    /// `connect_timeout` bounds everything from the name look-up to the server's greeting.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`]: the URL cannot be used.
+    pub fn open(url: &str, connect_timeout: Duration) -> Result<Self, Error> {
+        let client = Client::open(url).map_err(|error| convert::url_error(&error))?;
+        Self::with_info(client.get_connection_info().clone(), connect_timeout)
+    }
+
+    /// The same from redis-rs's own description of a server, which can hold TLS certificates too.
+    /// Its protocol is ignored: RESP3 is always used.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn with_info(info: ConnectionInfo, connect_timeout: Duration) -> Result<Self, Error> {
+        let number = info.redis_settings().db();
+        let db = u32::try_from(number).map_err(|_| {
+            Error::new(
+                ErrorKind::Configuration,
+                format!("the database number {number} is not one: use 0 or more"),
+            )
+        })?;
+        let tls = match info.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    "certificates are always verified: leave #insecure out of the URL, and give the \
+                     root certificate of the server's authority if it is not a public one",
+                ));
+            }
+            ConnectionAddr::TcpTls { .. } => true,
+            _ => false,
+        };
+        let place = place(info.addr(), db).into();
+        let redis = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_lib_name("nearcache", env!("CARGO_PKG_VERSION"));
+        // One small request at a time goes out: waiting to fill a packet would only add latency.
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(|error| convert::url_error(&error))?;
+        Ok(Self {
+            client,
+            place,
+            tls,
+            db,
+            connect_timeout,
+        })
+    }
+
+    /// The database the URL names, in which every connection rests: 0 unless given.
+    pub fn db(&self) -> u32 {
+        self.db
+    }
+
+    fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            // An answer is a reply of the server, never a timeout: deadlines are the lane's.
+            .set_response_timeout(None)
+            // Never full, so that a batch is in line as soon as it is offered, in the order of the
+            // calls. What may be in flight is bounded by the lane.
+            .set_pipeline_buffer_size(tokio::sync::Semaphore::MAX_PERMITS)
+    }
+
+    fn dial(
+        &self,
+        config: AsyncConnectionConfig,
+    ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
+        let client = self.client.clone();
+        let place = self.place.clone();
+        let tls = self.tls;
+        Box::pin(async move {
+            if tls {
+                choose_crypto();
+            }
+            client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+                .map_err(|error| convert::connect_error(&place, tls, error))
+        })
+    }
+}
+
+impl L2 for RedisL2 {
+    fn tracking(&self) -> Tracking {
+        Tracking::Pushes
+    }
+
+    fn describe(&self) -> String {
+        self.place.to_string()
+    }
+
+    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        let canary = Arc::new(Canary::default());
+        let reports = Arc::new(Reports::new(events));
+        let sink = PushSink::new(reports.clone(), canary.clone());
+        let dial = self.dial(self.config().set_push_sender(sink));
+        let place = self.place.clone();
+        let db = self.db;
+        Box::pin(async move {
+            let con = dial.await?;
+            Ok(Box::new(RedisConnection::new(
+                con,
+                place,
+                db,
+                Some((reports, canary)),
+            )) as Box<dyn Connection>)
+        })
+    }
+
+    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        let dial = self.dial(self.config());
+        let place = self.place.clone();
+        let db = self.db;
+        Box::pin(async move {
+            let con = dial.await?;
+            Ok(Box::new(RedisConnection::new(con, place, db, None)) as Box<dyn Connection>)
+        })
+    }
+}
+
+/// With two providers compiled in (another crate of the build may bring one), rustls would panic at
+/// the first connection. A provider that the program installed itself stays.
+fn choose_crypto() {
+    static CHOSEN: Once = Once::new();
+    CHOSEN.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// Where the server is, without credentials.
+fn place(addr: &ConnectionAddr, db: u32) -> String {
+    match addr {
+        ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{db}"),
+        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}/{db}"),
+        ConnectionAddr::Unix(path) => format!("unix://{}?db={db}", path.display()),
+        other => format!("{other}/{db}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(url: &str) -> Result<RedisL2, Error> {
+        RedisL2::open(url, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn c13_no_credentials_where_it_is_described() {
+        let l2 = open("redis://someone:s3cret@cache.example:7000/5").unwrap();
+        assert_eq!(l2.describe(), "redis://cache.example:7000/5");
+        assert_eq!(l2.db(), 5);
+        let l2 = open("rediss://:s3cret@cache.example").unwrap();
+        assert_eq!(l2.describe(), "rediss://cache.example:6379/0");
+        let l2 = open("unix:///run/r.sock?db=2&pass=s3cret").unwrap();
+        assert_eq!(l2.describe(), "unix:///run/r.sock?db=2");
+    }
+
+    #[test]
+    fn accepted_schemes() {
+        for url in [
+            "redis://h",
+            "rediss://h",
+            "valkey://h",
+            "valkeys://h",
+            "unix:///p",
+            "redis+unix:///p",
+        ] {
+            assert!(open(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn c12_a_bad_url_says_what_to_write() {
+        for (url, part) in [
+            ("http://s3cret@h", "write redis://"),
+            ("", "write redis://"),
+            ("redis://h/x", "database number"),
+            ("redis://:s3cret@0.0.0.0", "listen"),
+            ("redis://h/-1", "0 or more"),
+            ("rediss://:s3cret@h/#insecure", "always verified"),
+            ("rediss://:s3cret@h/#other", "leave the `#` part out"),
+        ] {
+            let error = open(url).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{url}");
+            assert!(error.to_string().contains(part), "{url}: {error}");
+            assert!(!format!("{error:?}").contains("s3cret"), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The IO thread: callers without a runtime, reconnects, its end, and that nothing ever hangs.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use nearcache_proto::{
+    BoxFuture, Cache, Connection, Error, ErrorKind, Events, L2, PodConfig, ReadPolicy, Source,
+    Tracking,
+};
+use nearcache_redis::{IoThread, MemoryL2, RedisL2};
+use nearcache_testkit::{Server, eventually};
+use support::{pod, pod_with, wait};
+
+fn redis(server: &Server) -> RedisL2 {
+    RedisL2::open(&server.url(), Duration::from_secs(10)).unwrap()
+}
+
+fn read(cache: &Cache<IoThread>, key: &str) -> Result<(Option<Bytes>, Source), Error> {
+    wait(cache.read(0, key.as_bytes(), ReadPolicy::PassThrough)).map(|r| (r.value, r.source))
+}
+
+fn set(cache: &Cache<IoThread>, key: &str, value: &str) -> Result<(), Error> {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    wait(cache.set(0, key.as_bytes(), value, None))
+}
+
+fn connections(server: &Server) -> usize {
+    let list = server.client().ok(&["CLIENT", "LIST"]).text();
+    list.matches("lib-name=nearcache").count()
+}
+
+#[test]
+fn a_synchronous_caller_needs_no_runtime() {
+    let server = Server::start();
+    let (cache, _io) = pod(redis(&server));
+    wait(cache.ready()).unwrap();
+    set(&cache, "k", "one").unwrap();
+    assert_eq!(
+        read(&cache, "k").unwrap(),
+        (Some(Bytes::from("one")), Source::L2)
+    );
+    assert_eq!(
+        read(&cache, "k").unwrap(),
+        (Some(Bytes::from("one")), Source::L1)
+    );
+    server.client().ok(&["SET", "k", "two"]);
+    eventually("the foreign write is seen", || {
+        read(&cache, "k").unwrap().0 == Some(Bytes::from("two"))
+    });
+}
+
+#[test]
+fn many_threads_share_it() {
+    let server = Server::start();
+    let (cache, _io) = pod(redis(&server));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let cache = &cache;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let key = format!("{thread}:{}", round % 20);
+                    let value = format!("{thread}.{round}");
+                    set(cache, &key, &value).unwrap();
+                    assert_eq!(read(cache, &key).unwrap().0, Some(Bytes::from(value)));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn c10_it_comes_back_after_the_server_did() {
+    let mut server = Server::start();
+    let (cache, _io) = pod(redis(&server));
+    set(&cache, "k", "v").unwrap();
+    assert!(read(&cache, "k").unwrap().0.is_some());
+    server.kill();
+    eventually("calls fail fast", || set(&cache, "k", "w").is_err());
+    assert_eq!(read(&cache, "other").unwrap_err().kind(), ErrorKind::Retry);
+    server.restart();
+    eventually("calls succeed again", || set(&cache, "k", "x").is_ok());
+    assert_eq!(read(&cache, "k").unwrap().0, Some(Bytes::from("x")));
+}
+
+#[test]
+fn c6_the_end_of_the_connection_is_noticed_at_once() {
+    let server = Server::start();
+    let config = PodConfig {
+        max_staleness: Duration::from_secs(3600),
+        ..PodConfig::default()
+    };
+    let (cache, _io) = pod_with(Arc::new(redis(&server)), config, 4096);
+    set(&cache, "k", "v").unwrap();
+    read(&cache, "k").unwrap();
+    let before = cache.pod().totals();
+    // With heartbeats an hour apart only the connection itself can tell.
+    server
+        .client()
+        .ok(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    eventually("it is up again", || {
+        cache.pod().totals().connects_total > before.connects_total
+    });
+    assert_eq!(
+        read(&cache, "k").unwrap(),
+        (Some(Bytes::from("v")), Source::L2)
+    );
+}
+
+#[test]
+fn shutdown_ends_what_is_in_flight_and_everything_later() {
+    let server = Server::start();
+    let (cache, io) = pod(redis(&server));
+    wait(cache.ready()).unwrap();
+    server.pause();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(&cache, "k"));
+        eventually("the read is on its way", || {
+            cache.pod().totals().fills_total == 1
+        });
+        io.shutdown();
+        assert_eq!(
+            reader.join().unwrap().unwrap_err().kind(),
+            ErrorKind::Closed
+        );
+    });
+    io.shutdown();
+    let error = set(&cache, "k", "v").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    server.resume();
+    eventually("the connection is closed", || connections(&server) == 0);
+}
+
+#[test]
+fn dropping_the_last_handle_ends_the_thread() {
+    let server = Server::start();
+    let (cache, io) = pod(redis(&server));
+    wait(cache.ready()).unwrap();
+    assert_eq!(connections(&server), 1);
+    drop(io);
+    drop(cache);
+    eventually("the connection is closed", || connections(&server) == 0);
+}
+
+#[test]
+fn pods_in_one_process_stay_coherent_through_the_embedded_store() {
+    let l2 = MemoryL2::new();
+    let (one, _io1) = pod(l2.clone());
+    let (two, _io2) = pod(l2);
+    for round in 0..200 {
+        let value = round.to_string();
+        set(&one, "k", &value).unwrap();
+        // In this store a push is applied before the writer's own reply is handed over.
+        assert_eq!(read(&two, "k").unwrap().0, Some(Bytes::from(value)));
+    }
+    assert!(one.pod().is_tracked() && two.pod().is_tracked());
+}
+
+/// Delegates to the embedded store after doing something else first.
+struct Odd {
+    inner: MemoryL2,
+    before: Box<dyn Fn() + Send + Sync>,
+}
+
+impl L2 for Odd {
+    fn tracking(&self) -> Tracking {
+        Tracking::Pushes
+    }
+    fn describe(&self) -> String {
+        "odd".to_owned()
+    }
+    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        (self.before)();
+        self.inner.connect(events)
+    }
+    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        (self.before)();
+        self.inner.connect_side()
+    }
+}
+
+#[test]
+fn c10_a_panic_on_the_thread_fails_what_waits_and_the_next_call_works() {
+    let first = AtomicBool::new(true);
+    let odd = Odd {
+        inner: MemoryL2::new(),
+        before: Box::new(move || {
+            assert!(!first.swap(false, Ordering::SeqCst), "as the test wants it");
+        }),
+    };
+    let (cache, _io) = pod(odd);
+    assert!(read(&cache, "k").is_err());
+    eventually("the next call works", || set(&cache, "k", "v").is_ok());
+    assert_eq!(read(&cache, "k").unwrap().0, Some(Bytes::from("v")));
+}
+
+#[test]
+fn c10_the_queue_is_bounded() {
+    let (release, held): (Sender<()>, Receiver<()>) = channel();
+    let held = Mutex::new(held);
+    let connects = Arc::new(AtomicUsize::new(0));
+    let counter = connects.clone();
+    let odd = Odd {
+        inner: MemoryL2::new(),
+        before: Box::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let _ = held.lock().unwrap().recv();
+        }),
+    };
+    let (cache, _io) = pod_with(Arc::new(odd), PodConfig::default(), 8);
+    let first = cache.ready();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| wait(first));
+        eventually("the thread stands still", || {
+            connects.load(Ordering::SeqCst) == 1
+        });
+        let waiting: Vec<_> = (0..20)
+            .map(|_| scope.spawn(|| wait(cache.ready())))
+            .collect();
+        // The first one waits in the queue too: the thread stands still before it takes anything.
+        eventually("the rest was rejected", || {
+            cache.pod().totals().rejected_total == 13
+        });
+        drop(release);
+        assert!(first.join().unwrap().is_ok());
+        let refused: Vec<_> = waiting
+            .into_iter()
+            .filter_map(|caller| caller.join().unwrap().err())
+            .collect();
+        assert_eq!(refused.len(), 13);
+        for error in refused {
+            assert_eq!(error.kind(), ErrorKind::Retry);
+            assert!(error.to_string().contains("queue_requests"), "{error}");
+        }
+    });
+}

@@ -1,0 +1,50 @@
+//! Sessions on a real server: a connection of their own each, and no influence on anybody else.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nearcache_proto::resp::Reply;
+use nearcache_proto::{ReadPolicy, Session};
+use nearcache_redis::RedisL2;
+use nearcache_testkit::{Server, eventually};
+use support::{pod, wait};
+
+#[test]
+fn c16_sessions_have_connections_of_their_own() {
+    let server = Server::start();
+    let (cache, _io) = pod(RedisL2::open(&server.url(), Duration::from_secs(10)).unwrap());
+    let read = |key: &str| {
+        let read = wait(cache.read(0, key.as_bytes(), ReadPolicy::PassThrough));
+        read.unwrap().value
+    };
+    let mut one = Session::new(cache.clone(), 0);
+    let mut two = Session::new(cache.clone(), 3);
+    wait(one.command(&["MULTI"])).unwrap();
+    let queued = Reply::Simple("QUEUED".into());
+    assert_eq!(wait(one.command(&["SET", "k", "v"])).unwrap(), queued);
+    wait(two.command(&["SET", "k", "other db"])).unwrap();
+    assert_eq!(read("k"), None);
+    wait(one.command(&["EXEC"])).unwrap();
+    assert_eq!(read("k"), Some(Bytes::from("v")));
+    // A blocking command delays nobody but its own caller.
+    let mut blocked = Session::new(cache.clone(), 0);
+    std::thread::scope(|scope| {
+        let popped = scope.spawn(move || wait(blocked.command(&["BLPOP", "list", "20"])));
+        let mut writer = server.client();
+        eventually("somebody is blocked", || {
+            let info = writer.ok(&["INFO", "clients"]).text();
+            info.contains("blocked_clients:1")
+        });
+        wait(cache.set(0, b"k", Bytes::from("w"), None)).unwrap();
+        assert_eq!(read("k"), Some(Bytes::from("w")));
+        writer.ok(&["RPUSH", "list", "x"]);
+        assert!(matches!(popped.join().unwrap(), Ok(Reply::Array(_))));
+    });
+    drop((one, two));
+    eventually("only the lane is left", || {
+        let list = server.client().ok(&["CLIENT", "LIST"]).text();
+        list.matches("lib-name=nearcache").count() == 1
+    });
+}

@@ -1,0 +1,215 @@
+//! From settings to a running cache: what is validated when, and how settings become the parts' own.
+//!
+//! The only place that draws random seeds. Never opens anything in `build`.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
+use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig};
+use nearcache_redis::{IoThread, MemoryL2, RedisL2};
+
+use crate::settings::{MEMORY_URL, SettingValue, setting_methods, settings_table};
+use crate::{NearCache, RemovalHook, Settings, SettingsBuilder, blocking};
+
+/// Sets up a [`NearCache`]: where L2 is, and one method per setting.
+///
+/// What is called wins over the environment ([`env`](Self::env)), that over a file
+/// ([`file`](Self::file)), that over [`settings`](Self::settings), and those over the defaults.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use nearcache::NearCache;
+/// let cache = NearCache::builder()
+///     .redis("redis://127.0.0.1:6379")
+///     .capacity("64MiB")
+///     .max_staleness(Duration::from_millis(500))
+///     .build()?; // only checked: nothing is connected yet
+/// # Ok::<(), nearcache::Error>(())
+/// ```
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Builder {
+    settings: SettingsBuilder,
+    store: Option<Arc<dyn L2>>,
+    weigher: Option<Arc<dyn Weigher>>,
+    on_removal: Option<RemovalHook>,
+}
+
+impl Builder {
+    /// L2 is the Redis or Valkey at `url`: `redis://[user[:password]@]host[:port][/db]`, `rediss://`
+    /// for TLS, or `unix:///path`. Reads and writes go to the db of the URL.
+    pub fn redis(self, url: impl Into<String>) -> Self {
+        Self {
+            store: None,
+            ..self
+        }
+        .url(url.into())
+    }
+
+    /// L2 is a new embedded store, inside this process and of this cache only: no server is needed, and
+    /// nothing is shared with other processes. Pods of one process that share an embedded store are made
+    /// with [`store`](Self::store) and clones of one [`MemoryL2`].
+    pub fn memory(self) -> Self {
+        Self {
+            store: None,
+            ..self
+        }
+        .url(MEMORY_URL)
+    }
+
+    /// L2 is this store, whatever `url` says. Reads and writes go to its db 0.
+    pub fn store(self, store: impl L2) -> Self {
+        Self {
+            store: Some(Arc::new(store)),
+            ..self
+        }
+    }
+
+    /// Starts from these settings instead of the defaults.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = self.settings.base(settings);
+        self
+    }
+
+    /// Reads this TOML file when the cache is built; it must exist.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings = self.settings.file(path);
+        self
+    }
+
+    /// Reads the `NEARCACHE_*` variables of this process when the cache is built.
+    pub fn env(mut self) -> Self {
+        self.settings = self.settings.env();
+        self
+    }
+
+    /// Sets one setting by name.
+    pub fn set(mut self, name: &str, value: impl SettingValue) -> Self {
+        self.settings = self.settings.set(name, value);
+        self
+    }
+
+    settings_table!(setting_methods);
+
+    /// Calls `hook` for every entry that leaves L1, with its key, db and the cause.
+    ///
+    /// It runs on whatever thread removed the entry, often the IO thread: it must be quick, and must
+    /// not wait for a call of this cache.
+    pub fn on_removal(
+        mut self,
+        hook: impl Fn(Key<'_>, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_removal = Some(Arc::new(hook));
+        self
+    }
+
+    /// Counts entries against the capacity as `weigher` says, instead of by their bytes. The capacity
+    /// and `max_entry` then are in its units.
+    pub fn weigher(mut self, weigher: impl Weigher + 'static) -> Self {
+        self.weigher = Some(Arc::new(weigher));
+        self
+    }
+
+    /// The cache, set up and checked. Opens nothing: the lane starts at the first call that needs L2.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind) with the first thing that is wrong, and what is allowed.
+    pub fn build(self) -> Result<NearCache, Error> {
+        let settings = check(self.settings, self.store.is_some())?;
+        let (l2, db) = open(self.store, &settings)?;
+        let store = StoreConfig {
+            max_entry_weight: settings.max_entry,
+            max_flights_per_key: settings.flights_per_key,
+            seed: random(),
+            weigher: self.weigher,
+            on_removal: self.on_removal,
+            ..StoreConfig::new(settings.capacity)
+        };
+        let lane = lane_config(&settings, &*l2, db);
+        let place = l2.describe();
+        let pod = Arc::new(Pod::new(store, pod_config(&settings))?);
+        let io = IoThread::new(pod.clone(), l2, lane, settings.queue_requests, random());
+        Ok(NearCache::new(Cache::new(pod, io), settings, place, db))
+    }
+
+    /// The cache, once its lane is up.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and why the first attempt to connect failed: refused, bad
+    /// credentials, a replica. Use [`build`](Self::build) to start without L2 and connect when it is there.
+    pub async fn connect(self) -> Result<NearCache, Error> {
+        let cache = self.build()?;
+        cache.cache().ready().await?;
+        Ok(cache)
+    }
+
+    /// The same for callers without an executor.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_blocking(self) -> Result<blocking::NearCache, Error> {
+        pollster::block_on(self.connect()).map(NearCache::into_blocking)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
+
+fn check(builder: SettingsBuilder, has_store: bool) -> Result<Settings, Error> {
+    // A store needs no address; what was set as one is not used, and must not look as if it were.
+    if !has_store {
+        return builder.build();
+    }
+    let mut settings = builder.set("url", MEMORY_URL).build()?;
+    settings.url.clear();
+    Ok(settings)
+}
+
+/// The store and the db that calls go to unless told otherwise.
+fn open(store: Option<Arc<dyn L2>>, settings: &Settings) -> Result<(Arc<dyn L2>, u32), Error> {
+    if let Some(store) = store {
+        return Ok((store, 0));
+    }
+    if settings.is_memory() {
+        return Ok((Arc::new(MemoryL2::new()), 0));
+    }
+    let redis = RedisL2::open(&settings.url, settings.connect_timeout)?;
+    let db = redis.db();
+    Ok((Arc::new(redis), db))
+}
+
+fn pod_config(settings: &Settings) -> PodConfig {
+    PodConfig {
+        max_staleness: settings.max_staleness,
+        untracked_life: settings.untracked_lifetime(),
+        cache_absent: settings.cache_absent,
+        admit_after: u32::try_from(settings.admit_after).unwrap_or(u32::MAX),
+        max_inline: settings.max_inline,
+        operation_timeout: settings.operation_timeout,
+        namespace: settings.namespace.clone(),
+    }
+}
+
+fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig {
+    LaneConfig {
+        tracking: l2.tracking(),
+        resting_db,
+        connect_timeout: settings.connect_timeout,
+        dead_after: settings.dead_after,
+        backoff_min: settings.backoff_min,
+        backoff_max: settings.backoff_max,
+        queue_requests: settings.queue_requests,
+        inflight_bytes: settings.inflight,
+    }
+}
+
+/// A number nobody can foresee: each hasher of the standard library is keyed anew.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

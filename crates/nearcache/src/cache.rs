@@ -1,0 +1,300 @@
+//! The cache as users hold it: one call of the protocol each, on the IO thread of this process.
+//!
+//! Holds no logic of its own: freshness, flights and retries are decided in `nearcache-proto`.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use nearcache_l1::Promise;
+use nearcache_proto::{Cache, Error, ErrorKind, Read, ReadPolicy};
+use nearcache_redis::IoThread;
+
+use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};
+
+/// Highest db number: far above what any server can be set to, and what L1's keys leave room for.
+const DB_MAX: u32 = i32::MAX as u32;
+
+/// A handle of a near cache; clones share L1 and lane.
+///
+/// Every call may be made from any thread and any executor, or none at all ([`blocking`]). A hit takes
+/// no await point, copies no value and allocates nothing.
+///
+/// # Shutdown
+/// Dropping the last handle, sessions and typed handles included, ends the IO thread.
+///
+/// # Fork
+/// Threads do not survive a fork, so a child starts an IO thread and a lane of its own at its first call
+/// that needs L2; until then it may serve what its parent had, within the same bound of staleness. Fork
+/// while no other thread of the process is inside a call: a lock that is held at that moment stays
+/// locked in the child.
+#[derive(Clone)]
+pub struct NearCache {
+    inner: Arc<Inner>,
+    db: u32,
+}
+
+struct Inner {
+    cache: Cache<IoThread>,
+    settings: Settings,
+    place: String,
+    closed: AtomicBool,
+}
+
+impl NearCache {
+    /// Sets up a cache.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(cache: Cache<IoThread>, settings: Settings, place: String, db: u32) -> Self {
+        let inner = Inner {
+            cache,
+            settings,
+            place,
+            closed: AtomicBool::new(false),
+        };
+        Self {
+            inner: Arc::new(inner),
+            db,
+        }
+    }
+
+    /// Reads a key: from L1 when that is provably fresh, else from L2. `None`: L2 has no such key.
+    ///
+    /// When the copy in L1 cannot be proven fresh, the setting `on_unproven` decides between asking L2
+    /// and failing. Stale values are never returned here, as nothing could mark them: see
+    /// [`get_with`](Self::get_with).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Retry`] when L2 does not answer, [`ErrorKind::Usage`] when the key holds another
+    /// type than a string, [`ErrorKind::Unproven`] under `on_unproven = error`.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves the fetch running for whoever else waits for it.
+    ///
+    /// # Cost
+    /// A hit: as [`get_resident`](Self::get_resident), and ready at the first poll. A miss: one round
+    /// trip, shared by all who miss the key meanwhile.
+    #[inline]
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        let policy = self.policy();
+        let read = self.cache().read(self.db, key.as_ref(), policy).await?;
+        Ok(read.value)
+    }
+
+    /// Reads a key under a policy of this call's own, and says how fresh the answer is and who gave it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_with(&self, key: impl AsRef<[u8]>, policy: ReadPolicy) -> Result<Read, Error> {
+        if matches!(policy, ReadPolicy::ServeStale { .. }) && self.is_closed() {
+            return Err(closed());
+        }
+        self.cache().read(self.db, key.as_ref(), policy).await
+    }
+
+    /// The value in L1, if there is one that is provably fresh. Sends nothing; `None` says nothing about L2.
+    ///
+    /// # Cost
+    /// One shared lock, one clock reading, one reference count; no allocation and no copy.
+    #[inline]
+    pub fn get_resident(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
+        self.resident(key.as_ref()).flatten()
+    }
+
+    /// A hit: the value, or `None` for a key that is known to be absent.
+    #[inline]
+    pub(crate) fn resident(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        self.cache().get_resident(self.db, key).map(|hit| hit.value)
+    }
+
+    /// Reads keys, in the order asked. What is missing in L1 takes one round trip, and no value in the
+    /// answer is older than another key's reply.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); the error of one key fails the call.
+    pub async fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Bytes>>, Error> {
+        let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+        self.cache().get_many(self.db, &keys).await
+    }
+
+    /// Reads a key so that the answer reflects every write that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), whatever `on_unproven` says.
+    ///
+    /// # Cost
+    /// One round trip; the value crosses the network only when it is not resident.
+    pub async fn get_validated(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        self.cache().get_validated(self.db, key.as_ref()).await
+    }
+
+    /// Writes a key to L2. Reads in this pod that start after the answer see it or something newer;
+    /// other pods drop their copies.
+    ///
+    /// # Errors
+    /// [`Error::write_outcome`] says whether it was sent. It is never sent twice.
+    ///
+    /// # Cancellation
+    /// Once polled, the write is executed whether or not the future is kept.
+    pub async fn set(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        ttl: Ttl,
+    ) -> Result<(), Error> {
+        let ttl = ttl.as_duration();
+        self.cache()
+            .set(self.db, key.as_ref(), value.into(), ttl)
+            .await
+    }
+
+    /// Deletes a key in L2; returns whether it existed.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        self.cache().delete(self.db, key.as_ref()).await
+    }
+
+    /// Drops this pod's copy of a key; returns whether there was one. L2 and other pods are not told.
+    pub fn forget(&self, key: impl AsRef<[u8]>) -> bool {
+        self.cache().forget(self.db, key.as_ref())
+    }
+
+    /// Reads a key; when L2 has none, runs `loader`, writes its value to L2 unless another writer was
+    /// first, and returns it. Callers of this pod that miss the key meanwhile wait for the same loader.
+    ///
+    /// A value that L2 refuses to keep is returned all the same, and counted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Loader`] for everyone who waits when the loader fails or panics; the next caller
+    /// tries again. As [`get`](Self::get) when L2 does not answer.
+    ///
+    /// # Cancellation
+    /// When the caller that runs the loader is dropped, another that waits runs its own.
+    pub async fn get_or_load<F, Fut, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Ttl,
+        loader: F,
+    ) -> Result<Bytes, Error>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Bytes, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let ttl = ttl.as_duration();
+        self.cache()
+            .get_or_load(self.db, key.as_ref(), ttl, loader)
+            .await
+    }
+
+    /// Comes back when every write that L2 executed before has reached this pod's L1: for writes made
+    /// through connections that this cache does not see.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Retry`] when L2 does not answer; nothing is known then.
+    pub async fn fence(&self) -> Result<(), Error> {
+        self.cache().fence().await
+    }
+
+    /// The same cache with values of type `T`, decoded once and shared.
+    pub fn typed<T, C>(&self, codec: C) -> Typed<T, C>
+    where
+        T: Send + Sync + 'static,
+        C: Codec<T>,
+    {
+        Typed::new(self.clone(), codec)
+    }
+
+    /// A handle for commands of every kind, with a connection state of its own.
+    pub fn session(&self) -> Session {
+        Session::new(self.cache().clone(), self.db)
+    }
+
+    /// The same cache, L1 and lane on another db. A number the server does not have fails the calls.
+    #[must_use]
+    pub fn with_db(&self, db: u32) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            db: db.min(DB_MAX),
+        }
+    }
+
+    /// The db that calls go to.
+    pub fn db(&self) -> u32 {
+        self.db
+    }
+
+    /// What the cache did since it was built, and how it is.
+    ///
+    /// # Cost
+    /// One shared lock per part of L1; not for every read.
+    pub fn stats(&self) -> Stats {
+        Stats::of(self.cache(), &self.inner.place)
+    }
+
+    /// The settings it was built with.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The same cache for callers without an executor.
+    pub fn into_blocking(self) -> blocking::NearCache {
+        blocking::NearCache::new(self)
+    }
+
+    /// Ends the lane and its thread. Calls in flight and all later ones end with [`ErrorKind::Closed`];
+    /// nothing is resident any more. May be called again.
+    pub async fn shutdown(&self) {
+        let ended = Promise::new();
+        let (cache, end) = (self.clone(), ended.clone());
+        // The end of the thread is waited for on another one: the caller's may drive an executor.
+        let waiter = std::thread::Builder::new().name("nearcache-end".to_owned());
+        let waits = waiter.spawn(move || {
+            cache.end();
+            end.complete(());
+        });
+        match waits {
+            Ok(_) => ended.future().await,
+            Err(_) => self.end(),
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+        self.cache().io().shutdown();
+    }
+
+    pub(crate) fn cache(&self) -> &Cache<IoThread> {
+        &self.inner.cache
+    }
+
+    #[inline]
+    pub(crate) fn policy(&self) -> ReadPolicy {
+        self.inner.settings.on_unproven
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.closed.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for NearCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearCache")
+            .field("l2", &self.inner.place)
+            .field("db", &self.db)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the cache was shut down")
+}

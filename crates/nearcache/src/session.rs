@@ -1,0 +1,54 @@
+//! Commands of every kind beside the cache. The rules are in `nearcache-proto`; this names its parts.
+
+use std::fmt;
+
+use bytes::Bytes;
+use nearcache_proto::resp::Reply;
+use nearcache_proto::{Cache, Error};
+use nearcache_redis::IoThread;
+
+/// Commands of one caller, with a connection state (`MULTI`, `WATCH`, `SELECT`) of their own.
+///
+/// L1 neither answers them nor keeps their replies, but reads through the cache that start after an
+/// answer see what the command wrote, scripts and unknown commands included.
+///
+/// ```
+/// # use nearcache::NearCache;
+/// # pollster::block_on(async {
+/// # let cache = NearCache::builder().memory().build()?;
+/// let mut session = cache.session();
+/// session.command(&["INCR", "visits"]).await?;
+/// assert_eq!(cache.get("visits").await?.as_deref(), Some(&b"1"[..]));
+/// # Ok::<(), nearcache::Error>(()) }).unwrap();
+/// ```
+pub struct Session(nearcache_proto::Session<IoThread>);
+
+impl Session {
+    pub(crate) fn new(cache: Cache<IoThread>, db: u32) -> Self {
+        Self(nearcache_proto::Session::new(cache, db))
+    }
+
+    /// Sends one command, its name first, and returns the reply.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for commands that are refused and for errors the
+    /// server answers with; for writes [`Error::write_outcome`] says whether it was sent.
+    pub async fn command(&mut self, argv: &[impl AsRef<[u8]>]) -> Result<Reply, Error> {
+        self.0.command(argv).await
+    }
+
+    /// Sends commands as one atomic `MULTI`..`EXEC`, and returns the reply to `EXEC`: errors of single
+    /// commands stand in their places.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when one of them cannot be part of a transaction.
+    pub async fn transaction(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Reply, Error> {
+        self.0.transaction(commands).await
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}

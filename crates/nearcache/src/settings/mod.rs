@@ -1,0 +1,186 @@
+//! What a user can set: one table of plain values, and the type it makes.
+//!
+//! Owns the table; names, defaults, readers, printers, builder methods and the documentation all come from it.
+//! Never reads the process environment except in `from_env`, and never opens a connection.
+
+mod builder;
+mod field;
+mod source;
+mod url;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use nearcache_proto::{Error, ErrorKind, ReadPolicy};
+
+pub use builder::{SettingValue, SettingsBuilder};
+pub use field::Field;
+pub use source::IGNORED_VARIABLES;
+
+use field::{COUNT, DURATION, OPTIONAL_DURATION, OPTIONAL_SIZE, POLICY, SIZE, SWITCH, TEXT, URL};
+
+/// The text of `url` that selects the embedded L2 instead of a server.
+pub const MEMORY_URL: &str = "memory:";
+
+/// Hands the table of settings to the macro `$use`: one row is `docs, name: type, KIND, "default"`.
+macro_rules! settings_table {
+    ($use:ident) => {
+        $use! {
+            /// Where L2 is: `redis://host:6379/0`, `rediss://` for TLS (`valkey://` and `valkeys://` mean the same),
+            /// `unix:///path`, or `memory:` for the embedded L2. Must be given.
+            url: String, URL, "";
+            /// Bytes that L1 may hold, bookkeeping included.
+            capacity: usize, SIZE, "256MiB";
+            /// Weight of the largest entry that L1 keeps; a heavier one passes through. Empty: an eighth of `capacity`.
+            max_entry: Option<usize>, OPTIONAL_SIZE, "";
+            /// Values above this are read on a side connection and not cached, so that they do not hold up the lane.
+            max_inline: usize, SIZE, "1MiB";
+            /// How far behind L2 a hit may be; a heartbeat is sent every third of it. From 30ms to 1m.
+            max_staleness: Duration, DURATION, "1s";
+            /// What a read does when a resident value cannot be proven that fresh: ask L2, or fail. Stale values are
+            /// asked for call by call (`get_with`), since they must be marked.
+            on_unproven: ReadPolicy, POLICY, "pass_through";
+            /// Time for one attempt to connect, hand-shake included.
+            connect_timeout: Duration, DURATION, "2s";
+            /// Time for one request to L2, waiting for the lane included.
+            operation_timeout: Duration, DURATION, "2s";
+            /// A lane that is silent this long with a request outstanding is taken for dead and reconnected.
+            dead_after: Duration, DURATION, "10s";
+            /// Wait before the first attempt to reconnect; it doubles with each failure.
+            backoff_min: Duration, DURATION, "50ms";
+            /// Longest wait between two attempts to reconnect.
+            backoff_max: Duration, DURATION, "2s";
+            /// Requests that may wait for the lane; one more fails at once.
+            queue_requests: usize, COUNT, "4096";
+            /// Estimated bytes of fills that may be on their way from L2 at a time.
+            inflight: usize, SIZE, "4MiB";
+            /// Fetches of one key that may be on their way at a time: the one that can be joined, and invalidated ones.
+            flights_per_key: usize, COUNT, "4";
+            /// Reads of a key, counting the first, until its value is kept.
+            admit_after: usize, COUNT, "1";
+            /// Life of an entry on a store that cannot announce writes. Empty: `max_staleness`;
+            /// more than that gives up bounded staleness on such a store.
+            untracked_life: Option<Duration>, OPTIONAL_DURATION, "";
+            /// Whether the absence of a key is kept as well.
+            cache_absent: bool, SWITCH, "true";
+            /// Prefix of the keys that nearcache itself writes to L2.
+            namespace: String, TEXT, "nearcache";
+        }
+    };
+}
+
+macro_rules! define_settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $kind:ident, $default:literal;)+) => {
+        /// Everything that can be set as plain data: from a builder, a TOML file, the environment or text.
+        ///
+        /// Later sources win: defaults, then the file, then the environment, then explicit calls.
+        /// Nothing is checked across fields until [`Settings::validate`].
+        #[derive(Clone, PartialEq)]
+        #[non_exhaustive]
+        pub struct Settings {
+            $($(#[doc = $doc])+ pub $name: $type,)+
+        }
+
+        /// The table of settings, in the order of the documentation.
+        pub const FIELDS: &[Field] = &[
+            $(Field {
+                name: stringify!($name),
+                kind: $kind.name,
+                default: $default,
+                doc: concat!($($doc),+),
+                set: |settings, text| {
+                    settings.$name = ($kind.parse)(text)?;
+                    Ok(())
+                },
+                get: |settings| ($kind.show)(&settings.$name),
+            },)+
+        ];
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self {
+                    $($name: ($kind.parse)($default).expect("a default of the table parses"),)+
+                }
+            }
+        }
+    };
+}
+
+/// Makes one chaining method per setting, for a `must_use` builder with `fn set(self, &str, impl SettingValue) -> Self`.
+macro_rules! setting_methods {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $kind:ident, $default:literal;)+) => {
+        $($(#[doc = $doc])+
+        ///
+        #[doc = concat!("Default: `\"", $default, "\"`. A text that does not parse is reported when the cache is built.")]
+        pub fn $name(self, value: impl $crate::settings::SettingValue) -> Self {
+            self.set(stringify!($name), value)
+        })+
+    };
+}
+
+pub(crate) use setting_methods;
+pub(crate) use settings_table;
+
+settings_table!(define_settings);
+
+impl Settings {
+    /// Sets one field from its text, as the file and the environment would.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if there is no such field (the nearest one is named) or the text does not parse.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), Error> {
+        let field = Field::find(name).ok_or_else(|| configuration(field::unknown(name)))?;
+        field.set(self, text, &format!("setting `{name}`"))
+    }
+
+    /// The text of one field, with the credentials of `url` masked; `None` if there is no such field.
+    pub fn get(&self, name: &str) -> Option<String> {
+        Field::find(name).map(|field| field.text(self))
+    }
+
+    /// Whether `url` selects the embedded L2.
+    pub fn is_memory(&self) -> bool {
+        self.url == MEMORY_URL
+    }
+
+    /// Weight in bytes of the largest entry that L1 keeps: `max_entry`, or an eighth of `capacity`.
+    pub fn max_entry_bytes(&self) -> usize {
+        self.max_entry.unwrap_or(self.capacity / 8)
+    }
+
+    /// Life of an entry on a store that cannot announce writes: `untracked_life`, or `max_staleness`.
+    pub fn untracked_lifetime(&self) -> Duration {
+        self.untracked_life.unwrap_or(self.max_staleness)
+    }
+
+    /// Time between two heartbeats of a lane: a third of `max_staleness`.
+    pub fn heartbeat(&self) -> Duration {
+        self.max_staleness / 3
+    }
+
+    /// The page of documentation that this table makes.
+    pub fn markdown() -> String {
+        field::markdown(FIELDS)
+    }
+}
+
+/// Every field by its text; the credentials of `url` are masked.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Settings");
+        for field in FIELDS {
+            out.field(field.name, &field.text(self));
+        }
+        out.finish()
+    }
+}
+
+#[cold]
+fn configuration(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Configuration, message)
+}

@@ -1,0 +1,133 @@
+//! What values may be, alone and together. Reports the first thing that is wrong; changes nothing.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use nearcache_proto::{Error, ReadPolicy};
+
+use super::field::{quoted, show_duration, show_size};
+use super::{Field, Settings, configuration, url};
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Settings {
+    /// Checks every value, alone and against the others.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](nearcache_proto::ErrorKind::Configuration) for the first field that is wrong:
+    /// it names the field, its value and what is allowed.
+    pub fn validate(&self) -> Result<(), Error> {
+        url::check(&self.url).or_else(|why| self.wrong("url", why))?;
+        self.check_sizes()?;
+        self.check_durations()?;
+        self.check_counts()?;
+        self.check_namespace()
+    }
+
+    fn check_sizes(&self) -> Result<(), Error> {
+        for (name, bytes) in [
+            ("capacity", self.capacity),
+            ("max_entry", self.max_entry_bytes()),
+            ("max_inline", self.max_inline),
+            ("inflight", self.inflight),
+        ] {
+            // A capacity below 8 bytes has no eighth: only a value that was given is wrong by itself.
+            if bytes == 0 && (name != "max_entry" || self.max_entry.is_some()) {
+                return self.wrong(name, "must be more than nothing");
+            }
+        }
+        if self.max_entry_bytes() > self.capacity {
+            let capacity = show_size(self.capacity);
+            return self.wrong(
+                "max_entry",
+                &format!("must be at most `capacity` ({capacity})"),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_durations(&self) -> Result<(), Error> {
+        if !(30 * MS..=60_000 * MS).contains(&self.max_staleness) {
+            let why = "must be from 30ms to 1m: a heartbeat is sent every third of it, at most one in 10ms";
+            return self.wrong("max_staleness", why);
+        }
+        self.within("connect_timeout", self.connect_timeout, MS..=HOUR)?;
+        self.within("operation_timeout", self.operation_timeout, MS..=HOUR)?;
+        self.within("dead_after", self.dead_after, MS..=HOUR)?;
+        self.within("backoff_min", self.backoff_min, MS..=HOUR)?;
+        self.within("backoff_max", self.backoff_max, MS..=HOUR)?;
+        self.within("untracked_life", self.untracked_lifetime(), MS..=24 * HOUR)?;
+        if !matches!(
+            self.on_unproven,
+            ReadPolicy::PassThrough | ReadPolicy::Error
+        ) {
+            let why = "must be pass_through or error: `get` has no way to mark a value as stale; \
+                       ask for stale values call by call with `get_with`";
+            return self.wrong("on_unproven", why);
+        }
+        if self.dead_after < self.operation_timeout {
+            let timeout = show_duration(self.operation_timeout);
+            let why = format!(
+                "must be at least `operation_timeout` ({timeout}), or a slow reply is taken for a dead lane"
+            );
+            return self.wrong("dead_after", &why);
+        }
+        if self.backoff_min > self.backoff_max {
+            let most = show_duration(self.backoff_max);
+            return self.wrong(
+                "backoff_min",
+                &format!("must be at most `backoff_max` ({most})"),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), Error> {
+        for (name, value, most) in [
+            ("queue_requests", self.queue_requests, 1 << 20),
+            ("flights_per_key", self.flights_per_key, 64),
+            ("admit_after", self.admit_after, 2),
+        ] {
+            if !(1..=most).contains(&value) {
+                return self.wrong(name, &format!("must be from 1 to {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_namespace(&self) -> Result<(), Error> {
+        const MOST: usize = 64;
+        let readable = self.namespace.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.namespace.is_empty() || self.namespace.len() > MOST || !readable {
+            let why =
+                format!("must be 1 to {MOST} letters, digits and signs of ASCII, without blanks");
+            return self.wrong("namespace", &why);
+        }
+        Ok(())
+    }
+
+    fn within(
+        &self,
+        name: &str,
+        value: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) -> Result<(), Error> {
+        if allowed.contains(&value) {
+            return Ok(());
+        }
+        let (least, most) = (
+            show_duration(*allowed.start()),
+            show_duration(*allowed.end()),
+        );
+        self.wrong(name, &format!("must be from {least} to {most}"))
+    }
+
+    #[cold]
+    fn wrong(&self, name: &str, why: &str) -> Result<(), Error> {
+        let field = Field::find(name).expect("validation names a field of the table");
+        let value = quoted(&field.text(self));
+        Err(configuration(format!("setting `{name}` is {value}: {why}")))
+    }
+}

@@ -1,0 +1,130 @@
+//! What an operator asks first: does it hit, is the lane up, how old can a hit be, what is failing.
+//!
+//! A snapshot of counters that are read one by one; no keys and no values.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use nearcache_l1::StoreStats;
+use nearcache_proto::{Cache, Io, LaneState, Totals};
+use nearcache_redis::IoThread;
+
+/// A snapshot of one pod. Its [`Display`](fmt::Display) is a summary of a few lines.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What the pod did since it started.
+    pub totals: Totals,
+    /// What L1 holds, and what became of what it held.
+    pub store: StoreStats,
+    /// How the lane is.
+    pub lane: LaneState,
+    /// How long ago the heartbeat was sent under which hits are served; `None`: none are.
+    pub lease_age: Option<Duration>,
+    /// Where L2 is, without credentials.
+    pub l2: String,
+    /// The process.
+    pub pid: u32,
+}
+
+impl Stats {
+    pub(crate) fn of(cache: &Cache<IoThread>, l2: &str) -> Self {
+        let pod = cache.pod();
+        Self {
+            totals: pod.totals(),
+            store: pod.store_stats(),
+            lane: pod.state(),
+            lease_age: pod.lease_age(cache.io().now()),
+            l2: l2.to_owned(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// All reads: hits, misses, and those that were served stale or refused by their policy.
+    pub fn reads_total(&self) -> u64 {
+        let t = &self.totals;
+        t.hits_total + t.misses_total + t.stale_total + t.unproven_total
+    }
+
+    /// The share of all reads that were hits, from 0 to 1; `None` before the first read. It means
+    /// nothing without the capacity: `store.capacity`.
+    pub fn hit_rate(&self) -> Option<f64> {
+        let reads = self.reads_total();
+        (reads > 0).then(|| self.totals.hits_total as f64 / reads as f64)
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (t, s) = (&self.totals, &self.store);
+        match &self.lane {
+            LaneState::Up => write!(f, "lane    up")?,
+            LaneState::Degraded(why) => write!(f, "lane    UP WITHOUT INVALIDATIONS: {why}")?,
+            LaneState::Down(why) => write!(f, "lane    DOWN: {why}")?,
+            LaneState::Closed => write!(f, "lane    closed")?,
+            other => write!(f, "lane    {other:?}")?,
+        }
+        writeln!(f, " | {} | pid {}", self.l2, self.pid)?;
+        match self.hit_rate() {
+            Some(rate) => write!(f, "reads   {:.2} % hits", rate * 100.0)?,
+            None => write!(f, "reads   none yet")?,
+        }
+        write!(f, " of {} with {}", self.reads_total(), size(s.capacity))?;
+        write!(f, " | {} misses, {} joined", t.misses_total, t.joined_total)?;
+        writeln!(
+            f,
+            " | {} stale, {} refused",
+            t.stale_total, t.unproven_total
+        )?;
+        write!(f, "memory  {} of {}", size(s.weight), size(s.capacity))?;
+        write!(f, " in {} entries | {} evicted", s.entries, s.evictions)?;
+        writeln!(f, ", {} expired, {} invalidated", s.expired, s.invalidated)?;
+        match self.lease_age {
+            Some(age) => write!(f, "lease   {:.3} s old", age.as_secs_f64())?,
+            None => write!(f, "lease   NONE, nothing is served as fresh")?,
+        }
+        let oldest = Duration::from_micros(t.lease_age_max_us).as_secs_f64();
+        write!(
+            f,
+            ", at most {oldest:.3} s so far | {} ran out",
+            t.lapsed_total
+        )?;
+        write!(
+            f,
+            " | {} connects, {} lost",
+            t.connects_total, t.disconnects_total
+        )?;
+        writeln!(
+            f,
+            ", {} failed, {} degraded",
+            t.connect_failures_total, t.degraded_total
+        )?;
+        write!(f, "l2      {} fills", t.fills_total)?;
+        write!(f, " ({})", ByteSize::b(t.fill_bytes_total).display().iec())?;
+        write!(f, ", {} not kept", t.fills_refused_total + t.oversize_total)?;
+        write!(f, " | {} writes | {} loads", t.writes_total, t.loads_total)?;
+        let pushes = t.invalidations_total;
+        writeln!(f, " | {pushes} keys pushed, {} flushes", t.flushes_total)?;
+        write!(
+            f,
+            "errors  {} fills, {} writes",
+            t.fill_errors_total, t.write_errors_total
+        )?;
+        let kept = t.load_write_errors_total;
+        write!(
+            f,
+            ", {} loads, {kept} loads not written",
+            t.load_errors_total
+        )?;
+        write!(
+            f,
+            ", {} timeouts, {} rejected",
+            t.timeouts_total, t.rejected_total
+        )
+    }
+}
+
+fn size(bytes: usize) -> String {
+    ByteSize::b(bytes as u64).display().iec().to_string()
+}

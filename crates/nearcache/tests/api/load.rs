@@ -1,0 +1,84 @@
+//! Loaders: one per key, and what becomes of their errors.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nearcache::{Bytes, ErrorKind, MemoryL2, Ttl};
+use tokio::sync::Notify;
+
+use super::{bytes, pod, single};
+
+#[tokio::test]
+async fn c8_one_loader_for_all_who_wait() {
+    let cache = single().await;
+    let (runs, open) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let (cache, runs, open) = (cache.clone(), runs.clone(), open.clone());
+            tokio::spawn(async move {
+                let load = || async move {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    open.notified().await;
+                    Ok::<_, io::Error>(Bytes::from("loaded"))
+                };
+                cache.get_or_load("k", Ttl::secs(60), load).await
+            })
+        })
+        .collect();
+    super::eventually("a loader runs and all the others wait for it", || {
+        let store = cache.stats().store;
+        // Seven wait for the fetch of the key or lead it, then seven for the loader.
+        runs.load(Ordering::Relaxed) == 1 && store.joins >= 7
+    })
+    .await;
+    open.notify_one();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap(), "loaded");
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    assert_eq!(cache.get("k").await.unwrap(), bytes("loaded"));
+}
+
+#[tokio::test]
+async fn c8_a_loader_that_fails_poisons_nothing() {
+    let cache = single().await;
+    let fails = || async { Err::<Bytes, _>(io::Error::other("no such row")) };
+    let error = cache.get_or_load("k", Ttl::NONE, fails).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Loader);
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(source.is::<io::Error>(), "{source:?}");
+    let works = || async { Ok::<_, io::Error>(Bytes::from("row")) };
+    assert_eq!(
+        cache.get_or_load("k", Ttl::NONE, works).await.unwrap(),
+        "row"
+    );
+    assert_eq!(cache.stats().totals.load_errors_total, 1);
+}
+
+#[tokio::test]
+async fn what_l2_has_is_not_loaded() {
+    let l2 = MemoryL2::new();
+    let (one, other) = (pod(&l2).await, pod(&l2).await);
+    let load = || async { Ok::<_, io::Error>(Bytes::from("first")) };
+    one.get_or_load("k", Ttl::NONE, load).await.unwrap();
+    let never = || async { Err::<Bytes, _>(io::Error::other("asked the origin")) };
+    assert_eq!(
+        other.get_or_load("k", Ttl::NONE, never).await.unwrap(),
+        "first"
+    );
+}
+
+#[tokio::test]
+async fn what_l2_refuses_to_keep_is_returned_and_counted() {
+    let l2 = MemoryL2::new();
+    let cache = pod(&l2).await;
+    l2.with_server(|server| server.set_memory_limit(1));
+    let load = || async { Ok::<_, io::Error>(Bytes::from("value")) };
+    assert_eq!(
+        cache.get_or_load("k", Ttl::NONE, load).await.unwrap(),
+        "value"
+    );
+    assert_eq!(cache.stats().totals.load_write_errors_total, 1);
+    assert_eq!(cache.get("k").await.unwrap(), None);
+}
