@@ -14,11 +14,12 @@ use nearcache_l1::{Stamp, Timestamp};
 
 use crate::shim::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
-/// Key epochs are shared by keys of equal hash: a collision costs a refused fill, never a stale one.
+/// Most key epochs. They are shared by keys of equal hash: a collision costs a refused fill, never a
+/// stale one.
 #[cfg(not(feature = "loom"))]
-const EPOCHS: usize = 1 << 16;
+pub(crate) const MOST_EPOCHS: usize = 1 << 16;
 #[cfg(feature = "loom")]
-const EPOCHS: usize = 2;
+pub(crate) const MOST_EPOCHS: usize = 2;
 
 /// How many past histories are remembered for `serve_stale`.
 #[cfg(not(feature = "loom"))]
@@ -78,13 +79,14 @@ pub(crate) struct Coherence {
 }
 
 impl Coherence {
-    pub(crate) fn new() -> Self {
+    /// With this many key epochs, of four bytes each.
+    pub(crate) fn new(epochs: usize) -> Self {
         Self {
             lease: AtomicU64::new(NO_LEASE),
             history: AtomicU32::new(1),
             flush: AtomicU32::new(0),
             answered: AtomicU64::new(0),
-            epochs: (0..EPOCHS).map(|_| AtomicU32::new(0)).collect(),
+            epochs: (0..epochs.max(1)).map(|_| AtomicU32::new(0)).collect(),
             past: (0..PAST).map(|_| AtomicU64::new(0)).collect(),
             writer: Mutex::new(()),
         }
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn c2_a_lease_is_counted_from_when_its_heartbeat_was_sent() {
-        let coherence = Coherence::new();
+        let coherence = Coherence::new(MOST_EPOCHS);
         coherence.renew(1, at(100));
         assert_eq!(coherence.lease().history(), 1);
         assert_eq!(coherence.lease().age(at(350)), Duration::from_millis(250));
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn c2_a_heartbeat_of_an_old_history_renews_nothing() {
-        let coherence = Coherence::new();
+        let coherence = Coherence::new(MOST_EPOCHS);
         coherence.renew(1, at(100));
         coherence.bump_history();
         assert_eq!(coherence.lease().history(), 0, "no lease at once");
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn c2_a_late_heartbeat_does_not_shorten_the_lease() {
-        let coherence = Coherence::new();
+        let coherence = Coherence::new(MOST_EPOCHS);
         coherence.renew(1, at(300));
         coherence.renew(1, at(200));
         assert_eq!(coherence.lease().age(at(300)), Duration::ZERO);
@@ -235,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_clock_may_pass_the_width_of_a_lease() {
-        let coherence = Coherence::new();
+        let coherence = Coherence::new(MOST_EPOCHS);
         let late = Timestamp::from_micros((1 << TIME_BITS) - 5);
         coherence.renew(1, late);
         let now = Timestamp::from_micros((1 << TIME_BITS) + 7);
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn c6_history_zero_is_never_current() {
-        let coherence = Coherence::new();
+        let coherence = Coherence::new(MOST_EPOCHS);
         coherence.history.store(HISTORY_MASK, Ordering::Release);
         coherence.bump_history();
         assert_eq!(coherence.history(), 1);
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_last_lease_of_a_past_history_is_remembered_for_a_while() {
-        let coherence = Coherence::new();
+        let coherence = Coherence::new(MOST_EPOCHS);
         coherence.renew(1, at(100));
         coherence.bump_history();
         coherence.renew(2, at(900));
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn c4_a_token_changes_with_the_key_the_flush_and_the_history() {
-        let coherence = Coherence::new();
+        let coherence = Coherence::new(MOST_EPOCHS);
         let token = coherence.token(b"k");
         assert!(coherence.unchanged(b"k", &token));
         coherence.bump_epoch(b"other key");

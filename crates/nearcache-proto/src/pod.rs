@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nearcache_l1::{Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
 
-use crate::coherence::{Coherence, FillToken, LaneLease};
+use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
 use crate::error::{Error, ErrorKind};
@@ -126,13 +126,18 @@ impl Pod {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] when the store cannot be built, as with a capacity of zero.
-    pub fn new(store: StoreConfig, config: PodConfig) -> Result<Self, Error> {
-        let seen = if config.admit_after > 1 { 1 << 16 } else { 0 };
+    pub fn new(mut store: StoreConfig, config: PodConfig) -> Result<Self, Error> {
+        // Tables of four bytes an item, a sixteenth of the budget each at most, and counted in it.
+        let table = (store.capacity / 64).clamp(1, MOST_EPOCHS);
+        let seen = if config.admit_after > 1 { table } else { 0 };
+        if store.weigher.is_none() {
+            store.capacity -= ((table + seen) * 4).min(store.capacity / 8);
+        }
         let store = Store::new(store)
             .map_err(|e| Error::with_source(ErrorKind::Configuration, e.to_string(), e))?;
         Ok(Self {
             store,
-            coherence: Coherence::new(),
+            coherence: Coherence::new(table),
             lease_time: config.max_staleness - config.max_staleness / 100,
             config,
             counters: Counters::default(),
