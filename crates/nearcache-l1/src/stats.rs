@@ -12,6 +12,8 @@ pub struct StoreStats {
     pub capacity: usize,
     /// Flights in the air, orphaned and settled ones included.
     pub flights_open: usize,
+    /// Times the removal hook panicked; each was caught.
+    pub hook_panics: usize,
     /// Flights ever started.
     pub flights_total: u64,
     /// Entries stored, replacements included.

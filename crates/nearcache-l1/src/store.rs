@@ -7,6 +7,7 @@ mod removal;
 mod room;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize as Counter;
 use std::sync::atomic::Ordering::Relaxed;
@@ -61,6 +62,7 @@ pub(crate) struct Inner<M, O> {
     cursor: Counter,
     weigher: Arc<dyn Weigher>,
     on_removal: Option<RemovalHook>,
+    hook_panics: Counter,
 }
 
 /// Keeps neighbouring locks out of each other's cache lines.
@@ -135,6 +137,7 @@ impl<M, O> Store<M, O> {
             weight: self.weight(),
             capacity: self.capacity(),
             flights_open: self.inner.flights_open.load(Relaxed),
+            hook_panics: self.inner.hook_panics.load(Relaxed),
             ..StoreStats::default()
         };
         for shard in &self.inner.shards {
@@ -212,6 +215,7 @@ impl<M, O> Inner<M, O> {
             cursor: Counter::new(0),
             weigher: config.weigher.unwrap_or_else(|| Arc::new(DefaultWeigher)),
             on_removal: config.on_removal,
+            hook_panics: Counter::new(0),
         })
     }
 
@@ -232,7 +236,13 @@ impl<M, O> Inner<M, O> {
         let _room = self.budget.returning(weight);
         if let Some(hook) = &self.on_removal {
             for gone in &gone {
-                hook(Key::new(gone.slot.db, gone.slot.key.as_slice()), gone.cause);
+                let key = Key::new(gone.slot.db, gone.slot.key.as_slice());
+                // It runs wherever entries leave, inside the reader of a connection too: a panic of the
+                // hook must not end that.
+                let told = catch_unwind(AssertUnwindSafe(|| hook(key, gone.cause)));
+                if told.is_err() {
+                    self.hook_panics.fetch_add(1, Relaxed);
+                }
             }
         }
         drop(gone);

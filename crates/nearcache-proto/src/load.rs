@@ -43,6 +43,8 @@ impl<I: Io> Cache<I> {
         Fut: Future<Output = Result<Bytes, E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
+        // Before the loader runs, not after.
+        set_op(db, &[], Bytes::new(), ttl, true)?;
         let mut loader = Some(loader);
         for _ in 0..ROUNDS {
             let before = self.pod.coherence.token(key);

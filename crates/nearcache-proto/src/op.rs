@@ -91,6 +91,21 @@ impl Op {
     /// selects for itself.
     pub const AS_IS: u32 = u32::MAX;
 
+    /// Bytes of its keys, values and arguments.
+    pub(crate) fn bytes(&self) -> u64 {
+        let all = |argv: &[Bytes]| argv.iter().map(|arg| arg.len() as u64).sum::<u64>();
+        match self {
+            Self::Read { key, .. } | Self::Delete { key, .. } => key.len() as u64,
+            Self::Set { key, value, .. } => (key.len() + value.len()) as u64,
+            Self::Command { argv, .. } => all(argv),
+            Self::Transaction { commands, .. } => commands.iter().map(|argv| all(argv)).sum(),
+            Self::Fence { .. }
+            | Self::Heartbeat
+            | Self::ProbeDb { .. }
+            | Self::Handshake { .. } => 0,
+        }
+    }
+
     /// The database it runs in, if it runs in one.
     pub fn db(&self) -> Option<u32> {
         match self {

@@ -308,10 +308,10 @@ impl Pod {
     }
 
     /// A heartbeat was answered: keeps the longest time that hits were served under one lease.
-    pub(crate) fn note_lease_age(&self, sent_at: Timestamp) {
+    pub(crate) fn note_lease_age(&self, now: Timestamp) {
         let lease = self.coherence.lease();
         if lease.history() == self.coherence.history() {
-            let served = lease.age(sent_at).min(self.lease_time);
+            let served = lease.age(now).min(self.lease_time);
             self.counters
                 .lease_age_max_us
                 .raise_to(served.as_micros() as u64);

@@ -17,6 +17,12 @@ use crate::request::{CommandWork, Effect, Guard, Work};
 /// Rounds with hits before everything is read from L2 in one batch.
 const ROUNDS: usize = 3;
 
+/// Keys that are read together; more are read in turn, so that flights and batches stay bounded.
+const TOGETHER: usize = 4096;
+
+/// Keys in one batch that takes nothing from L1.
+const BATCH: usize = 512;
+
 /// One key of a round.
 struct Place {
     /// Taken before the key was looked up; `None` when its answer comes from this round's own fetch.
@@ -31,7 +37,8 @@ enum State {
 }
 
 impl<I: Io> Cache<I> {
-    /// Reads keys of one db, in the order asked; all that is missing in one round trip.
+    /// Reads keys of one db, in the order asked; all that is missing in one round trip
+    /// (of up to 4,096 keys).
     ///
     /// # Errors
     /// As [`read`](Self::read) under [`ReadPolicy::PassThrough`](crate::ReadPolicy); one key's error
@@ -40,9 +47,14 @@ impl<I: Io> Cache<I> {
     /// # Cost
     /// Per hit as [`get_resident`](Self::get_resident), and one allocation for the answer.
     pub async fn get_many(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
+        let mut values = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(TOGETHER) {
+            values.append(&mut self.get_together(db, keys).await?);
         }
+        Ok(values)
+    }
+
+    async fn get_together(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
         let began = self.io.now();
         let deadline = self.call_deadline();
         let mut share = Share::Any;
@@ -142,6 +154,14 @@ impl<I: Io> Cache<I> {
 
     /// One batch for all keys, nothing from L1: for keys that change faster than rounds can follow.
     async fn read_all(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
+        let mut values = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(BATCH) {
+            values.append(&mut self.read_batch(db, keys).await?);
+        }
+        Ok(values)
+    }
+
+    async fn read_batch(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
         let ops = keys
             .iter()
             .map(|key| Op::Read {

@@ -124,6 +124,11 @@ pub(crate) enum Effect {
 }
 
 impl Request {
+    /// Whether it only gives something back: such a request is taken even when a queue is full.
+    pub fn is_release(&self) -> bool {
+        matches!(self.work, Work::EndSession(_))
+    }
+
     /// Ends the request with `error`, as never sent.
     pub fn reject(self, error: &Error) {
         self.work.fail(error, WriteOutcome::NotSent);

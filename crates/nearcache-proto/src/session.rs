@@ -26,6 +26,9 @@ pub struct Session<I: Io> {
     side_db: Option<u32>,
     /// A `SWAPDB` waits for its `EXEC`.
     swapping: bool,
+    /// A side command was sent and its answer not seen: if its call was dropped, what state the
+    /// connection is in is not known.
+    pending: bool,
 }
 
 impl<I: Io> Session<I> {
@@ -40,6 +43,7 @@ impl<I: Io> Session<I> {
             watching: false,
             side_db: None,
             swapping: false,
+            pending: false,
         }
     }
 
@@ -49,6 +53,10 @@ impl<I: Io> Session<I> {
     /// # Errors
     /// [`ErrorKind::Usage`] for commands that are refused and for errors the server answers with;
     /// for writes [`Error::write_outcome`] says whether it was sent.
+    ///
+    /// # Cancellation
+    /// Dropping the future of a command that runs on the side connection closes that connection, with
+    /// any transaction on it, at the next call or when the session is dropped.
     pub async fn command(&mut self, argv: &[impl AsRef<[u8]>]) -> Result<Reply, Error> {
         for arg in argv {
             check_sizes(arg.as_ref(), 0)?;
@@ -71,7 +79,7 @@ impl<I: Io> Session<I> {
             return self.in_transaction(class, argv).await;
         }
         if matches!(class, Class::Side) {
-            return self.on_side(argv).await;
+            return self.on_side(as_is(argv)).await;
         }
         let op = Op::Command { db: self.db, argv };
         match (class, op) {
@@ -99,6 +107,16 @@ impl<I: Io> Session<I> {
                 let name = argv.first().map_or(&b""[..], |name| name);
                 return Err(refused(name, "it cannot be part of a transaction"));
             }
+        }
+        if self.in_multi {
+            return Err(refused(b"MULTI", "the session is inside a transaction"));
+        }
+        if self.watching {
+            // What is watched is watched by the side connection.
+            let db = Op::AS_IS;
+            let result = self.on_side(Op::Transaction { db, commands }).await;
+            self.watching = false;
+            return result;
         }
         let op = Op::Transaction {
             db: self.db,
@@ -129,54 +147,71 @@ impl<I: Io> Session<I> {
     }
 
     async fn in_transaction(&mut self, class: Class, argv: Vec<Bytes>) -> Result<Reply, Error> {
-        let reply = self.on_side(argv).await?;
-        match class {
-            Class::Transaction(Step::Begin) => self.in_multi = true,
-            Class::Transaction(Step::Watch) => self.watching = true,
-            Class::Transaction(Step::End) => (self.in_multi, self.watching) = (false, false),
-            Class::Transaction(Step::Unwatch) if !self.in_multi => self.watching = false,
+        let result = self.on_side(as_is(argv)).await;
+        match (class, &result) {
+            // Answered with an error or not, it is over; lost, it is too.
+            (Class::Transaction(Step::End), _) => (self.in_multi, self.watching) = (false, false),
+            (Class::Transaction(Step::Begin), Ok(_)) => self.in_multi = true,
+            (Class::Transaction(Step::Watch), Ok(_)) => self.watching = true,
+            (Class::Transaction(Step::Unwatch), Ok(_)) if !self.in_multi => self.watching = false,
             _ => {}
         }
-        Ok(reply)
+        self.swapped();
+        result
     }
 
-    /// On the side connection there is no deadline: a blocking command waits as long as it was told to.
-    async fn on_side(&mut self, argv: Vec<Bytes>) -> Result<Reply, Error> {
-        // No server announces a SWAPDB: whatever this pod holds may be in another db now.
-        self.swapping |= argv
-            .first()
-            .is_some_and(|name| name.eq_ignore_ascii_case(b"SWAPDB"));
-        let as_is = |argv| Op::Command {
-            db: Op::AS_IS,
-            argv,
-        };
-        let mut ops = Vec::with_capacity(2);
-        if self.side_db != Some(self.db) && !self.in_multi {
-            let select = Bytes::from_static(b"SELECT");
-            ops.push(as_is(vec![select, Bytes::from(self.db.to_string())]));
+    /// Sends on the side connection, in the session's db. There is no deadline: a blocking command
+    /// waits as long as it was told to.
+    async fn on_side(&mut self, op: Op) -> Result<Reply, Error> {
+        if self.pending {
+            self.drop_side();
         }
-        ops.push(as_is(argv));
+        if let Op::Command { argv, .. } = &op {
+            // No server announces a SWAPDB: whatever this pod holds may be in another db now.
+            let name = argv.first();
+            self.swapping |= name.is_some_and(|name| name.eq_ignore_ascii_case(b"SWAPDB"));
+        }
+        if self.side_db != Some(self.db) && !self.in_multi {
+            // Alone and first: had it failed in one batch with the command, that would have run elsewhere.
+            let db = Bytes::from(self.db.to_string());
+            let select = as_is(vec![Bytes::from_static(b"SELECT"), db]);
+            self.side_batch(select).await?;
+            self.side_db = Some(self.db);
+        }
+        let result = self.side_batch(op).await;
+        self.swapped();
+        result
+    }
+
+    async fn side_batch(&mut self, op: Op) -> Result<Reply, Error> {
         let effect = Effect::Side {
             id: self.id,
             may_open: self.side_db.is_none(),
         };
-        let result = self.send(Timestamp::MAX, ops, effect).await;
+        self.pending = true;
+        let result = self.send(Timestamp::MAX, vec![op], effect).await;
+        self.pending = false;
         match &result {
-            Ok(_) => self.side_db = Some(self.db),
+            Ok(_) => {}
             // The server refused this command; the connection is as it was.
             Err(error) if error.write_outcome() == Some(WriteOutcome::Refused) => {}
             Err(_) => self.drop_side(),
         }
+        result
+    }
+
+    /// After a `SWAPDB` nothing filled before may be served.
+    fn swapped(&mut self) {
         if self.swapping && !self.in_multi {
             self.swapping = false;
             self.cache.pod.coherence.bump_flush();
         }
-        result
     }
 
     /// Gives the side connection up with all its state, and never meets it again.
     fn drop_side(&mut self) {
-        (self.in_multi, self.watching, self.side_db) = (false, false, None);
+        (self.in_multi, self.watching, self.pending) = (false, false, false);
+        self.side_db = None;
         let old = std::mem::replace(&mut self.id, self.cache.pod.next_session());
         self.cache.submit(Timestamp::MAX, Work::EndSession(old));
     }
@@ -205,9 +240,16 @@ impl<I: Io> Session<I> {
 
 impl<I: Io> Drop for Session<I> {
     fn drop(&mut self) {
-        if self.side_db.is_some() {
+        if self.side_db.is_some() || self.pending {
             self.drop_side();
         }
+    }
+}
+
+fn as_is(argv: Vec<Bytes>) -> Op {
+    Op::Command {
+        db: Op::AS_IS,
+        argv,
     }
 }
 

@@ -195,7 +195,8 @@ enum Push {
 
 impl Running {
     fn push(&self, seat: &Seat, request: Request) -> Option<Push> {
-        if self.queued.fetch_add(1, Ordering::AcqRel) >= seat.queue_requests {
+        let full = self.queued.fetch_add(1, Ordering::AcqRel) >= seat.queue_requests;
+        if full && !request.is_release() {
             self.queued.fetch_sub(1, Ordering::AcqRel);
             return Some(if self.queue.is_closed() {
                 Push::Ended(request)

@@ -10,6 +10,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Tracking};
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion};
 
 use crate::convert;
@@ -69,7 +70,15 @@ impl RedisL2 {
             .set_protocol(ProtocolVersion::RESP3)
             .set_lib_name("nearcache", env!("CARGO_PKG_VERSION"));
         // One small request at a time goes out: waiting to fill a packet would only add latency.
+        // A side connection may wait for long, and has no heartbeat: the system notices when it is dead.
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(10))
+            .with_interval(Duration::from_secs(5));
         let tcp = info.tcp_settings().clone().set_nodelay(true);
+        let tcp = match tcp.keepalive() {
+            Some(_) => tcp,
+            None => tcp.set_keepalive(keepalive),
+        };
         let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(|error| convert::url_error(&error))?;
         Ok(Self {

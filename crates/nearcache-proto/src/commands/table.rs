@@ -6,6 +6,9 @@ use super::Step;
 const KEY_1: Class = Class::Write { key: 1 };
 const KEY_2: Class = Class::Write { key: 2 };
 
+const IDENTIFIES: &str = "L1 and the lane belong to one user, who could be served what the other may not read; \
+                          open a cache with that user's URL";
+
 pub(super) const NEGOTIATES: &str = "HELLO with arguments changes the protocol or the user of a connection that is managed for you; \
      set them in the address, or use a connection of your own";
 const TRACKS: &str = "it would switch off or divert the invalidations that the cache lives by; \
@@ -31,7 +34,7 @@ static TABLE: &[(&str, Class)] = &[
     ("acl", Side),
     ("append", KEY_1),
     ("asking", Side),
-    ("auth", Side),
+    ("auth", Refused(IDENTIFIES)),
     ("bgrewriteaof", Side),
     ("bgsave", Side),
     ("bitcount", Read),

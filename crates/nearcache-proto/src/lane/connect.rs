@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpError, OpReply, Tracking};
 use crate::pod::LaneState;
 
+use super::BULK;
+use super::reply::op_error;
+
 /// How often a lane that runs without invalidations proves them again.
 const RETEST: Duration = Duration::from_secs(30);
 
@@ -110,7 +113,10 @@ impl Lane {
             return;
         };
         match result {
-            Some(Ok(OpReply::Handshake { primary: true, tracking })) => {
+            Some(Ok(OpReply::Handshake {
+                primary: true,
+                tracking,
+            })) => {
                 self.phase = Phase::Up { connection };
                 self.proven = false;
                 self.stalled = false;
@@ -133,15 +139,25 @@ impl Lane {
                     now,
                 );
             }
-            Some(Err(error)) => self.connect_failed(
-                Error::new(
-                    ErrorKind::Configuration,
-                    format!("the server refused the set-up of the lane: {error}; nearcache needs RESP3 (Redis 7.0 or Valkey)"),
-                ),
-                now,
-            ),
+            Some(Err(error)) => {
+                // Busy or loading is over some time; anything else is not.
+                let error = match op_error(&error) {
+                    passing if passing.kind() == ErrorKind::Retry => passing,
+                    _ => Error::new(
+                        ErrorKind::Configuration,
+                        format!(
+                            "the server refused the set-up of the lane: {error}; nearcache needs RESP3 (Redis 7.0 or Valkey)"
+                        ),
+                    ),
+                };
+                self.connect_failed(error, now);
+            }
             _ => self.connect_failed(lost_early(), now),
         }
+    }
+
+    pub(super) fn retest_later(&mut self, now: Timestamp) {
+        self.retest_at = Some(now.saturating_add(RETEST));
     }
 
     /// Takes over what a handshake found out about tracking.
@@ -152,7 +168,7 @@ impl Lane {
         self.pod.set_tracked(tracked);
         match tracking {
             Err(why) if wanted => {
-                self.retest_at = Some(now.saturating_add(RETEST));
+                self.retest_later(now);
                 self.pod.counters.degraded_total.bump();
                 self.pod.set_state(LaneState::Degraded(why.clone()));
                 self.actions
@@ -169,7 +185,7 @@ impl Lane {
     }
 
     /// The lane was up and is not any more: its history is over, whatever was in flight has failed,
-    /// and the first attempt to open it again is made at once, unless this one answered nothing but
+    /// and the first attempt to open it again is made soon, unless this one answered nothing but
     /// its handshake: such a connection is no better than one that was refused.
     pub(super) fn lost(&mut self, why: &str, now: Timestamp) {
         let Phase::Up { connection } = self.phase else {
@@ -179,11 +195,15 @@ impl Lane {
         self.actions.push_back(Action::Disconnect { connection });
         self.actions
             .push_back(Action::Report(Report::Disconnected(why.to_owned())));
-        let until = if self.proven {
-            now
+        // It may have died of the same cause, and is opened again when it is used.
+        self.actions.push_back(Action::CloseSide(BULK));
+        // The whole fleet lost the server at the same time: even the first attempts are spread.
+        let pause = if self.proven {
+            self.backoff.first()
         } else {
-            now.saturating_add(self.backoff.next())
+            self.backoff.next()
         };
+        let until = now.saturating_add(pause);
         self.phase = Phase::Waiting {
             until,
             failed: None,

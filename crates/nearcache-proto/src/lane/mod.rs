@@ -14,6 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearcache_l1::Timestamp;
 
@@ -120,6 +121,8 @@ pub struct Lane {
     fills: VecDeque<Request>,
     /// Requests of a db that is being probed.
     held: Vec<Request>,
+    /// Bytes of the commands in flight.
+    bytes_out: Arc<AtomicU64>,
     /// In flight, oldest first.
     sent: BTreeMap<BatchId, Sent>,
     dbs: BTreeSet<u32>,
@@ -161,8 +164,21 @@ enum Phase {
     Closed,
 }
 
+/// What a batch adds to the bytes in flight, for as long as it is.
+struct Out {
+    total: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A batch in flight.
 struct Sent {
+    _out: Out,
     work: SentWork,
     line: Line,
     sent_at: Timestamp,
@@ -219,6 +235,7 @@ impl Lane {
             urgent: VecDeque::new(),
             fills: VecDeque::new(),
             held: Vec::new(),
+            bytes_out: Arc::new(AtomicU64::new(0)),
             sent: BTreeMap::new(),
             dbs: BTreeSet::new(),
             probing: BTreeSet::new(),
@@ -239,6 +256,9 @@ impl Lane {
 
     /// Takes a request: queues it, or ends it at once when the lane is down, stalled or full.
     pub fn submit(&mut self, request: Request, now: Timestamp) {
+        if let Work::EndSession(id) = request.work {
+            return self.actions.push_back(Action::CloseSide(id));
+        }
         if let Some(error) = self.unavailable() {
             return request.reject(&error);
         }
@@ -255,7 +275,6 @@ impl Lane {
                 Phase::Up { .. } => done.complete(Ok(())),
                 _ => self.ready.push(done),
             },
-            Work::EndSession(id) => self.actions.push_back(Action::CloseSide(id)),
             Work::Renew(ticket) => {
                 ticket.accept();
                 self.renew_by.get_or_insert(request.deadline);
@@ -372,6 +391,15 @@ impl Drop for Lane {
 }
 
 impl Request {
+    /// Bytes of what it would send, without what the protocol adds.
+    fn bytes(&self) -> u64 {
+        match &self.work {
+            Work::Write(write) => write.op.bytes(),
+            Work::Command(command) => command.ops.iter().map(Op::bytes).sum(),
+            _ => 0,
+        }
+    }
+
     /// The db whose number must be known to be selectable before this is sent.
     fn db(&self) -> Option<u32> {
         match &self.work {

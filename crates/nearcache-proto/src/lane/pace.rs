@@ -38,6 +38,12 @@ impl Backoff {
         self.attempts = 0;
     }
 
+    /// The pause after a connection that was good: anything up to the shortest.
+    pub(super) fn first(&mut self) -> Duration {
+        let micros = self.min.as_micros() as u64;
+        Duration::from_micros(self.random.next() % (micros + 1))
+    }
+
     pub(super) fn next(&mut self) -> Duration {
         let full = self
             .min

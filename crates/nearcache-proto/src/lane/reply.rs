@@ -39,7 +39,8 @@ impl Lane {
         let Some(sent) = self.sent.remove(&batch) else {
             return;
         };
-        let useful = sent.line == Line::Lane && !matches!(sent.work, SentWork::Handshake);
+        // Not just anything that comes right behind the handshake: a proxy may cut it then.
+        let useful = matches!(sent.work, SentWork::Heartbeat);
         if sent.line == Line::Lane {
             self.stalled = false;
             // Before any caller resumes: later readers must not join what was sent before this.
@@ -71,19 +72,20 @@ impl Lane {
                 self.handshaken(results.next(), sent.history, sent.sent_at, now);
                 return None;
             }
-            SentWork::Retest => {
-                if let Some(Ok(OpReply::Handshake { tracking, .. })) = results.next() {
+            SentWork::Retest => match results.next() {
+                Some(Ok(OpReply::Handshake { tracking, .. })) => {
                     self.note_tracking(tracking, now);
                 }
-            }
+                _ => self.retest_later(now),
+            },
             SentWork::Heartbeat => {
                 self.heartbeats_out = self.heartbeats_out.saturating_sub(1);
-                let role = self.role(results.next(), sent.history, sent.sent_at);
+                let role = self.role(results.next(), sent.history, sent.sent_at, now);
                 self.end_renewal(role.as_ref().map_err(Clone::clone).copied());
                 return role.err().map(|error| error.to_string()).or(broken);
             }
             SentWork::Fence { role: true, done } => {
-                let role = self.role(results.next(), sent.history, sent.sent_at);
+                let role = self.role(results.next(), sent.history, sent.sent_at, now);
                 done.complete(role.clone());
                 return role.err().map(|error| error.to_string()).or(broken);
             }
@@ -102,15 +104,27 @@ impl Lane {
             SentWork::Bulk(guard) => {
                 self.bulk_read(guard, results.next(), (sent.sent_at, sent.deadline), now);
             }
-            SentWork::BulkFence { guard, outcome } => guard.complete(outcome),
+            SentWork::BulkFence { guard, outcome } => {
+                self.fenced(results.next());
+                guard.complete(outcome);
+            }
             SentWork::Write(write) => self.finish_write(write, results.next()),
             SentWork::Command(command) => self.finish_command(command, results, sent.line, now),
             SentWork::SideFence { done, replies } => {
+                self.fenced(results.next());
                 self.unseen_writes();
                 done.complete(Ok(replies));
             }
         }
         broken
+    }
+
+    /// The answer to a fence behind a command that has been executed. When the server refused the
+    /// fence (it runs a script, say), nothing filled before may be served instead.
+    fn fenced(&self, result: Option<Result<OpReply, OpError>>) {
+        if !matches!(result, Some(Ok(OpReply::Fenced))) {
+            self.pod.coherence.bump_flush();
+        }
     }
 
     /// Renews the lease when a primary answered; else says why this connection is of no use any more.
@@ -119,10 +133,11 @@ impl Lane {
         result: Option<Result<OpReply, OpError>>,
         history: u32,
         sent_at: Timestamp,
+        now: Timestamp,
     ) -> Result<(), Error> {
         match result {
             Some(Ok(OpReply::Role { primary: true })) => {
-                self.pod.note_lease_age(sent_at);
+                self.pod.note_lease_age(now);
                 self.pod.coherence.renew(history, sent_at);
                 Ok(())
             }
@@ -265,19 +280,20 @@ impl Lane {
     fn finish_command(
         &mut self,
         command: CommandWork,
-        results: impl Iterator<Item = Result<OpReply, OpError>>,
+        mut results: impl Iterator<Item = Result<OpReply, OpError>>,
         line: Line,
         now: Timestamp,
     ) {
         let wanted = command.ops.len();
         let (mut replies, mut failed) = (Vec::with_capacity(wanted), None);
-        for result in results.take(wanted) {
+        for result in results.by_ref().take(wanted) {
             match result {
                 Ok(reply) => replies.push(reply),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         if command.effect == Effect::Fenced {
+            self.fenced(results.next());
             self.unseen_writes();
         }
         match failed {
@@ -401,5 +417,8 @@ pub(super) fn op_error(error: &OpError) -> Error {
         OpError::TrackingLost(_) | OpError::Protocol(_) => ErrorKind::Retry,
         OpError::Unsupported(_) => ErrorKind::Usage,
     };
-    Error::new(kind, error.to_string())
+    // A server quotes arguments of commands it does not know: values do not belong in errors.
+    let text = error.to_string();
+    let text = text.split(", with args beginning with").next();
+    Error::new(kind, text.unwrap_or_default())
 }

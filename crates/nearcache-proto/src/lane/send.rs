@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::{Action, BULK, Lane, Line, Sent, SentWork};
+use super::{Action, BULK, Lane, Line, Out, Sent, SentWork};
 use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
 use crate::request::{Effect, Guard, Request, Work, Write};
+use std::sync::atomic::Ordering;
 
 /// Heartbeats that may be unanswered at once: a stalled server is not to be buried in them.
 const MAX_HEARTBEATS: usize = 3;
@@ -22,6 +23,10 @@ impl Lane {
             return Some(action);
         }
         while let Some(request) = self.urgent.pop_front() {
+            if !self.room_for(&request) {
+                self.urgent.push_front(request);
+                break;
+            }
             if let Some(action) = self.send_urgent(request, now) {
                 return Some(action);
             }
@@ -33,6 +38,12 @@ impl Lane {
             }
         }
         None
+    }
+
+    /// Whether what is in flight leaves room for the request; one always goes, whatever its size.
+    fn room_for(&self, request: &Request) -> bool {
+        let out = self.bytes_out.load(Ordering::Relaxed);
+        out == 0 || out + request.bytes() <= self.config.inflight_bytes as u64
     }
 
     pub(super) fn heartbeat_possible(&self) -> bool {
@@ -168,6 +179,8 @@ impl Lane {
     fn send_bulk(&mut self, guard: Guard, deadline: Timestamp, now: Timestamp) -> Action {
         self.pod.counters.fills_total.bump();
         let op = read_op(&guard, false);
+        // No push tells of changes: it may be joined only as long as the lane has answered nothing more.
+        guard.meta().sent(self.pod.coherence.answered(), now);
         self.batch(
             SentWork::Bulk(guard),
             Line::Side {
@@ -216,7 +229,13 @@ impl Lane {
     ) -> Action {
         self.batches += 1;
         let batch = self.batches;
+        let bytes = ops.iter().map(Op::bytes).sum::<u64>();
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
         let sent = Sent {
+            _out: Out {
+                total: self.bytes_out.clone(),
+                bytes,
+            },
             work,
             line,
             sent_at: now,

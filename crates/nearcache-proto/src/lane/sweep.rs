@@ -15,9 +15,7 @@ impl Lane {
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let phase = match &self.phase {
             Phase::Waiting { until, .. } => Some(*until),
-            Phase::Connecting { since, .. } | Phase::Handshaking { since, .. } => {
-                Some(since.saturating_add(self.patience()))
-            }
+            Phase::Connecting { .. } | Phase::Handshaking { .. } => self.impatient(),
             Phase::Up { .. } => self.heartbeat_possible().then_some(self.heartbeat_at),
             Phase::Closed => return None,
         };
@@ -29,9 +27,7 @@ impl Lane {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if let Phase::Connecting { since, .. } | Phase::Handshaking { since, .. } = self.phase
-            && now >= since.saturating_add(self.patience())
-        {
+        if self.impatient().is_some_and(|at| now >= at) {
             let why = "L2 did not accept the connection in time (connect_timeout): check the address and the network";
             self.connect_failed(Error::new(ErrorKind::Retry, why), now);
         }
@@ -46,9 +42,15 @@ impl Lane {
         }
     }
 
-    /// The store bounds its own attempt by `connect_timeout`; this bounds a store that does not.
-    fn patience(&self) -> Duration {
-        self.config.connect_timeout.saturating_mul(2)
+    /// When an attempt to connect is given up. The store bounds its own part by `connect_timeout`;
+    /// twice that bounds a store that does not. The handshake has the same time again.
+    fn impatient(&self) -> Option<Timestamp> {
+        let timeout = self.config.connect_timeout;
+        match self.phase {
+            Phase::Connecting { since, .. } => Some(since.saturating_add(timeout * 2)),
+            Phase::Handshaking { since, .. } => Some(since.saturating_add(timeout)),
+            _ => None,
+        }
     }
 
     pub(super) fn want_sweep(&mut self, now: Timestamp) {

@@ -1,5 +1,7 @@
 //! The lane driven by hand: limits, pace, and what happens when the server is silent.
 
+mod edges;
+
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -410,24 +412,31 @@ fn a_store_that_cannot_invalidate_is_not_reported_as_a_problem() {
 }
 
 #[test]
-fn c10_a_connection_that_answers_nothing_but_its_handshake_is_not_opened_again_at_once() {
-    let config = LaneConfig::default();
+fn c10_the_first_attempts_are_spread_and_those_after_a_useless_connection_back_off() {
+    let config = LaneConfig {
+        backoff_min: Duration::from_millis(100),
+        ..LaneConfig::default()
+    };
+    let lose = |hand: &mut Hand| {
+        let (connection, now) = (hand.lane.connections, hand.now());
+        hand.lane.handle_disconnected(connection, now);
+        hand.turn();
+    };
+    // It answered its handshake and nothing else: the pauses grow.
     let mut hand = Hand::up(PodConfig::default(), config.clone());
-    let now = hand.now();
-    hand.lane.handle_disconnected(1, now);
-    hand.turn();
+    lose(&mut hand);
     assert_eq!(hand.lane.connections, 1, "it waits");
-    hand.wait(config.backoff_min);
+    hand.wait(Duration::from_millis(100));
     assert_eq!(hand.lane.connections, 2);
 
+    // It was of use: at most the shortest pause, and not the same for every pod.
     let mut hand = Hand::up(PodConfig::default(), config);
     hand.wait(Duration::from_millis(400));
     let (batch, ..) = hand.take();
     hand.answer(batch, vec![Ok(OpReply::Role { primary: true })]);
-    let now = hand.now();
-    hand.lane.handle_disconnected(1, now);
-    hand.turn();
-    assert_eq!(hand.lane.connections, 2, "it was of use: at once");
+    lose(&mut hand);
+    hand.wait(Duration::from_millis(100));
+    assert_eq!(hand.lane.connections, 2);
 }
 
 #[test]

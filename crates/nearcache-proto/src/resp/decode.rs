@@ -177,6 +177,17 @@ fn handshake<R: Iterator<Item = Reply>>(nonce: u64, replies: &mut R) -> Result<O
     let set = next(replies)?;
     echoed(nonce, &next(replies)?)?;
 
+    // Not a matter of permissions: the same set-up will do later.
+    for reply in [&tracking, &caching, &get, &set] {
+        if let Reply::Error { code, message } = reply
+            && ["BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN"].contains(&code.as_str())
+        {
+            return Err(OpError::Server {
+                code: code.clone(),
+                message: message.clone(),
+            });
+        }
+    }
     let primary = is_primary(hello)?;
     let proof = accepted(
         "CLIENT TRACKING",
@@ -233,9 +244,11 @@ fn echoed(nonce: u64, reply: &Reply) -> Result<(), OpError> {
     match reply {
         Reply::Bulk(text) if text == nonce_text(nonce).as_bytes() => Ok(()),
         Reply::Bulk(_) => Err(OpError::Protocol("ECHO answered a wrong nonce".into())),
-        Reply::Error { code, message } => Err(OpError::Protocol(format!(
-            "ECHO was refused: {code} {message}"
-        ))),
+        // It keeps its place among the replies: nothing is shifted (a script runs, data is loaded).
+        Reply::Error { code, message } => Err(OpError::Server {
+            code: code.clone(),
+            message: message.clone(),
+        }),
         other => Err(OpError::Protocol(format!(
             "ECHO answered {}",
             other.shape()
