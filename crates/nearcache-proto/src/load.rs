@@ -72,7 +72,12 @@ impl<I: Io> Cache<I> {
                 Entrance::Crowded(flight) => {
                     flight.wait_landed().await;
                 }
-                Entrance::Full | Entrance::Hit(_) => break,
+                Entrance::Full | Entrance::Hit(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Retry,
+                        "too many keys are being loaded at once: the origin or L2 is slow, try again",
+                    ));
+                }
             }
         }
         Err(crowded())

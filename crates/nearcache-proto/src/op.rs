@@ -227,6 +227,11 @@ pub trait L2: Send + Sync + 'static {
     /// Where it is, for logs and statistics; without credentials.
     fn describe(&self) -> String;
 
+    /// The db that its connections are in between ops, and that calls go to unless told otherwise.
+    fn resting_db(&self) -> u32 {
+        0
+    }
+
     /// Opens the ordered connection that the lane runs on.
     ///
     /// Everything the store reports goes to `events`, on whatever thread, **before** any reply that

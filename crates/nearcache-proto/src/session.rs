@@ -164,7 +164,12 @@ impl<I: Io> Session<I> {
     /// waits as long as it was told to.
     async fn on_side(&mut self, op: Op) -> Result<Reply, Error> {
         if self.pending {
+            let lost = self.in_multi || self.watching;
             self.drop_side();
+            if lost {
+                // On a new connection it would run outside the transaction.
+                return Err(abandoned());
+            }
         }
         if let Op::Command { argv, .. } = &op {
             // No server announces a SWAPDB: whatever this pod holds may be in another db now.
@@ -258,6 +263,12 @@ fn value(reply: OpReply) -> Result<Reply, Error> {
         OpReply::Value(reply) => Ok(reply),
         _ => Err(unexpected()),
     }
+}
+
+#[cold]
+fn abandoned() -> Error {
+    let why = "a call of this transaction was dropped before its answer came, so the transaction was given up: begin again";
+    Error::new(ErrorKind::Retry, why).for_write(WriteOutcome::NotSent)
 }
 
 #[cold]

@@ -133,6 +133,10 @@ impl L2 for RedisL2 {
         self.place.to_string()
     }
 
+    fn resting_db(&self) -> u32 {
+        self.db
+    }
+
     fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         let canary = Arc::new(Canary::default());
         let reports = Arc::new(Reports::new(events));

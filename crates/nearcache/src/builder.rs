@@ -60,7 +60,7 @@ impl Builder {
         .url(MEMORY_URL)
     }
 
-    /// L2 is this store, whatever `url` says. Reads and writes go to its db 0.
+    /// L2 is this store, whatever `url` says. Reads and writes go to its resting db.
     pub fn store(self, store: impl L2) -> Self {
         Self {
             store: Some(Arc::new(store)),
@@ -174,7 +174,8 @@ fn check(builder: SettingsBuilder, has_store: bool) -> Result<Settings, Error> {
 /// The store and the db that calls go to unless told otherwise.
 fn open(store: Option<Arc<dyn L2>>, settings: &Settings) -> Result<(Arc<dyn L2>, u32), Error> {
     if let Some(store) = store {
-        return Ok((store, 0));
+        let db = store.resting_db();
+        return Ok((store, db));
     }
     if settings.is_memory() {
         return Ok((Arc::new(MemoryL2::new()), 0));

@@ -116,7 +116,7 @@ impl NearCache {
     /// answer is older than another key's reply.
     ///
     /// # Errors
-    /// As [`get`](Self::get); the error of one key fails the call.
+    /// As [`get`](Self::get) under `pass_through`, whatever `on_unproven` says; the error of one key fails the call.
     pub async fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Bytes>>, Error> {
         let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         self.cache().get_many(self.db, &keys).await

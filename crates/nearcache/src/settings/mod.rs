@@ -44,13 +44,13 @@ macro_rules! settings_table {
             /// What a read does when a resident value cannot be proven that fresh: ask L2, or fail. Stale values are
             /// asked for call by call (`get_with`), since they must be marked.
             on_unproven: ReadPolicy, POLICY, "pass_through";
-            /// Time for one attempt to connect, hand-shake included.
+            /// Time for one attempt to connect; the hand-shake has as much again.
             connect_timeout: Duration, DURATION, "2s";
             /// Time for one request to L2, waiting for the lane included.
             operation_timeout: Duration, DURATION, "2s";
             /// A lane that is silent this long with a request outstanding is taken for dead and reconnected.
             dead_after: Duration, DURATION, "10s";
-            /// Wait before the first attempt to reconnect; it doubles with each failure.
+            /// Longest wait before the first attempt to reconnect; what the wait grows from with each failure.
             backoff_min: Duration, DURATION, "50ms";
             /// Longest wait between two attempts to reconnect.
             backoff_max: Duration, DURATION, "2s";
