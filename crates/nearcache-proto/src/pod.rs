@@ -198,6 +198,11 @@ impl Pod {
     /// How stale an entry may be at most: the time since it was last known to be fresh.
     pub(crate) fn staleness(&self, hit: &Hit, now: Timestamp) -> Duration {
         let since_fill = now.saturating_since(hit.filled_at);
+        // What may have been read untracked is proven fresh by no heartbeat.
+        let untracked_end = hit.filled_at.saturating_add(self.config.untracked_life);
+        if hit.deadline <= untracked_end {
+            return since_fill;
+        }
         match self.coherence.last_lease_of(hit.stamp.history) {
             Some(lease) => since_fill.min(lease.age(now)),
             None => since_fill,

@@ -147,8 +147,13 @@ impl<I: Io> Session<I> {
     }
 
     async fn in_transaction(&mut self, class: Class, argv: Vec<Bytes>) -> Result<Reply, Error> {
+        let executes = argv
+            .first()
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC"));
         let result = self.on_side(as_is(argv)).await;
         match (class, &result) {
+            // A DISCARD that was refused: whether the server is still in the transaction is not known.
+            (Class::Transaction(Step::End), Err(_)) if !executes => self.drop_side(),
             // Answered with an error or not, it is over; lost, it is too.
             (Class::Transaction(Step::End), _) => (self.in_multi, self.watching) = (false, false),
             (Class::Transaction(Step::Begin), Ok(_)) => self.in_multi = true,
@@ -180,7 +185,10 @@ impl<I: Io> Session<I> {
             // Alone and first: had it failed in one batch with the command, that would have run elsewhere.
             let db = Bytes::from(self.db.to_string());
             let select = as_is(vec![Bytes::from_static(b"SELECT"), db]);
-            self.side_batch(select).await?;
+            if let Err(error) = self.side_batch(select).await {
+                self.drop_side();
+                return Err(error);
+            }
             self.side_db = Some(self.db);
         }
         let result = self.side_batch(op).await;
@@ -215,6 +223,9 @@ impl<I: Io> Session<I> {
 
     /// Gives the side connection up with all its state, and never meets it again.
     fn drop_side(&mut self) {
+        if std::mem::take(&mut self.swapping) {
+            self.cache.pod.coherence.bump_flush();
+        }
         (self.in_multi, self.watching, self.pending) = (false, false, false);
         self.side_db = None;
         let old = std::mem::replace(&mut self.id, self.cache.pod.next_session());

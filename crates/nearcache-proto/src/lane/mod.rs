@@ -22,7 +22,7 @@ use crate::config::LaneConfig;
 use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpReply};
 use crate::pod::{FillOutcome, LaneState, Pod};
-use crate::request::{CommandWork, Done, Guard, Request, Work, Write};
+use crate::request::{CommandWork, Done, Effect, Guard, Request, Work, Write};
 use pace::{Backoff, FillPace, Oversize};
 
 /// Number of a batch: the order in which batches were sent.
@@ -257,7 +257,7 @@ impl Lane {
     /// Takes a request: queues it, or ends it at once when the lane is down, stalled or full.
     pub fn submit(&mut self, request: Request, now: Timestamp) {
         if let Work::EndSession(id) = request.work {
-            return self.actions.push_back(Action::CloseSide(id));
+            return self.end_session(id);
         }
         if let Some(error) = self.unavailable() {
             return request.reject(&error);
@@ -285,6 +285,21 @@ impl Lane {
         self.want_sweep(now);
     }
 
+    /// Closes a session's connection, however the lane is. What the session has in line must not open
+    /// another.
+    fn end_session(&mut self, session: u64) {
+        let of_session = |request: &Request| {
+            matches!(&request.work, Work::Command(command)
+                if matches!(command.effect, Effect::Side { id, .. } if id == session))
+        };
+        let (ended, urgent): (Vec<_>, Vec<_>) = self.urgent.drain(..).partition(of_session);
+        self.urgent = urgent.into();
+        for request in ended {
+            request.reject(&Error::new(ErrorKind::Retry, "its session has ended"));
+        }
+        self.actions.push_back(Action::CloseSide(session));
+    }
+
     /// Ends everything: calls in flight fail with [`ErrorKind::Closed`], the connection is closed.
     pub fn shutdown(&mut self, now: Timestamp) {
         self.end(&Error::closed(), now);
@@ -308,6 +323,12 @@ impl Lane {
 
     /// The next thing to do; call until `None` after every other call.
     pub fn poll_action(&mut self, now: Timestamp) -> Option<Action> {
+        if let Phase::Up { connection } = self.phase
+            && !self.pod.is_current(connection)
+        {
+            // Its end was reported to the pod first: nothing more may go out in the name of the new history.
+            self.lost("the connection was closed", now);
+        }
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
@@ -405,9 +426,7 @@ impl Request {
         match &self.work {
             Work::Fill(guards) => guards.first().map(|guard| guard.key().db),
             Work::Write(write) => write.op.db(),
-            Work::Command(command)
-                if !matches!(command.effect, crate::request::Effect::Side { .. }) =>
-            {
+            Work::Command(command) if !matches!(command.effect, Effect::Side { .. }) => {
                 command.ops.first().and_then(Op::db)
             }
             _ => None,

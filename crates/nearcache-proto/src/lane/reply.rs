@@ -73,7 +73,13 @@ impl Lane {
                 return None;
             }
             SentWork::Retest => match results.next() {
-                Some(Ok(OpReply::Handshake { tracking, .. })) => {
+                Some(Ok(OpReply::Handshake { primary, tracking })) => {
+                    if primary && tracking.is_ok() && !self.pod.is_tracked() {
+                        // What was read untracked must not pass for tracked from now on.
+                        self.pod.coherence.bump_history();
+                        let history = self.pod.coherence.history();
+                        self.pod.coherence.renew(history, sent.sent_at);
+                    }
                     self.note_tracking(tracking, now);
                 }
                 _ => self.retest_later(now),
@@ -316,7 +322,7 @@ impl Lane {
 
     /// Keys we cannot name may have been written. The pushes before the fence have told us which,
     /// unless the store does not push: then nothing filled before may be served.
-    fn unseen_writes(&self) {
+    pub(super) fn unseen_writes(&self) {
         if !self.pod.is_tracked() {
             self.pod.coherence.bump_flush();
         }

@@ -168,10 +168,16 @@ impl Lane {
                     .done
                     .complete(Err(error.for_write(WriteOutcome::Unknown)));
             }
-            SentWork::Command(command) => command.done.complete(Err(match command.effect {
-                Effect::None => error,
-                Effect::Fenced | Effect::Side { .. } => error.for_write(WriteOutcome::Unknown),
-            })),
+            SentWork::Command(command) => {
+                let error = match command.effect {
+                    Effect::None => error,
+                    Effect::Fenced | Effect::Side { .. } => {
+                        self.unseen_writes();
+                        error.for_write(WriteOutcome::Unknown)
+                    }
+                };
+                command.done.complete(Err(error));
+            }
             SentWork::SideFence { .. }
             | SentWork::Handshake
             | SentWork::Retest

@@ -1,34 +1,20 @@
 //! Calls in flight: what was asked, what the oracle must know about when it began, and its future.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nearcache_l1::Timestamp;
-use nearcache_proto::{Cache, Error, Freshness, Io, Read, ReadPolicy, Request, Session, Source};
+use nearcache_proto::resp::Reply;
+use nearcache_proto::{
+    Cache, Error, ErrorKind, Freshness, Read, ReadPolicy, Session, Source, WriteOutcome,
+};
 
+use crate::io::SimIo;
 use crate::oracle::{Name, Seen};
-
-/// The clock and inbox of a simulated pod.
-pub struct SimIo {
-    pub clock: Arc<AtomicU64>,
-    pub inbox: std::sync::Mutex<Vec<Request>>,
-}
-
-impl Io for SimIo {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.clock.load(Ordering::Relaxed))
-    }
-
-    fn submit(&self, request: Request) {
-        self.inbox.lock().expect("one thread").push(request);
-    }
-}
+use crate::world::View;
 
 /// What a call did, for the oracle.
 #[derive(Debug)]
@@ -51,17 +37,21 @@ pub enum Kind {
 pub type CallFuture = Pin<Box<dyn Future<Output = Result<Outcome, Error>>>>;
 
 pub struct Call {
-    pub pod: usize,
+    pub number: u64,
     pub kind: Kind,
     pub future: CallFuture,
-    pub began_step: u64,
-    pub began_at: Timestamp,
-    /// What every fresh read of this call must reflect, by promise.
-    pub floor: u64,
-    pub key_floors: Vec<u64>,
-    pub own: BTreeMap<Name, u64>,
+    /// What it may count on.
+    pub view: View,
     /// What a write writes.
     pub writes: Option<(Name, u64)>,
+    /// Times the lane had been lost when a write of a known key began.
+    pub losses: Option<u64>,
+    /// By key: whether it would have been a hit when the call began.
+    pub resident: Vec<bool>,
+    /// It asked the lane for something after its first poll.
+    pub asked_again: bool,
+    /// The news of its key when it began.
+    pub news: u64,
 }
 
 /// A name's key as bytes.
@@ -69,8 +59,23 @@ pub fn key(name: Name) -> Vec<u8> {
     format!("k{}", name.1).into_bytes()
 }
 
+/// The number of a key.
+pub fn number(key: &[u8]) -> Option<usize> {
+    match key {
+        [b'k', digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
+        _ => None,
+    }
+}
+
+/// Longer values are not kept: each of these is either well below or above.
+pub const MAX_INLINE: usize = 32;
+
 pub fn encode(value: u64) -> Bytes {
-    Bytes::from(value.to_string())
+    let large = value.is_multiple_of(6);
+    Bytes::from(match large {
+        true => format!("{value:040}"),
+        false => value.to_string(),
+    })
 }
 
 pub fn decode(value: Option<&Bytes>) -> Seen {
@@ -131,7 +136,10 @@ pub fn delete(cache: Cache<SimIo>, name: Name) -> CallFuture {
 
 pub fn load(cache: Cache<SimIo>, name: Name, value: u64, pauses: usize, fails: bool) -> CallFuture {
     Box::pin(async move {
+        let io = cache.io().clone();
         let loader = move || async move {
+            let news = io.news[name.1].load(Ordering::Relaxed);
+            io.loading.lock().expect("one thread").insert(value, news);
             Pauses(pauses).await;
             if fails {
                 return Err("the origin is away");
@@ -157,18 +165,50 @@ pub fn fence(cache: Cache<SimIo>) -> CallFuture {
 pub fn hidden_write(cache: Cache<SimIo>, name: Name, value: u64, script: bool) -> CallFuture {
     Box::pin(async move {
         let mut session = Session::new(cache, name.0);
-        let (key, value) = (key(name), value.to_string().into_bytes());
+        let (key, value) = (key(name), encode(value).to_vec());
         if script {
             let text = b"return redis.call('set', KEYS[1], ARGV[1])".to_vec();
             let argv = [b"EVAL".to_vec(), text, b"1".to_vec(), key, value];
             session.command(&argv).await?;
-        } else {
-            session.command(&[b"MULTI".to_vec()]).await?;
-            session.command(&[b"SET".to_vec(), key, value]).await?;
-            session.command(&[b"EXEC".to_vec()]).await?;
+        } else if let Err(error) = transaction(&mut session, key, value).await {
+            usable(&mut session).await;
+            return Err(error);
         }
         Ok(Outcome::Done)
     })
+}
+
+async fn transaction(
+    session: &mut Session<SimIo>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+) -> Result<(), Error> {
+    session.command(&[b"MULTI".to_vec()]).await?;
+    let set = session.command(&[b"SET".to_vec(), key, value]).await;
+    if let Ok(set) = &set {
+        assert_eq!(*set, Reply::Simple("QUEUED".into()), "C16: no transaction");
+    } else if !refused(&set) {
+        return set.map(drop);
+    }
+    let exec = session.command(&[b"EXEC".to_vec()]).await;
+    set.and(exec).map(drop)
+}
+
+/// Whatever became of a session's transaction, it is over.
+async fn usable(session: &mut Session<SimIo>) {
+    for line in [&["SELECT", "1"][..], &["MULTI"], &["DISCARD"]] {
+        let result = session.command(line).await;
+        assert!(!refused(&result), "C16: {line:?} gave {result:?}");
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether the server or the session said no, rather than nothing.
+fn refused(result: &Result<Reply, Error>) -> bool {
+    matches!(result, Err(error) if error.kind() == ErrorKind::Usage
+        || error.write_outcome() == Some(WriteOutcome::Refused))
 }
 
 /// Stays pending for some polls.

@@ -30,7 +30,9 @@ pub struct Link {
     pub broken: bool,
 }
 
-pub type Completion = (BatchId, Result<BatchReply, Error>);
+/// A finished batch, and the step that its last reply proves: pushes of all that was executed before it
+/// came before it.
+pub type Completion = (BatchId, Result<BatchReply, Error>, u64);
 
 impl Link {
     pub fn new(conn: ConnId, events: Option<Events>) -> Self {
@@ -81,7 +83,7 @@ impl Link {
                 self.apply(&push);
                 (Some((step, push)), None)
             }
-            Some((_, Output::Reply(reply))) => (None, self.reply(reply)),
+            Some((step, Output::Reply(reply))) => (None, self.reply(reply, step)),
         }
     }
 
@@ -102,7 +104,7 @@ impl Link {
         }
     }
 
-    fn reply(&mut self, reply: Reply) -> Option<Completion> {
+    fn reply(&mut self, reply: Reply, step: u64) -> Option<Completion> {
         let front = self
             .pending
             .front_mut()
@@ -128,7 +130,11 @@ impl Link {
                 result
             })
             .collect();
-        Some((done.batch, Ok(results)))
+        let proven = match self.events {
+            Some(_) => step,
+            None => 0,
+        };
+        Some((done.batch, Ok(results), proven))
     }
 
     /// Every batch that will never be answered.

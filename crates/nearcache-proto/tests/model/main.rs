@@ -9,6 +9,7 @@
 #![allow(unreachable_pub)]
 
 mod calls;
+mod io;
 mod link;
 mod oracle;
 mod random;
@@ -19,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Coverage, World};
 
 /// Schedules of an ordinary test run.
-const RUNS: u64 = 1500;
+const RUNS: u64 = 2500;
 
 /// The first of them; every further seed is the next number.
 const FIRST: u64 = 1;

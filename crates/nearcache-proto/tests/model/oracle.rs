@@ -3,7 +3,7 @@
 //! Every change of a key is a version with the step at which the server executed it. A version is
 //! over at the step of the next one. Pods have floors: the step that every later read must reflect.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use nearcache_l1::Timestamp;
@@ -33,6 +33,8 @@ pub struct Oracle {
     versions: HashMap<Name, Vec<Version>>,
     /// At which step a value was written.
     executed: HashMap<u64, u64>,
+    /// Values that come from loaders.
+    loaded: HashSet<u64>,
 }
 
 impl Oracle {
@@ -47,6 +49,7 @@ impl Oracle {
     ) {
         let versions = self.versions.entry(name).or_default();
         let last = versions.last_mut();
+        let replaced = last.as_ref().and_then(|last| last.value);
         match last {
             Some(last) if last.value == value => {
                 // What PTTL says is cut to milliseconds: less than that is no change.
@@ -71,6 +74,10 @@ impl Oracle {
             latest: expires,
         });
         if let Some(value) = value {
+            assert!(
+                replaced.is_none() || !self.loaded.contains(&value),
+                "C4: {name:?} was loaded as {value}, which replaced {replaced:?}"
+            );
             let before = self.executed.insert(value, step);
             assert_eq!(before, None, "C15: the write of {value} was executed twice");
         }
@@ -95,6 +102,20 @@ impl Oracle {
             }
         }
         gone
+    }
+
+    /// A loader is about to load `value`: it may be written where there is none.
+    pub fn is_loaded(&mut self, value: u64) {
+        self.loaded.insert(value);
+    }
+
+    /// Whether what `name` holds will expire.
+    pub fn expires(&self, name: Name) -> bool {
+        let last = self
+            .versions
+            .get(&name)
+            .and_then(|versions| versions.last());
+        last.is_some_and(|last| last.expires != Timestamp::MAX)
     }
 
     /// The step at which `value` was written.

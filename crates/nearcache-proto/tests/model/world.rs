@@ -1,14 +1,14 @@
 //! The world of one schedule: a server, pods, the network between them, and the scheduler that picks
 //! what happens next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nearcache_l1::{StoreConfig, Timestamp};
+use nearcache_l1::{Hit, StoreConfig, Timestamp};
 use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
@@ -16,16 +16,25 @@ use nearcache_proto::{
     ReadPolicy, Source, WriteOutcome,
 };
 
-use crate::calls::{self, Call, Kind, Outcome, SimIo};
+use crate::calls::{self, Call, Kind, Outcome};
+use crate::io::SimIo;
 use crate::link::{Completion, Link};
 use crate::oracle::{Name, Oracle, Seen};
 use crate::random::Random;
 
+use judge::Floors;
+pub use judge::View;
+use split::Splits;
+
 const EVENTS: usize = 900;
-const KEYS: usize = 3;
+pub const KEYS: usize = 3;
+/// They share key names: a push must reach both.
+const DBS: usize = 2;
 const MAX_CALLS: usize = 10;
 /// L of the pods.
 const MAX_STALENESS: Duration = Duration::from_millis(300);
+/// How long a call may wait.
+const TIMEOUT: Duration = Duration::from_millis(800);
 /// Steps after which a healed world must be quiet.
 const PATIENCE: usize = 20_000;
 
@@ -47,9 +56,9 @@ macro_rules! coverage {
 }
 
 coverage! {
-    hits, l2_reads, stale_reads, renewals, many, validated, loads, loader_failures, own_writes,
+    hits, peeks, l2_reads, stale_reads, renewals, many, validated, loads, loader_failures, own_writes,
     foreign_writes, hidden_writes, flushes, expiries, breaks, resets, reconnects, lane_pauses,
-    cancels, degraded, demotions, refused_fills, joined, not_sent, unknown_outcomes, timeouts,
+    cancels, degraded, demotions, away_writes, refused_fills, large, joined, not_sent, unknown_outcomes, timeouts,
     reads_failed,
 }
 
@@ -62,14 +71,33 @@ struct SimPod {
     sides: BTreeMap<u64, Link>,
     connecting: Option<u64>,
     completions: VecDeque<Completion>,
-    /// Every fresh read that begins from now on must reflect this step.
-    floor: u64,
-    /// The same for one key in any db, after a push of it.
-    key_floors: [u64; KEYS],
-    /// The same for what this pod itself wrote, invalidations or not.
-    own: BTreeMap<Name, u64>,
+    floors: Floors,
+    /// The connection that has ended, until the lane hears of it.
+    ended: Option<u64>,
     /// The IO thread does not run; callers do.
     paused: bool,
+}
+
+/// What kind of schedule it is.
+#[derive(Clone, Copy)]
+struct Mood {
+    /// Nothing fails, and no call may.
+    calm: bool,
+    /// Keys live long enough to be hit again and again.
+    quiet: bool,
+    /// The server may refuse tracking, or be demoted.
+    hostile: bool,
+}
+
+impl Mood {
+    fn new(random: &mut Random) -> Self {
+        let calm = random.per_mille(150);
+        Self {
+            calm,
+            quiet: random.per_mille(500),
+            hostile: !calm && random.per_mille(300),
+        }
+    }
 }
 
 pub struct World {
@@ -86,10 +114,10 @@ pub struct World {
     calls: Vec<Call>,
     oracle: Oracle,
     next_value: u64,
-    /// Whether this schedule has a server that refuses tracking, or is demoted.
-    hostile: bool,
+    next_call: u64,
+    mood: Mood,
     caching_refused: bool,
-    demoted: bool,
+    splits: Splits,
     coverage: Coverage,
     writes_failed: Vec<u64>,
 }
@@ -102,11 +130,17 @@ impl World {
         let mut server = MemoryServer::new();
         let observer = server.connect();
         let writer = server.connect();
+        let mood = Mood::new(&mut random);
         let pods = (0..2 + random.below(2))
-            .map(|number| SimPod::new(number, &clock, seed, random.per_mille(200)))
+            .map(|number| SimPod::new(number, &clock, seed, mood.calm, random.per_mille(150)))
             .collect();
-        let hostile = random.per_mille(250);
+        if mood.hostile && random.per_mille(300) {
+            server.table_limit(KEYS - 1, seed);
+        }
+        let caching_refused = mood.hostile && random.per_mille(400);
+        server.refuse_caching(caching_refused);
         Self {
+            caching_refused,
             random,
             trace,
             step: 1,
@@ -118,20 +152,24 @@ impl World {
             calls: Vec::new(),
             oracle: Oracle::default(),
             next_value: 1,
-            hostile,
-            caching_refused: false,
-            demoted: false,
+            next_call: 0,
+            mood,
+            splits: Splits::default(),
             coverage: Coverage::default(),
             writes_failed: Vec::new(),
         }
     }
 
     pub fn run(mut self) -> Coverage {
+        if self.random.per_mille(800) {
+            self.warm_up();
+        }
         for _ in 0..EVENTS {
             self.step += 1;
             self.one();
         }
         self.heal();
+        self.no_side_left();
         for pod in &self.pods {
             pod.pod.validate();
             let totals = pod.pod.totals();
@@ -141,6 +179,7 @@ impl World {
             self.coverage.degraded += totals.degraded_total;
             self.coverage.reconnects += totals.connects_total.saturating_sub(1);
             self.coverage.timeouts += totals.timeouts_total;
+            self.coverage.large += totals.oversize_total;
         }
         for value in &self.writes_failed {
             assert!(
@@ -159,35 +198,58 @@ impl World {
     fn one(&mut self) {
         let pod = self.random.below(self.pods.len());
         match self.random.below(1000) {
-            0..130 => self.begin_call(pod),
-            130..400 => self.few(4, |world| world.serve(pod)),
-            400..680 => self.few(6, |world| world.deliver(pod)),
-            680..800 => self.pump(pod),
-            800..950 => self.few(3, Self::poll_call),
-            950..975 => self.advance(1, 15),
-            975..978 => self.advance(50, 500),
-            978..988 => self.foreign_write(),
-            988 => self.break_link(pod, false),
-            989 => self.break_link(pod, true),
-            990 => {
-                self.pods[pod].paused = !self.pods[pod].paused;
-                self.coverage.lane_pauses += 1;
+            0..120 => self.begin_call(pod),
+            120..380 => self.few(4, |world| world.serve(pod)),
+            380..660 => self.few(6, |world| world.deliver(pod)),
+            660..780 => self.pump(pod),
+            780..900 => self.few(3, Self::poll_call),
+            900..944 => self.peek(pod),
+            944..967 => self.advance(1, 15),
+            967..972 if !self.mood.calm => {
+                let long = self.random.per_mille(150);
+                if long {
+                    self.advance(500, 900)
+                } else {
+                    self.advance(50, 500)
+                }
             }
-            991 => self.cancel(),
-            992 => self.flush(),
-            993 if self.hostile => {
-                self.caching_refused = !self.caching_refused && self.random.per_mille(500);
-                self.server.refuse_caching(self.caching_refused);
+            972..982 if !self.mood.quiet || self.random.per_mille(300) => {
+                let name = self.name();
+                self.foreign_write(name);
             }
-            994 if self.hostile => {
-                self.demoted = !self.demoted && self.random.per_mille(500);
-                self.server.set_role(!self.demoted);
-                self.coverage.demotions += u64::from(self.demoted);
-            }
-            _ => {
+            982..985 => self.cancel(),
+            985..987 => self.flush(),
+            987..989 => {
                 let name = self.name();
                 self.pods[pod].cache.forget(name.0, &calls::key(name));
             }
+            989..1000 if !self.mood.calm => self.fault(pod),
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, pod: usize) {
+        match self.random.below(11) {
+            0 => self.break_link(pod, false),
+            1 => self.break_link(pod, true),
+            2 => self.break_side(pod),
+            3 => {
+                self.pods[pod].paused = true;
+                self.coverage.lane_pauses += 1;
+            }
+            4..6 => self.pods[pod].paused = false,
+            6 | 7 if self.mood.hostile => {
+                self.caching_refused = !self.caching_refused && self.random.per_mille(500);
+                self.server.refuse_caching(self.caching_refused);
+            }
+            8 | 9 if self.mood.hostile => match self.split() {
+                true => self.promote(),
+                false if self.random.per_mille(500) => self.demote(),
+                false => {}
+            },
+            // Long enough for a lane without invalidations to try again.
+            10 if self.mood.hostile && self.random.per_mille(500) => self.advance(30_000, 31_000),
+            _ => {}
         }
     }
 
@@ -198,7 +260,6 @@ impl World {
     }
 
     fn name(&mut self) -> Name {
-        // Two dbs share key names: a push must reach both.
         let db = u32::from(self.random.per_mille(200));
         (db, self.random.below(KEYS))
     }
@@ -209,19 +270,31 @@ impl World {
     }
 
     fn ttl(&mut self) -> Option<Duration> {
-        let some = self.random.per_mille(250);
+        let some = self.random.per_mille(350);
         some.then(|| Duration::from_millis(self.random.between(20, 400)))
     }
 
     fn begin_call(&mut self, pod: usize) {
-        if self.calls.len() >= MAX_CALLS {
-            return;
-        }
         let name = self.name();
+        let kind = match self.random.below(100) {
+            80..98 if self.mood.quiet && self.random.per_mille(700) => 0,
+            kind => kind,
+        };
+        // Loads come in pairs: it is about what one does when the other is cancelled.
+        let twins = if (72..80).contains(&kind) { 2 } else { 1 };
+        for _ in 0..twins {
+            if self.calls.len() < MAX_CALLS {
+                self.begin(pod, name, kind);
+            }
+        }
+    }
+
+    fn begin(&mut self, pod: usize, name: Name, which: usize) {
         let cache = self.pods[pod].cache.clone();
         let mut writes = None;
         let mut kind = Kind::Read;
-        let future = match self.random.below(100) {
+        let mut losses = None;
+        let future = match which {
             0..45 => calls::read(cache, name, ReadPolicy::PassThrough),
             45..50 => calls::read(cache, name, ReadPolicy::Error),
             50..58 => {
@@ -238,11 +311,17 @@ impl World {
                 kind = Kind::Load;
                 let (value, pauses) = (self.value(), self.random.below(6));
                 let fails = self.random.per_mille(200);
+                self.oracle.is_loaded(value);
                 calls::load(cache, name, value, pauses, fails)
             }
             80..90 => {
                 let value = self.value();
                 (kind, writes) = (Kind::Write, Some((name, value)));
+                let pod = &self.pods[pod];
+                losses = match pod.ended {
+                    None => Some(pod.pod.totals().disconnects_total),
+                    Some(_) => None,
+                };
                 let ttl = self.ttl();
                 calls::set(cache, name, value, ttl)
             }
@@ -259,162 +338,72 @@ impl World {
             }
             _ => calls::fence(cache),
         };
+        self.next_call += 1;
+        let resident = (0..KEYS).map(|key| self.resident(pod, (name.0, key)).is_some());
+        let resident = resident.collect();
         let call = Call {
-            pod,
+            number: self.next_call,
             kind,
             future,
-            began_step: self.step,
-            began_at: self.now(),
-            floor: self.pods[pod].floor,
-            key_floors: self.pods[pod].key_floors.to_vec(),
-            own: self.pods[pod].own.clone(),
+            view: self.view(pod),
             writes,
+            losses,
+            resident,
+            asked_again: false,
+            news: self.pods[pod].io.news[name.1].load(Ordering::Relaxed),
         };
         self.calls.push(call);
-        self.poll(self.calls.len() - 1);
+        self.poll(self.calls.len() - 1, true);
     }
 
     fn poll_call(&mut self) {
         if !self.calls.is_empty() {
             let index = self.random.below(self.calls.len());
-            self.poll(index);
+            self.poll(index, false);
         }
     }
 
-    fn poll(&mut self, index: usize) {
+    fn poll(&mut self, index: usize, first: bool) {
+        self.turn(index);
+        let io = self.pods[self.calls[index].view.pod].io.clone();
+        let before = io.submissions.load(Ordering::Relaxed);
         let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Ready(result) = self.calls[index].future.as_mut().poll(&mut context) {
+        let polled = self.calls[index].future.as_mut().poll(&mut context);
+        self.calls[index].asked_again |= !first && before != io.submissions.load(Ordering::Relaxed);
+        if let Poll::Ready(result) = polled {
             let call = self.calls.swap_remove(index);
             self.judge(&call, result);
+            self.peek(call.view.pod);
+        }
+    }
+
+    /// Everybody in a pod runs, before anything else comes in.
+    fn poll_all(&mut self, pod: usize) {
+        for index in (0..self.calls.len()).rev() {
+            if self.calls[index].view.pod == pod {
+                self.poll(index, false);
+            }
         }
     }
 
     fn cancel(&mut self) {
         if !self.calls.is_empty() {
             let index = self.random.below(self.calls.len());
+            self.turn(index);
             self.calls.swap_remove(index);
             self.coverage.cancels += 1;
         }
     }
 
-    /// Whether `result` may be the end of `call`.
-    fn judge(&mut self, call: &Call, result: Result<Outcome, Error>) {
-        if self.trace {
-            println!(
-                "{} {:?} pod {} began {} floor {} {:?} -> {result:?}",
-                self.step,
-                self.now(),
-                call.pod,
-                call.began_step,
-                call.floor,
-                call.key_floors
-            );
-        }
-        match result {
-            Ok(Outcome::Read(name, seen, Freshness::Fresh, source)) => {
-                match source {
-                    Source::L1 => self.coverage.hits += 1,
-                    Source::L2 => self.coverage.l2_reads += 1,
-                }
-                self.fresh(call, name, seen);
-            }
-            Ok(Outcome::Read(name, seen, Freshness::Stale(by), _)) => {
-                self.coverage.stale_reads += 1;
-                assert!(
-                    by <= Duration::from_secs(2),
-                    "C2: stale beyond its hard maximum"
-                );
-                self.oracle.not_expired(name, seen, call.began_at);
-                let bound = back(call.began_at, by + Duration::from_millis(1));
-                self.oracle.not_over_before(name, seen, bound, "C2 (stale)");
-            }
-            Ok(Outcome::Many(seen)) => {
-                self.coverage.many += 1;
-                for (name, seen) in seen {
-                    self.fresh(call, name, seen);
-                }
-            }
-            Ok(Outcome::Validated(name, seen)) => {
-                self.coverage.validated += 1;
-                self.fresh(call, name, seen);
-                self.oracle
-                    .not_older_than(name, seen, call.began_step, "C7");
-            }
-            Ok(Outcome::Loaded(name, value)) => {
-                self.coverage.loads += 1;
-                // A value that lost its race was never written: it is the loader's own.
-                if self.oracle.was_executed(value) {
-                    self.fresh(call, name, Some(value));
-                }
-            }
-            Ok(Outcome::Done) => {
-                self.coverage.own_writes += u64::from(call.kind == Kind::Write);
-                // It was executed at its last step at the latest; everything this pod reads from now
-                // on must reflect at least the step at which its answer was given.
-                let floor = self.answered(call);
-                self.raise(call.pod, floor);
-                if let Some((name, value)) = call.writes
-                    && let Some(step) = self.oracle.executed_at(value)
-                {
-                    let own = self.pods[call.pod].own.entry(name).or_default();
-                    *own = step.max(*own);
-                }
-            }
-            Err(error) => self.failed(call, &error),
-        }
-    }
-
-    /// The step that an acknowledged write or fence proves: its value's version, or its beginning.
-    fn answered(&self, call: &Call) -> u64 {
-        call.writes
-            .and_then(|(_, value)| self.oracle.executed_at(value))
-            .unwrap_or(call.began_step)
-    }
-
-    fn failed(&mut self, call: &Call, error: &Error) {
-        match error.kind() {
-            ErrorKind::Retry | ErrorKind::Unproven => {}
-            ErrorKind::Loader => self.coverage.loader_failures += 1,
-            // The side connection was lost inside a transaction, or a demoted server refused.
-            ErrorKind::Usage if call.kind == Kind::Write => {}
-            kind => panic!("{kind:?} is no error for {:?}: {error}", call.kind),
-        }
-        self.coverage.reads_failed += u64::from(call.kind == Kind::Read);
-        match (error.write_outcome(), call.writes) {
-            (Some(WriteOutcome::NotSent), Some((_, value))) => {
-                self.coverage.not_sent += 1;
-                // A transaction may fail as a whole after its SET was sent.
-                self.writes_failed.push(value);
-            }
-            (Some(WriteOutcome::Unknown), _) => self.coverage.unknown_outcomes += 1,
-            _ => {}
-        }
-    }
-
-    fn fresh(&mut self, call: &Call, name: Name, seen: Seen) {
-        self.oracle
-            .not_over_before(name, seen, back(call.began_at, MAX_STALENESS), "C2");
-        self.oracle.not_expired(name, seen, call.began_at);
-        let own = call.own.get(&name).copied().unwrap_or(0);
-        self.oracle.not_older_than(name, seen, own, "C3");
-        if !self.pods[call.pod].ever_degraded() {
-            let floor = call.floor.max(call.key_floors[name.1]);
-            self.oracle
-                .not_older_than(name, seen, floor, "C3, C4, C6, C14");
-            let began = self.oracle.began(name, seen);
-            self.raise(call.pod, began);
-        }
-    }
-
-    fn raise(&mut self, pod: usize, floor: u64) {
-        let pod = &mut self.pods[pod];
-        pod.floor = pod.floor.max(floor);
+    /// Whatever is submitted from now on comes from this call.
+    fn turn(&self, index: usize) {
+        let call = &self.calls[index];
+        let caller = &self.pods[call.view.pod].io.caller;
+        caller.store(call.number, Ordering::Relaxed);
     }
 }
 
-fn back(at: Timestamp, by: Duration) -> Timestamp {
-    Timestamp::from_micros(at.as_micros().saturating_sub(by.as_micros() as u64))
-}
-
+mod judge;
 mod network;
 mod server;
+mod split;

@@ -50,6 +50,7 @@ fn c3_other_handles_of_the_pod_count_as_own(stage: &Stage) {
 }
 
 fn trap_own_script_then_read(stage: &Stage) {
+    stage.net(Net::LatePushes);
     let pod = stage.pod();
     let mut session = pod.session();
     stage.set("hidden", "0");
@@ -64,6 +65,7 @@ fn trap_own_script_then_read(stage: &Stage) {
 }
 
 fn trap_own_commands_then_read(stage: &Stage) {
+    stage.net(Net::LatePushes);
     let pod = stage.pod();
     let mut session = pod.session();
     // What writes, which key is then read, and what it must show.
@@ -91,6 +93,7 @@ fn trap_own_commands_then_read(stage: &Stage) {
 }
 
 fn trap_own_transaction_then_read(stage: &Stage) {
+    stage.net(Net::LatePushes);
     let pod = stage.pod();
     let mut session = pod.session();
     for round in 1..20 {

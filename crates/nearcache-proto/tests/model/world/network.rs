@@ -3,19 +3,31 @@
 use super::*;
 
 impl SimPod {
-    pub(super) fn new(number: usize, clock: &Arc<AtomicU64>, seed: u64, picky: bool) -> Self {
+    pub(super) fn new(
+        number: usize,
+        clock: &Arc<AtomicU64>,
+        seed: u64,
+        calm: bool,
+        picky: bool,
+    ) -> Self {
         let config = PodConfig {
             max_staleness: MAX_STALENESS,
             untracked_life: MAX_STALENESS,
             admit_after: if picky { 2 } else { 1 },
-            operation_timeout: Duration::from_millis(800),
+            // Where nothing is wrong, a call that is not answered hangs.
+            operation_timeout: if calm { TIMEOUT * 100 } else { TIMEOUT },
+            max_inline: calls::MAX_INLINE,
             ..PodConfig::default()
         };
         let store = StoreConfig::new(1 << 16);
         let pod = Arc::new(Pod::new(store, config).expect("a good configuration"));
         let io = Arc::new(SimIo {
             clock: clock.clone(),
+            caller: AtomicU64::default(),
             inbox: std::sync::Mutex::default(),
+            submissions: AtomicU64::default(),
+            news: Default::default(),
+            loading: std::sync::Mutex::default(),
         });
         let lane = LaneConfig {
             dead_after: Duration::from_secs(3),
@@ -30,9 +42,8 @@ impl SimPod {
             sides: BTreeMap::new(),
             connecting: None,
             completions: VecDeque::new(),
-            floor: 0,
-            key_floors: [0; KEYS],
-            own: BTreeMap::new(),
+            floors: Floors::default(),
+            ended: None,
             paused: false,
         }
     }
@@ -44,10 +55,10 @@ impl SimPod {
 
 impl World {
     /// One output of one connection reaches the pod's IO thread, or one finished batch its lane.
-    pub(super) fn deliver(&mut self, pod: usize) {
+    pub(super) fn deliver(&mut self, number: usize) {
         let now = self.now();
         let random = &mut self.random;
-        let pod = &mut self.pods[pod];
+        let pod = &mut self.pods[number];
         if pod.paused {
             return;
         }
@@ -58,8 +69,13 @@ impl World {
             } else {
                 random.below(pod.completions.len())
             };
-            if let Some((batch, result)) = pod.completions.remove(index) {
+            if let Some((batch, result, proven)) = pod.completions.remove(index) {
                 pod.lane.handle_reply(batch, result, now);
+                let at_once = random.per_mille(300);
+                self.raise(number, proven);
+                if at_once {
+                    self.poll_all(number);
+                }
             }
             return;
         }
@@ -75,13 +91,18 @@ impl World {
         };
         let (push, completion) = link.deliver();
         pod.completions.extend(completion);
+        let push = push.map(|(step, push)| (self.splits.one_primary(step), push));
         match push {
-            Some((step, Push::All)) => pod.floor = pod.floor.max(step),
+            Some((step, Push::All)) => {
+                pod.floors.all = pod.floors.all.max(step);
+                pod.io.hear(None);
+            }
             Some((step, Push::Keys(keys))) => {
                 for key in keys {
-                    if let Some(number) = key.strip_prefix(b"k") {
-                        let number = usize::from(number[0] - b'0');
-                        pod.key_floors[number] = pod.key_floors[number].max(step);
+                    if let Some(number) = calls::number(&key) {
+                        let floor = &mut pod.floors.keys[number];
+                        *floor = step.max(*floor);
+                        pod.io.hear(Some(number));
                     }
                 }
             }
@@ -98,10 +119,23 @@ impl World {
             self.connected(pod, connection);
         }
         let now = self.now();
+        let random = &mut self.random;
         let this = &mut self.pods[pod];
-        for request in std::mem::take(&mut *this.io.inbox.lock().expect("one thread")) {
-            this.lane.submit(request, now);
+        if let Some(connection) = this.ended.take_if(|_| random.per_mille(300)) {
+            this.lane.handle_disconnected(connection, now);
         }
+        // A caller may be preempted between what it did to L1 and what it asks of the lane.
+        let mut late = BTreeSet::new();
+        let mut inbox = this.io.inbox.lock().expect("one thread");
+        for (caller, request) in std::mem::take(&mut *inbox) {
+            if late.contains(&caller) || random.per_mille(100) {
+                late.insert(caller);
+                inbox.push((caller, request));
+            } else {
+                this.lane.submit(request, now);
+            }
+        }
+        drop(inbox);
         this.lane.handle_timeout(now);
         while let Some(action) = self.pods[pod].lane.poll_action(now) {
             self.act(pod, action);
@@ -112,6 +146,7 @@ impl World {
         match action {
             Action::Connect { connection } => self.pods[pod].connecting = Some(connection),
             Action::Send { batch, line, ops } => {
+                self.pods[pod].io.may_send(&ops);
                 let link = match line {
                     Line::Lane => self.pods[pod].link.as_mut(),
                     Line::Side { id: side, may_open } => {
@@ -124,7 +159,9 @@ impl World {
                 };
                 match link {
                     Some(link) => link.send(batch, ops),
-                    None => self.pods[pod].completions.push_back((batch, Err(gone()))),
+                    None => self.pods[pod]
+                        .completions
+                        .push_back((batch, Err(gone()), 0)),
                 }
             }
             Action::CloseSide(side) => {
@@ -149,14 +186,16 @@ impl World {
         self.server.disconnect(link.conn);
         for batch in link.abandon() {
             if answer {
-                self.pods[pod].completions.push_back((batch, Err(gone())));
+                self.pods[pod]
+                    .completions
+                    .push_back((batch, Err(gone()), 0));
             }
         }
     }
 
     fn connected(&mut self, pod: usize, connection: u64) {
         let now = self.now();
-        let refused = self.random.per_mille(150);
+        let refused = !self.mood.calm && self.random.per_mille(150);
         let this = &mut self.pods[pod];
         if refused {
             this.lane.handle_connect_failed(connection, gone(), now);
@@ -176,18 +215,8 @@ impl World {
 
     /// The connection dies. Half-open: the pod hears nothing more, and is not told either.
     pub(super) fn break_link(&mut self, pod: usize, half_open: bool) {
-        let now = self.now();
         let step = self.step;
-        let side = self.random.per_mille(300);
         let this = &mut self.pods[pod];
-        if side {
-            if let Some((&id, _)) = this.sides.iter().next()
-                && let Some(link) = this.sides.remove(&id)
-            {
-                self.close(pod, link, true);
-            }
-            return;
-        }
         let Some(link) = this.link.as_mut().filter(|link| !link.broken) else {
             return;
         };
@@ -200,14 +229,61 @@ impl World {
         self.coverage.resets += 1;
         let connection = link.connection().expect("a lane's link");
         link.notice();
-        this.floor = this.floor.max(step);
-        this.lane.handle_disconnected(connection, now);
+        // Whoever reads the connection notices first; the lane is told when its turn comes.
+        let step = self.splits.one_primary(step);
+        this.floors.all = this.floors.all.max(step);
+        this.io.hear(None);
+        this.ended = Some(connection);
+    }
+
+    pub(super) fn break_side(&mut self, pod: usize) {
+        let sides = &mut self.pods[pod].sides;
+        let Some(&id) = sides.keys().nth(self.random.below(sides.len().max(1))) else {
+            return;
+        };
+        if let Some(link) = sides.remove(&id) {
+            self.close(pod, link, true);
+        }
+    }
+
+    /// Most schedules begin with lanes that are up.
+    pub(super) fn warm_up(&mut self) {
+        for _ in 0..3 {
+            for pod in 0..self.pods.len() {
+                self.pump(pod);
+                for _ in 0..10 {
+                    self.serve(pod);
+                }
+                for _ in 0..40 {
+                    self.deliver(pod);
+                }
+            }
+        }
+    }
+
+    /// A session's connection ends with it, whatever became of its calls.
+    pub(super) fn no_side_left(&mut self) {
+        for _ in 0..200 {
+            self.advance(1, 20);
+            for pod in 0..self.pods.len() {
+                self.pump(pod);
+                self.serve(pod);
+                self.deliver(pod);
+            }
+        }
+        for pod in &self.pods {
+            let left: Vec<_> = pod.sides.keys().filter(|id| **id != 0).collect();
+            assert!(
+                left.is_empty(),
+                "C10: side connections of no session: {left:?}"
+            );
+        }
     }
 
     /// Faults end, and everything in flight must come to its end.
     pub(super) fn heal(&mut self) {
         self.server.refuse_caching(false);
-        self.server.set_role(true);
+        self.promote();
         for pod in &mut self.pods {
             pod.paused = false;
         }

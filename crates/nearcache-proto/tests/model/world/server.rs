@@ -20,6 +20,12 @@ impl World {
         let (conn, command) = (link.conn, link.to_server.pop_front());
         if let Some(command) = command {
             self.execute(conn, &command);
+            // Right behind a read, a write does the most harm.
+            if &*command[0] == b"GET" && self.random.per_mille(50) && !self.mood.quiet {
+                let key = calls::number(&command[1]).unwrap_or(0);
+                let name = (self.name().0, key);
+                self.foreign_write(name);
+            }
         }
     }
 
@@ -31,12 +37,17 @@ impl World {
             println!("{} {:?} {conn:?} {command:?}", self.step, now);
         }
         self.server.execute(conn, command, now);
-        self.observe();
+        if may_change(command) {
+            self.observe();
+        }
         self.collect();
     }
 
-    /// Tells the oracle what the server holds now.
-    fn observe(&mut self) {
+    /// Tells the oracle what the server holds now, unless another one holds the truth.
+    pub(super) fn observe(&mut self) {
+        if self.split() {
+            return;
+        }
         let now = self.now();
         for db in 0..2 {
             self.ask(&[b"SELECT", db.to_string().as_bytes()]);
@@ -74,7 +85,7 @@ impl World {
     }
 
     /// Puts what the server said in line on every connection.
-    fn collect(&mut self) {
+    pub(super) fn collect(&mut self) {
         self.server.drain(self.writer);
         for pod in &mut self.pods {
             for link in pod.link.iter_mut().chain(pod.sides.values_mut()) {
@@ -95,19 +106,32 @@ impl World {
         self.execute(self.writer, &argv);
     }
 
-    pub(super) fn foreign_write(&mut self) {
+    /// A command of the foreign writer that nobody looks at yet.
+    pub(super) fn quietly(&mut self, command: &[&[u8]]) {
+        let now = self.now();
+        let argv: Vec<Bytes> = command
+            .iter()
+            .map(|arg| Bytes::copy_from_slice(arg))
+            .collect();
+        self.server.execute(self.writer, &argv, now);
+    }
+
+    pub(super) fn foreign_write(&mut self, name: Name) {
         self.coverage.foreign_writes += 1;
-        let name = self.name();
+        if self.split() {
+            let value = self.random.per_mille(800).then(|| self.value());
+            return self.write_away(name, value);
+        }
         let key = calls::key(name);
         self.foreign(&[b"SELECT", name.0.to_string().as_bytes()]);
         match self.random.below(10) {
             0..6 => {
-                let value = self.value().to_string();
+                let value = calls::encode(self.value());
                 match self.ttl() {
-                    None => self.foreign(&[b"SET", &key, value.as_bytes()]),
+                    None => self.foreign(&[b"SET", &key, &value]),
                     Some(ttl) => {
                         let ttl = ttl.as_millis().to_string();
-                        self.foreign(&[b"SET", &key, value.as_bytes(), b"PX", ttl.as_bytes()]);
+                        self.foreign(&[b"SET", &key, &value, b"PX", ttl.as_bytes()]);
                     }
                 }
             }
@@ -134,4 +158,12 @@ impl World {
             self.collect();
         }
     }
+}
+
+/// Whether it can change a key: time alone is the oracle's own affair.
+fn may_change(command: &[Bytes]) -> bool {
+    const CANNOT: [&[u8]; 7] = [
+        b"CLIENT", b"GET", b"PTTL", b"ECHO", b"HELLO", b"SELECT", b"MULTI",
+    ];
+    !CANNOT.contains(&&*command[0])
 }

@@ -26,6 +26,8 @@ pub(crate) enum Net {
     Stall,
     /// Requests arrive and are executed; replies and pushes are held back.
     StallReplies,
+    /// A push arrives with the next reply behind it, and no sooner; on a socket that is up to chance.
+    LatePushes,
     /// It is lost, both ways, and nobody is told.
     HalfOpen,
 }

@@ -70,7 +70,7 @@ impl Cast for Real {
 
     fn net(&self, net: Net) {
         match net {
-            Net::Pass => self.proxy.resume(),
+            Net::Pass | Net::LatePushes => self.proxy.resume(),
             Net::Stall => self.proxy.stall(),
             Net::StallReplies => self.proxy.stall_replies(),
             Net::HalfOpen => self.proxy.half_open(),

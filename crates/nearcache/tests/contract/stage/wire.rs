@@ -43,6 +43,8 @@ struct Up {
 #[derive(Default)]
 struct Down {
     waiting: VecDeque<Heard>,
+    /// What the command that is being executed pushes to its own connection.
+    own: Option<Vec<Heard>>,
     lost: bool,
     limbo: Vec<Answer>,
 }
@@ -83,15 +85,20 @@ impl Wire {
                     break;
                 }
                 Net::HalfOpen => up.lost = true,
-                Net::Pass | Net::StallReplies => {}
+                Net::Pass | Net::StallReplies | Net::LatePushes => {}
             }
             let Up { con, lost, .. } = &mut *up;
             match con.as_mut().filter(|_| !*lost) {
                 Some(con) => {
                     let names = ops.iter().flat_map(names).collect();
+                    // The store hands over a command's own pushes before its reply; a server sends them behind it.
+                    let behind = ops.len() == 1 && self.shared.net() == Net::LatePushes;
+                    lock(&self.down).own = behind.then(Vec::new);
                     let result = pollster::block_on(con.send(ops));
                     self.shared.count(names);
+                    let own = lock(&self.down).own.take().unwrap_or_default();
                     self.hear(Heard::Reply(answer, result));
+                    own.into_iter().for_each(|push| self.hear(push));
                 }
                 None => up.limbo.push(answer),
             }
@@ -102,6 +109,10 @@ impl Wire {
 
     fn hear(&self, heard: Heard) {
         let mut down = lock(&self.down);
+        if let Some(own) = &mut down.own {
+            own.push(heard);
+            return;
+        }
         down.waiting.push_back(heard);
         self.deliver(&mut down);
     }
@@ -110,9 +121,18 @@ impl Wire {
         match self.shared.net() {
             Net::Stall | Net::StallReplies => return,
             Net::HalfOpen => down.lost |= !down.waiting.is_empty(),
-            Net::Pass => {}
+            Net::Pass | Net::LatePushes => {}
         }
-        while let Some(heard) = down.waiting.pop_front() {
+        let is_reply = |heard: &Heard| matches!(heard, Heard::Reply(..));
+        let ready = match self.shared.net() {
+            Net::LatePushes => down
+                .waiting
+                .iter()
+                .rposition(is_reply)
+                .map_or(0, |at| at + 1),
+            _ => down.waiting.len(),
+        };
+        for heard in down.waiting.drain(..ready).collect::<Vec<_>>() {
             match (heard, &self.events) {
                 (Heard::Reply(answer, _), _) if down.lost => down.limbo.push(answer),
                 (Heard::Reply(answer, result), _) => {

@@ -1,0 +1,215 @@
+//! Whether a result is allowed: what a caller may count on, and what the promises make of its answer.
+
+use super::*;
+
+/// Everything that a read must reflect which begins at one moment in one pod.
+#[derive(Clone, Copy)]
+pub struct View {
+    pub pod: usize,
+    pub step: u64,
+    pub at: Timestamp,
+    /// Every fresh read that begins from now on must reflect this step.
+    floor: u64,
+    /// The same for one key in any db, after a push of it.
+    key_floors: [u64; KEYS],
+    /// The same for what this pod itself wrote, invalidations or not.
+    own: [[u64; KEYS]; DBS],
+}
+
+/// The floors of a pod.
+#[derive(Default)]
+pub(super) struct Floors {
+    pub(super) all: u64,
+    pub(super) keys: [u64; KEYS],
+    own: [[u64; KEYS]; DBS],
+}
+
+impl World {
+    pub(super) fn view(&self, pod: usize) -> View {
+        let floors = &self.pods[pod].floors;
+        View {
+            pod,
+            step: self.step,
+            at: self.now(),
+            floor: floors.all,
+            key_floors: floors.keys,
+            own: floors.own,
+        }
+    }
+
+    pub(super) fn resident(&self, pod: usize, name: Name) -> Option<Hit> {
+        self.pods[pod].cache.get_resident(name.0, &calls::key(name))
+    }
+
+    /// What any thread of the pod would be served now, whatever else goes on.
+    pub(super) fn peek(&mut self, pod: usize) {
+        let view = self.view(pod);
+        for db in 0..DBS {
+            for key in 0..KEYS {
+                let name = (db as u32, key);
+                if let Some(hit) = self.resident(pod, name) {
+                    self.coverage.peeks += 1;
+                    let seen = calls::decode(hit.value.as_ref());
+                    self.fresh(&view, name, seen, Source::L1);
+                }
+            }
+        }
+    }
+
+    /// Whether `result` may be the end of `call`.
+    pub(super) fn judge(&mut self, call: &Call, result: Result<Outcome, Error>) {
+        let view = &call.view;
+        if self.trace {
+            let (step, now, began) = (self.step, self.now(), view.step);
+            println!(
+                "{step} {now:?} pod {} began {began} -> {result:?}",
+                view.pod
+            );
+        }
+        match result {
+            Ok(Outcome::Read(name, seen, Freshness::Fresh, source)) => {
+                match source {
+                    Source::L1 => self.coverage.hits += 1,
+                    Source::L2 => self.coverage.l2_reads += 1,
+                }
+                self.fresh(view, name, seen, source);
+            }
+            Ok(Outcome::Read(name, seen, Freshness::Stale(by), _)) => {
+                self.coverage.stale_reads += 1;
+                assert!(
+                    by <= Duration::from_secs(2),
+                    "C2: stale beyond its hard maximum"
+                );
+                self.oracle.not_expired(name, seen, view.at);
+                let bound = self
+                    .splits
+                    .one_primary_at(back(view.at, by + Duration::from_millis(1)));
+                self.oracle.not_over_before(name, seen, bound, "C2 (stale)");
+            }
+            Ok(Outcome::Many(seen)) => {
+                self.coverage.many += 1;
+                for (name, seen) in seen {
+                    self.fresh(view, name, seen, Source::L2);
+                    if call.resident[name.1] && !call.asked_again {
+                        // A hit beside replies: as new as every push that came before the last of them.
+                        let floor = self.pods[view.pod].floors.keys[name.1];
+                        self.oracle.not_older_than(name, seen, floor, "C14");
+                    }
+                }
+            }
+            Ok(Outcome::Validated(name, seen)) => {
+                self.coverage.validated += 1;
+                self.fresh(view, name, seen, Source::L2);
+                let step = self.splits.one_primary(view.step);
+                self.oracle.not_older_than(name, seen, step, "C7");
+            }
+            Ok(Outcome::Loaded(name, value)) => {
+                self.coverage.loads += 1;
+                // A value that lost its race was never written: it is the loader's own.
+                if self.oracle.was_executed(value) {
+                    self.fresh(view, name, Some(value), Source::L2);
+                } else {
+                    let loading = self.pods[view.pod].io.loading.lock().expect("one thread");
+                    let old = loading.get(&value).is_some_and(|news| *news < call.news);
+                    assert!(!old, "C4: {value} was loaded before {name:?} was changed");
+                }
+            }
+            Ok(Outcome::Done) => {
+                self.coverage.own_writes += u64::from(call.kind == Kind::Write);
+                // It was executed at its last step at the latest; everything this pod reads from now
+                // on must reflect at least the step at which its answer was given.
+                let floor = self.answered(call);
+                self.raise(view.pod, floor);
+                if let Some(((db, key), value)) = call.writes
+                    && let Some(step) = self.oracle.executed_at(value)
+                {
+                    let own = &mut self.pods[view.pod].floors.own[db as usize][key];
+                    *own = step.max(*own);
+                }
+            }
+            Err(error) => self.failed(call, &error),
+        }
+    }
+
+    /// The step that an acknowledged write or fence proves: its value's version, or its beginning.
+    fn answered(&self, call: &Call) -> u64 {
+        call.writes
+            .and_then(|(_, value)| self.oracle.executed_at(value))
+            .unwrap_or(call.view.step)
+    }
+
+    fn failed(&mut self, call: &Call, error: &Error) {
+        match error.kind() {
+            ErrorKind::Retry if self.mood.calm => {
+                panic!(
+                    "C8, C10: nothing was wrong, but a {:?} failed: {error}",
+                    call.kind
+                )
+            }
+            ErrorKind::Retry | ErrorKind::Unproven => {}
+            ErrorKind::Loader => self.coverage.loader_failures += 1,
+            // The side connection was lost inside a transaction, or a demoted server refused.
+            ErrorKind::Usage if call.kind == Kind::Write => {}
+            kind => panic!("{kind:?} is no error for {:?}: {error}", call.kind),
+        }
+        self.coverage.reads_failed += u64::from(call.kind == Kind::Read);
+        match (error.write_outcome(), call.writes) {
+            (Some(WriteOutcome::NotSent), Some((_, value))) => {
+                self.coverage.not_sent += 1;
+                // A transaction may fail as a whole after its SET was sent.
+                self.writes_failed.push(value);
+            }
+            (Some(WriteOutcome::Unknown), Some((name, _))) => {
+                self.coverage.unknown_outcomes += 1;
+                self.dropped(call, name);
+            }
+            _ => {}
+        }
+    }
+
+    /// A write whose time ran out has dropped the copy there was.
+    fn dropped(&self, call: &Call, name: Name) {
+        let pod = call.view.pod;
+        let losses = self.pods[pod].pod.totals().disconnects_total;
+        if call.losses == Some(losses)
+            && let Some(hit) = self.resident(pod, name)
+        {
+            assert!(
+                hit.filled_at >= call.view.at.saturating_add(TIMEOUT),
+                "C3: {name:?} was written with an unknown outcome, but the copy of {:?} is still served",
+                hit.filled_at
+            );
+        }
+    }
+
+    pub(super) fn fresh(&mut self, view: &View, name: Name, seen: Seen, source: Source) {
+        let bound = back(view.at, MAX_STALENESS);
+        let bound = match source {
+            Source::L1 if !self.pods[view.pod].ever_degraded() => bound,
+            // A server that was demoted unnoticed may answer, but not let the answer live; without
+            // invalidations nobody tells of what was read from it.
+            _ => self.splits.one_primary_at(bound),
+        };
+        self.oracle.not_over_before(name, seen, bound, "C2");
+        self.oracle.not_expired(name, seen, view.at);
+        let own = view.own[name.0 as usize][name.1];
+        self.oracle.not_older_than(name, seen, own, "C3");
+        if !self.pods[view.pod].ever_degraded() {
+            let floor = view.floor.max(view.key_floors[name.1]);
+            self.oracle
+                .not_older_than(name, seen, floor, "C3, C4, C6, C14");
+            let began = self.oracle.began(name, seen);
+            self.raise(view.pod, began);
+        }
+    }
+
+    pub(super) fn raise(&mut self, pod: usize, floor: u64) {
+        let floor = self.splits.one_primary(floor);
+        let all = &mut self.pods[pod].floors.all;
+        *all = floor.max(*all);
+    }
+}
+
+fn back(at: Timestamp, by: Duration) -> Timestamp {
+    Timestamp::from_micros(at.as_micros().saturating_sub(by.as_micros() as u64))
+}
