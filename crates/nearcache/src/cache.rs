@@ -113,7 +113,7 @@ impl NearCache {
     }
 
     /// Reads keys, in the order asked. What is missing in L1 takes one round trip, and no value in the
-    /// answer is older than another key's reply.
+    /// answer is older than another key's reply. Beyond 4,096 keys that holds for each 4,096 in turn.
     ///
     /// # Errors
     /// As [`get`](Self::get) under `pass_through`, whatever `on_unproven` says; the error of one key fails the call.

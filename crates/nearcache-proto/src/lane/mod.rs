@@ -121,7 +121,7 @@ pub struct Lane {
     fills: VecDeque<Request>,
     /// Requests of a db that is being probed.
     held: Vec<Request>,
-    /// Bytes of the commands in flight.
+    /// Bytes of the commands in flight on the lane.
     bytes_out: Arc<AtomicU64>,
     /// In flight, oldest first.
     sent: BTreeMap<BatchId, Sent>,

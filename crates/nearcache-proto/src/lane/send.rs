@@ -229,7 +229,11 @@ impl Lane {
     ) -> Action {
         self.batches += 1;
         let batch = self.batches;
-        let bytes = ops.iter().map(Op::bytes).sum::<u64>();
+        // What waits beside the lane, a blocking command for as long as it likes, takes none of its room.
+        let bytes = match line {
+            Line::Lane => ops.iter().map(Op::bytes).sum::<u64>(),
+            Line::Side { .. } => 0,
+        };
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
         let sent = Sent {
             _out: Out {

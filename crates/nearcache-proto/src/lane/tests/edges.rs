@@ -88,6 +88,36 @@ fn c10_bytes_of_writes_in_flight_are_bounded() {
 }
 
 #[test]
+fn c16_a_large_command_that_hangs_beside_the_lane_holds_up_nobody() {
+    let lane = LaneConfig {
+        inflight_bytes: 1000,
+        ..LaneConfig::default()
+    };
+    let mut hand = Hand::up(PodConfig::default(), lane);
+    let cache = hand.cache.clone();
+    let large = "v".repeat(5000);
+    let mut stuck = Running::start(async move {
+        let mut session = Session::new(cache, 0);
+        session.command(&["JSON.SET", "k", "$", &large]).await
+    });
+    hand.turn();
+    let (select, ..) = hand.take();
+    let ok = || OpReply::Value(crate::resp::Reply::ok());
+    hand.answer(select, vec![Ok(ok())]);
+    let (fence, ..) = hand.take();
+    hand.answer(fence, vec![Ok(OpReply::Fenced)]);
+    assert!(stuck.ended().is_none());
+    hand.turn();
+    let (_, line, _) = hand.take();
+    assert!(matches!(line, Line::Side { .. }), "it is on its way");
+
+    let _write = set(&hand.cache, 600);
+    hand.turn();
+    let (_, line, _) = hand.take();
+    assert_eq!(line, Line::Lane);
+}
+
+#[test]
 fn c10_a_resident_key_is_read_from_a_server_that_is_slower_than_the_lease() {
     let mut hand = Hand::up(PodConfig::default(), LaneConfig::default());
     let mut filled = get(&hand.cache, "a");
