@@ -10,6 +10,7 @@ use nearcache_l1::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::pod::Pod;
 use crate::request::{Answer, Request, Work};
+use crate::slots;
 
 /// The clock and the way to the lane: what turns the protocol into a running pod.
 pub trait Io: Send + Sync + 'static {
@@ -109,9 +110,11 @@ impl<I: Io> Cache<I> {
         self.ask(self.call_deadline(), Work::Ready).await
     }
 
-    /// Drops this pod's copy of one key of one db. L2 is not told.
+    /// Drops this pod's copy of one key of one db, and every kept reply about it. L2 is not told.
     pub fn forget(&self, db: u32, key: &[u8]) -> bool {
-        self.pod.store.forget(nearcache_l1::Key::new(db, key))
+        let key = nearcache_l1::Key::new(db, key);
+        let replies = self.pod.store.forget(slots::head(key));
+        self.pod.store.forget(key) | replies
     }
 
     pub(crate) fn call_deadline(&self) -> Timestamp {

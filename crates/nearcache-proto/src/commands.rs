@@ -1,17 +1,31 @@
-//! What each command of Redis 7 and 8 and of Valkey does, as far as the lane must know: whether it may
-//! run there, and what it may write.
+//! What each command of Redis 7 and 8 and of Valkey does, as far as the cache must know: where it may
+//! run, what it may write, what L1 may answer, and what its reply looks like in RESP2.
 //!
 //! The one place that knows commands by name. What it does not know takes the careful way.
 
 mod table;
 
-use bytes::Bytes;
+use crate::resp::Reply;
 
 pub use table::table;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Its name in lower case; a subcommand behind its container's and a bar.
+    pub name: &'static str,
+    /// What it may do at most.
+    pub class: Class,
+    /// How its RESP3 reply becomes the one a RESP2 connection would have got.
+    pub resp2: Resp2,
+}
 
 /// Where a command may run, and what has to happen before its caller resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// Reads its first argument, a key, and nothing else; the reply depends on the key's value and the
+    /// arguments alone, so that L1 may keep and serve it. Else it is as [`Read`](Self::Read).
+    Serve(Serve),
     /// Writes no key: runs on the lane.
     Read,
     /// Writes the key at this place of the arguments, at most, in the database it runs in: runs on the lane.
@@ -32,6 +46,137 @@ pub enum Class {
     Refused(&'static str),
 }
 
+/// How L1 answers a command that it may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// What a reply can be made from.
+    pub source: Source,
+    /// What the reply is when there is no such key.
+    pub absent: Absent,
+}
+
+/// What the reply to a served command can be made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The kept reply to the same command with the same arguments.
+    Own,
+    /// The value of the key, as every `GET` leaves it in L1.
+    Get,
+    /// The values of several keys.
+    MGet,
+    /// A held value, or its own kept reply.
+    StrLen,
+    /// A held value, or its own kept reply.
+    GetRange,
+    /// A held value, or its own kept reply; of one key only.
+    Exists,
+    /// A held value, or its own kept reply.
+    Type,
+    /// Its own kept reply, which answers the other hash commands.
+    HGetAll,
+    /// A held `HGETALL`, or its own kept reply.
+    HGet,
+    /// A held `HGETALL`, or its own kept reply.
+    HMGet,
+    /// A held `HGETALL`, or its own kept reply.
+    HLen,
+    /// A held `HGETALL`, or its own kept reply.
+    HExists,
+    /// A held `HGETALL`, or its own kept reply.
+    HKeys,
+    /// A held `HGETALL`, or its own kept reply.
+    HVals,
+}
+
+impl Source {
+    /// Whether a reply can be made from a held `GET`.
+    pub fn is_of_value(self) -> bool {
+        matches!(
+            self,
+            Self::StrLen | Self::GetRange | Self::Exists | Self::Type
+        )
+    }
+
+    /// Whether a command with this many arguments has a reply that L1 can make.
+    fn takes(self, arguments: usize) -> bool {
+        match self {
+            Self::Get | Self::StrLen | Self::Exists | Self::Type => arguments == 1,
+            Self::HGetAll | Self::HLen | Self::HKeys | Self::HVals => arguments == 1,
+            Self::HGet | Self::HExists => arguments == 2,
+            Self::GetRange => arguments == 3,
+            Self::HMGet => arguments >= 2,
+            Self::MGet | Self::Own => arguments >= 1,
+        }
+    }
+
+    /// Whether it reads a hash, whose fields may have expiries of their own.
+    pub fn is_of_hash(self) -> bool {
+        matches!(
+            self,
+            Self::HGetAll
+                | Self::HGet
+                | Self::HMGet
+                | Self::HLen
+                | Self::HExists
+                | Self::HKeys
+                | Self::HVals
+        )
+    }
+}
+
+/// The reply of a command whose key does not exist. A reply that came with the news that the key does
+/// not exist is kept only if it is this one: the key may have expired in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Nil.
+    Nil,
+    /// 0.
+    Zero,
+    /// The status `none`.
+    Word,
+    /// An empty string.
+    Text,
+    /// An empty list, set or map.
+    Empty,
+    /// A list of nils.
+    Nils,
+    /// A list of zeros.
+    Zeros,
+    /// It depends on the arguments: never kept.
+    Never,
+}
+
+impl Absent {
+    /// Whether this is that reply.
+    pub(crate) fn is(self, reply: &Reply) -> bool {
+        let all = |items: &[Reply], one: &Reply| items.iter().all(|item| item == one);
+        match (self, reply) {
+            (Self::Nil, Reply::Nil) | (Self::Zero, Reply::Int(0)) => true,
+            (Self::Word, Reply::Simple(word)) => word == "none",
+            (Self::Text, Reply::Bulk(text)) => text.is_empty(),
+            (Self::Empty, Reply::Array(items) | Reply::Set(items)) => items.is_empty(),
+            (Self::Empty, Reply::Map(pairs)) => pairs.is_empty(),
+            (Self::Nils, Reply::Array(items)) => all(items, &Reply::Nil),
+            (Self::Zeros, Reply::Array(items)) => all(items, &Reply::Int(0)),
+            _ => false,
+        }
+    }
+}
+
+/// How a RESP3 reply becomes the one of RESP2. In every case maps become flat lists, sets lists,
+/// booleans integers, and all other scalars strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resp2 {
+    /// As said.
+    Plain,
+    /// A list of pairs becomes flat.
+    Flattened,
+    /// A map becomes a list of pairs.
+    Streams,
+    /// Doubles are printed as coordinates.
+    Coordinates,
+}
+
 /// A command about transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -48,19 +193,52 @@ pub enum Step {
 /// What the command called `name` may do at most, in any case of letters. Subcommands are written
 /// `client|tracking`. [`Class::Side`] for what is not known.
 pub fn class(name: &[u8]) -> Class {
-    find(name).unwrap_or(Class::Side)
+    find(name).map_or(Class::Side, |at| table()[at].class)
 }
 
 /// What a command with its arguments does: as [`class`], but exact where the arguments decide.
 ///
 /// # Cost
 /// A binary search over some 280 names; no allocation.
-pub fn classify(argv: &[Bytes]) -> Class {
-    let Some((name, arguments)) = argv.split_first() else {
-        return Class::Side;
-    };
-    let has = |word: &str| arguments.iter().any(|a| is(a, word));
-    match (class(name), arguments) {
+pub fn classify<A: AsRef<[u8]>>(argv: &[A]) -> Class {
+    match argv.split_first() {
+        Some((name, _)) => exactly(find(name.as_ref()), argv),
+        None => Class::Side,
+    }
+}
+
+/// How the RESP3 reply to a command becomes that of RESP2.
+pub fn resp2(name: &[u8]) -> Resp2 {
+    find(name).map_or(Resp2::Plain, |at| table()[at].resp2)
+}
+
+/// A command that L1 may serve, by its place in the table, which is its number in what L1 keeps.
+pub(crate) fn served<A: AsRef<[u8]>>(argv: &[A]) -> Option<(u16, Serve)> {
+    let at = find(argv.first()?.as_ref())?;
+    match exactly(Some(at), argv) {
+        // The table is far shorter than that.
+        Class::Serve(serve) => Some((at as u16, serve)),
+        _ => None,
+    }
+}
+
+/// The place in the table of the command called `name`, as [`served`] gives it.
+pub(crate) fn place(name: &str) -> u16 {
+    find(name.as_bytes()).map_or(u16::MAX, |at| at as u16)
+}
+
+/// The command at a place in the table.
+pub(crate) fn at(place: u16) -> Option<&'static Command> {
+    table().get(usize::from(place))
+}
+
+fn exactly<A: AsRef<[u8]>>(at: Option<usize>, argv: &[A]) -> Class {
+    let class = at.map_or(Class::Side, |at| table()[at].class);
+    let (name, arguments) = (argv[0].as_ref(), &argv[1..]);
+    let has = |word: &str| arguments.iter().any(|a| is(a.as_ref(), word));
+    match (class, arguments) {
+        // Answered by an error, or as EXISTS of several keys not one key's reply.
+        (Class::Serve(serve), _) if !serve.source.takes(arguments.len()) => Class::Read,
         (Class::Fenced, [_]) if is(name, "DEL") || is(name, "UNLINK") || is(name, "PFCOUNT") => {
             Class::Write { key: 1 }
         }
@@ -77,15 +255,17 @@ pub fn classify(argv: &[Bytes]) -> Class {
         (Class::Side, _) if is(name, "XREAD") && !has("BLOCK") => Class::Read,
         (Class::Side, _) if is(name, "XREADGROUP") && !has("BLOCK") => Class::Fenced,
         (Class::Side, [_, ..]) if is(name, "HELLO") => Class::Refused(table::NEGOTIATES),
-        (Class::Side, [subcommand, ..]) => with_argument(subcommand_class(name, subcommand), argv),
-        (class, _) => with_argument(class, argv),
+        (Class::Side, [subcommand, ..]) => {
+            with_argument(subcommand_class(name, subcommand.as_ref()), argv.len())
+        }
+        (class, _) => with_argument(class, argv.len()),
     }
 }
 
 /// A write whose key is missing is answered by an error; there is no key to tell.
-fn with_argument(class: Class, argv: &[Bytes]) -> Class {
+fn with_argument(class: Class, words: usize) -> Class {
     match class {
-        Class::Write { key } if key >= argv.len() => Class::Fenced,
+        Class::Write { key } if key >= words => Class::Fenced,
         class => class,
     }
 }
@@ -105,15 +285,15 @@ fn subcommand_class(name: &[u8], subcommand: &[u8]) -> Class {
 /// No name in the table is longer.
 const LONGEST: usize = 32;
 
-fn find(name: &[u8]) -> Option<Class> {
+fn find(name: &[u8]) -> Option<usize> {
     let mut lower = [0; LONGEST];
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
-    let at = table()
-        .binary_search_by(|(known, _)| known.as_bytes().cmp(lower))
-        .ok()?;
-    Some(table()[at].1)
+    let lower = &*lower;
+    table()
+        .binary_search_by(|known| known.name.as_bytes().cmp(lower))
+        .ok()
 }
 
 fn is(text: &[u8], word: &str) -> bool {
@@ -121,96 +301,6 @@ fn is(text: &[u8], word: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(line: &str) -> Class {
-        let argv: Vec<Bytes> = line
-            .split_whitespace()
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect();
-        classify(&argv)
-    }
-
-    const KEY_1: Class = Class::Write { key: 1 };
-
-    #[test]
-    fn the_table_is_sorted_and_every_name_fits() {
-        assert!(table().is_sorted_by(|(a, _), (b, _)| a < b));
-        for (name, class) in table() {
-            assert!(name.len() <= LONGEST, "{name}");
-            assert_eq!(*name, name.to_ascii_lowercase());
-            assert_eq!(super::class(name.to_uppercase().as_bytes()), *class);
-        }
-    }
-
-    #[test]
-    fn arguments_decide_where_they_must() {
-        for (line, class) in [
-            ("get k", Class::Read),
-            ("SET k v", KEY_1),
-            ("DEL k", KEY_1),
-            ("DEL k l", Class::Fenced),
-            ("unlink k", KEY_1),
-            ("PFCOUNT k", KEY_1),
-            ("SORT k", Class::Read),
-            ("SORT k BY w store l", Class::Fenced),
-            ("GEORADIUS k 1 1 1 m", Class::Read),
-            ("GEORADIUS k 1 1 1 m STOREDIST l", Class::Fenced),
-            ("XREAD STREAMS s 0", Class::Read),
-            ("XREAD block 0 STREAMS s 0", Class::Side),
-            ("XREADGROUP GROUP g c STREAMS s >", Class::Fenced),
-            (
-                "XREADGROUP GROUP streams c BLOCK 0 STREAMS s >",
-                Class::Side,
-            ),
-            ("XGROUP CREATE s g $", Class::Write { key: 2 }),
-            ("XGROUP HELP", Class::Side),
-            ("OBJECT ENCODING k", Class::Read),
-            ("MEMORY DOCTOR", Class::Side),
-            ("CLIENT ID", Class::Side),
-            ("HELLO", Class::Side),
-            ("EVAL x 0", Class::Fenced),
-            ("MULTI", Class::Transaction(Step::Begin)),
-        ] {
-            assert_eq!(of(line), class, "{line}");
-        }
-    }
-
-    #[test]
-    fn trap_what_would_break_a_shared_connection_is_refused() {
-        for line in [
-            "CLIENT TRACKING OFF",
-            "client caching yes",
-            "CLIENT REPLY SKIP",
-            "HELLO 2",
-            "HELLO 3 AUTH a b",
-            "RESET",
-            "SYNC",
-            "PSYNC ? -1",
-            "SUBSCRIBE c",
-            "MONITOR",
-            "WAIT 1 0",
-        ] {
-            assert!(matches!(of(line), Class::Refused(_)), "{line}");
-        }
-    }
-
-    #[test]
-    fn c12_odd_commands_take_the_careful_way() {
-        for line in [
-            "",
-            "JSON.SET k $ 1",
-            "VADD k",
-            "client|tracking|x y",
-            "BLPOP k 0",
-        ] {
-            assert_eq!(of(line), Class::Side, "{line}");
-        }
-        assert_eq!(of("SET"), Class::Fenced);
-        assert_eq!(of("XGROUP CREATE"), Class::Fenced);
-        assert_eq!(of(&"x".repeat(1000)), Class::Side);
-        let long = format!("OBJECT {}", "x".repeat(1000));
-        assert_eq!(of(&long), Class::Side);
-    }
-}
+mod docs;
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,11 @@ pub struct PodConfig {
     pub max_inline: usize,
     /// How long a call may wait for L2.
     pub operation_timeout: Duration,
+    /// Keys that begin with one of these are never kept.
+    pub bypass: Vec<Vec<u8>>,
+    /// Whether fields of hashes may have expiries of their own: then replies about hashes are kept for
+    /// `max_staleness` at most, on servers that know such expiries.
+    pub hash_field_expiry: bool,
     /// Prefix of the keys nearcache itself writes.
     pub namespace: String,
 }
@@ -32,6 +37,8 @@ impl Default for PodConfig {
             admit_after: 1,
             max_inline: 1 << 20,
             operation_timeout: Duration::from_secs(2),
+            bypass: Vec::new(),
+            hash_field_expiry: true,
             namespace: "nearcache".to_owned(),
         }
     }

@@ -108,6 +108,8 @@ counters! {
     oversize_total,
     /// First reads not kept because of `admit_after`.
     not_admitted_total,
+    /// Reads not kept because their key begins with a prefix in `bypass`.
+    bypassed_total,
     /// Fills that L2 answered with an error or not at all.
     fill_errors_total,
     /// Keys invalidated by a push.

@@ -14,6 +14,8 @@ struct Inner {
     kind: ErrorKind,
     outcome: Option<WriteOutcome>,
     message: String,
+    /// The server's own words, which may quote arguments: shown only to who asks for them.
+    server: Option<(String, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -56,6 +58,7 @@ impl Error {
             kind,
             outcome: None,
             message: message.into(),
+            server: None,
             source: None,
         }))
     }
@@ -71,6 +74,7 @@ impl Error {
             kind,
             outcome: None,
             message: message.into(),
+            server: None,
             source: Some(source.into()),
         }))
     }
@@ -88,8 +92,27 @@ impl Error {
             kind: self.0.kind,
             outcome: Some(outcome),
             message,
+            server: self.0.server.clone(),
             source,
         }))
+    }
+
+    /// The same error, with the words of the server that caused it.
+    pub(crate) fn of_server(self, code: &str, message: &str) -> Self {
+        Self(Arc::new(Inner {
+            kind: self.0.kind,
+            outcome: self.0.outcome,
+            message: self.0.message.clone(),
+            server: Some((code.to_owned(), message.to_owned())),
+            source: None,
+        }))
+    }
+
+    /// When it is an error that L2 answered with: its first word (`WRONGTYPE`, `ERR`, ...) and the rest, as
+    /// the server sent them. They may quote arguments of the call; the error's own text never does.
+    pub fn server_error(&self) -> Option<(&str, &str)> {
+        let (code, message) = self.0.server.as_ref()?;
+        Some((code, message))
     }
 
     /// What to do about it.

@@ -8,7 +8,9 @@ pub mod commands;
 mod config;
 mod counters;
 mod decoded;
+mod derive;
 mod error;
+mod held;
 mod lane;
 mod load;
 pub mod memory;
@@ -16,6 +18,7 @@ mod op;
 mod pod;
 mod read;
 mod read_many;
+mod replies;
 mod request;
 pub mod resp;
 #[cfg(all(test, feature = "loom"))]
@@ -23,16 +26,19 @@ pub mod resp;
 mod schedules;
 mod session;
 mod shim;
+mod slots;
 mod write;
 
 pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};
 pub use config::{LaneConfig, PodConfig};
 pub use counters::Totals;
 pub use error::{Error, ErrorKind, WriteOutcome};
-pub use lane::{Action, BatchId, Lane, Line, Report};
+pub use lane::{Action, BatchId, Lane, Line, Report, Side};
 pub use op::{
-    BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply, Tracking,
+    BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply, Protocol,
+    Tracking, Traits,
 };
 pub use pod::{LaneState, Pod};
 pub use request::Request;
 pub use session::Session;
+pub use slots::user_key;

@@ -13,9 +13,10 @@ use nearcache_l1::{Entrance, Key, Landed, Timestamp};
 use crate::cache::{Cache, Io, ReadPolicy};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
-use crate::pod::{Fetched, FillMeta, FillOutcome, LOADS};
+use crate::pod::{Fetched, FillMeta, FillOutcome};
 use crate::read::crowded;
 use crate::request::Guard;
+use crate::slots::LOADS;
 use crate::write::set_op;
 
 /// How often a caller waits for somebody else's loader that was cancelled before it gives up.
@@ -55,7 +56,7 @@ impl<I: Io> Cache<I> {
                 Key::new(db | LOADS, key),
                 |_| false,
                 |meta: &FillMeta| self.pod.may_join_load(key, meta),
-                || self.pod.fill_meta(key, true),
+                || self.pod.fill_meta(Key::new(db, key), true),
             );
             match entrance {
                 // Somebody wrote the key, or loaded it, since we found it absent: look again.
@@ -116,6 +117,7 @@ impl<I: Io> Cache<I> {
             value: Some(value),
             deadline: Timestamp::MAX,
             sent_at: Timestamp::ZERO,
+            tracked: false,
         }));
         loaded
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::resp::Reply;
+use crate::resp::{DoubleText, Reply};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -26,6 +26,16 @@ pub enum Op {
         db: u32,
         /// The key.
         key: Bytes,
+        /// Whether to register interest in the key.
+        tracked: bool,
+    },
+    /// Reads one key with a read-only command of which it is the first argument, with its remaining
+    /// life; `tracked` as for [`Read`](Self::Read).
+    ReadWith {
+        /// Database number.
+        db: u32,
+        /// Name, key and further arguments.
+        argv: Vec<Bytes>,
         /// Whether to register interest in the key.
         tracked: bool,
     },
@@ -76,7 +86,7 @@ pub enum Op {
         db: u32,
     },
     /// Turns tracking on and proves it: a push of `canary` must come before the echo of `nonce`
-    /// (`[CLIENT TRACKING ON OPTIN][CLIENT NO-EVICT ON][HELLO]`, then
+    /// (`[CLIENT TRACKING ON OPTIN][CLIENT NO-EVICT ON][HELLO][HPTTL canary FIELDS 1 x]`, then
     /// `[CLIENT CACHING YES][GET canary][SET canary x PX 1000][ECHO nonce]`).
     Handshake {
         /// A key of this pod's own.
@@ -97,7 +107,7 @@ impl Op {
         match self {
             Self::Read { key, .. } | Self::Delete { key, .. } => key.len() as u64,
             Self::Set { key, value, .. } => (key.len() + value.len()) as u64,
-            Self::Command { argv, .. } => all(argv),
+            Self::Command { argv, .. } | Self::ReadWith { argv, .. } => all(argv),
             Self::Transaction { commands, .. } => commands.iter().map(|argv| all(argv)).sum(),
             Self::Fence { .. }
             | Self::Heartbeat
@@ -110,6 +120,7 @@ impl Op {
     pub fn db(&self) -> Option<u32> {
         match self {
             Self::Read { db, .. }
+            | Self::ReadWith { db, .. }
             | Self::Set { db, .. }
             | Self::Delete { db, .. }
             | Self::Command { db, .. }
@@ -128,6 +139,8 @@ impl fmt::Debug for Op {
         let name = match self {
             Self::Read { tracked: true, .. } => "Read(tracked)",
             Self::Read { .. } => "Read",
+            Self::ReadWith { tracked: true, .. } => "ReadWith(tracked)",
+            Self::ReadWith { .. } => "ReadWith",
             Self::Set { .. } => "Set",
             Self::Delete { .. } => "Delete",
             Self::Command { .. } => "Command",
@@ -153,6 +166,17 @@ pub enum OpReply {
         /// Whether the next change of the key will be pushed.
         tracked: bool,
     },
+    /// To [`Op::ReadWith`].
+    ReadWith {
+        /// The reply; never an error.
+        reply: Reply,
+        /// Remaining life of the key; `None`: no expiry, or no such key and the reply of one.
+        ttl: Option<Duration>,
+        /// Whether the key exists.
+        exists: bool,
+        /// Whether the next change of the key will be pushed.
+        tracked: bool,
+    },
     /// To [`Op::Set`]: `false` when `if_absent` found the key.
     Stored(bool),
     /// To [`Op::Delete`]: whether it existed.
@@ -174,7 +198,28 @@ pub enum OpReply {
         primary: bool,
         /// `Err` says why invalidations cannot be relied upon.
         tracking: Result<(), String>,
+        /// What kind of server it is.
+        traits: Traits,
     },
+}
+
+/// What must be known of a server to serve what it would.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// Whether fields of a hash can expire by themselves, which is announced late.
+    pub field_expiry: bool,
+    /// How it prints floating point numbers on RESP2 connections.
+    pub doubles: DoubleText,
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RESP2.
+    Resp2,
+    /// RESP3.
+    #[default]
+    Resp3,
 }
 
 /// Why one [`Op`] of a batch failed while the connection lives on.
@@ -232,6 +277,11 @@ pub trait L2: Send + Sync + 'static {
         0
     }
 
+    /// Whose shapes replies to commands have where nobody says otherwise.
+    fn protocol(&self) -> Protocol {
+        Protocol::Resp2
+    }
+
     /// Opens the ordered connection that the lane runs on.
     ///
     /// Everything the store reports goes to `events`, on whatever thread, **before** any reply that
@@ -242,11 +292,12 @@ pub trait L2: Send + Sync + 'static {
     /// (bad credentials), else [`ErrorKind::Retry`](crate::ErrorKind::Retry).
     fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
 
-    /// Opens an untracked connection with state of its own, for commands the lane must not carry.
+    /// Opens an untracked connection with state of its own, for commands the lane must not carry. A store
+    /// that knows no protocols, or only one, may ignore `protocol`.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
+    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
 }
 
 /// One connection: executes and answers batches in the order of the calls.

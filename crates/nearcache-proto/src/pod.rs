@@ -13,8 +13,10 @@ use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
 use crate::error::{Error, ErrorKind};
-use crate::op::Invalidations;
+use crate::op::{Invalidations, Traits};
+use crate::resp::DoubleText;
 use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::slots;
 
 /// What a fill or load ends with, for everyone who waits for it.
 pub(crate) type FillOutcome = Result<Fetched, Error>;
@@ -22,12 +24,14 @@ pub(crate) type FillOutcome = Result<Fetched, Error>;
 /// What L2 or a loader gave.
 #[derive(Clone)]
 pub(crate) struct Fetched {
-    /// `None` when L2 has no such key.
+    /// A value, `None` when L2 has no such key; or a [held](crate::held) reply.
     pub(crate) value: Option<bytes::Bytes>,
     /// From when on it has expired: a caller that began later must not get it.
     pub(crate) deadline: Timestamp,
     /// When it was asked for; who asked began no later.
     pub(crate) sent_at: Timestamp,
+    /// Whether a change of the key since then would have been told.
+    pub(crate) tracked: bool,
 }
 
 impl Fetched {
@@ -39,10 +43,6 @@ impl Fetched {
 
 /// A flight of this pod.
 pub(crate) type PodFlight = Flight<FillMeta, FillOutcome>;
-
-/// Flights of loaders live beside the fetches of the same key: in the slot of this db number, so that
-/// an invalidation of the key finds both.
-pub(crate) const LOADS: u32 = 1 << 31;
 
 /// What a flight must know so that later callers can tell whether they may join it.
 pub(crate) struct FillMeta {
@@ -113,6 +113,10 @@ pub struct Pod {
     connection: AtomicU64,
     /// Whether the current connection reports changes.
     tracked: AtomicBool,
+    /// Whether the server knows expiries of single hash fields.
+    field_expiry: AtomicBool,
+    /// How the server prints doubles.
+    doubles: Mutex<DoubleText>,
     renewal: Mutex<Renewal>,
     state: Mutex<LaneState>,
     /// Last number given to a session; 0 is the side connection for large values.
@@ -143,6 +147,8 @@ impl Pod {
             counters: Counters::default(),
             connection: AtomicU64::new(0),
             tracked: AtomicBool::new(false),
+            field_expiry: AtomicBool::new(true),
+            doubles: Mutex::new(DoubleText::default()),
             renewal: Mutex::new(Renewal {
                 promise: Promise::new(),
                 requested: false,
@@ -216,9 +222,9 @@ impl Pod {
     }
 
     /// Metadata of a flight about to start: takes the token.
-    pub(crate) fn fill_meta(&self, key: &[u8], admitted: bool) -> FillMeta {
+    pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool) -> FillMeta {
         FillMeta {
-            token: self.coherence.token(key),
+            token: self.coherence.token(slots::subject(slot).bytes),
             admitted,
             seq: AtomicU64::new(u64::MAX),
             sent_at: AtomicU64::new(u64::MAX),
@@ -227,7 +233,7 @@ impl Pod {
 
     /// Whether a reader that starts now may share this fetch: nothing was invalidated since its token,
     /// it is younger than L, and no answer that this pod already had can be newer than its value.
-    pub(crate) fn may_join(&self, key: &[u8], meta: &FillMeta, now: Timestamp) -> bool {
+    pub(crate) fn may_join(&self, slot: Key<'_>, meta: &FillMeta, now: Timestamp) -> bool {
         let young = match meta.sent_at() {
             None => true,
             Some(sent_at) => now.saturating_since(sent_at) < self.lease_time,
@@ -235,7 +241,9 @@ impl Pod {
         meta.admitted
             && young
             && self.coherence.answered() <= meta.seq.load(Ordering::Acquire)
-            && self.coherence.unchanged(key, &meta.token)
+            && self
+                .coherence
+                .unchanged(slots::subject(slot).bytes, &meta.token)
     }
 
     /// Whether a caller that misses now may share this loader's result.
@@ -249,8 +257,20 @@ impl Pod {
         self.store.invalidate(key);
     }
 
-    /// For `admit_after`: whether this miss of `key` is the one from which on it is kept.
+    /// Whether a key is one of those that L1 is not to hold.
+    pub(crate) fn is_bypassed(&self, key: &[u8]) -> bool {
+        self.config
+            .bypass
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+    }
+
+    /// Whether what this miss brings may be kept: `bypass` and `admit_after` decide.
     pub(crate) fn admit(&self, key: Key<'_>) -> bool {
+        if self.is_bypassed(slots::subject(key).bytes) {
+            self.counters.bypassed_total.bump();
+            return false;
+        }
         if self.seen.is_empty() {
             return true;
         }
@@ -350,6 +370,23 @@ impl Pod {
         renewal.promise = Promise::new();
         drop(renewal);
         self.store.clear();
+    }
+
+    /// A handshake told what kind of server this is.
+    pub(crate) fn note_traits(&self, traits: Traits) {
+        *lock(&self.doubles) = traits.doubles;
+        self.field_expiry
+            .store(traits.field_expiry, Ordering::Release);
+    }
+
+    /// Whether fields of a hash may have expired without a word.
+    pub(crate) fn field_expiry(&self) -> bool {
+        self.config.hash_field_expiry && self.field_expiry.load(Ordering::Acquire)
+    }
+
+    /// How the server prints doubles.
+    pub(crate) fn doubles(&self) -> DoubleText {
+        *lock(&self.doubles)
     }
 
     pub(crate) fn next_session(&self) -> u64 {

@@ -4,12 +4,14 @@
 //! future stays small.
 
 use bytes::Bytes;
+use nearcache_l1::RemovalCause::Expired;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
 use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
 use crate::error::{Error, ErrorKind};
 use crate::pod::{FillMeta, PodFlight, Verdict};
 use crate::request::{Guard, RenewTicket, Work};
+use crate::slots::REPLIES;
 
 /// How often a read starts over (a leader was cancelled, a key crowded, a lease lapsed) before it gives up.
 const ROUNDS: usize = 16;
@@ -43,18 +45,22 @@ impl<I: Io> Cache<I> {
         if let Some(hit) = self.get_resident(db, key) {
             return Ok(from_l1(hit.value));
         }
-        Box::pin(self.read_missed(db, key, policy)).await
+        Box::pin(self.read_missed(Key::new(db, key), policy)).await
     }
 
-    async fn read_missed(&self, db: u32, key: &[u8], policy: ReadPolicy) -> Result<Read, Error> {
-        let slot = Key::new(db, key);
+    /// Reads a value or a reply that was not found at the first look.
+    pub(crate) async fn read_missed(
+        &self,
+        slot: Key<'_>,
+        policy: ReadPolicy,
+    ) -> Result<Read, Error> {
         let began = self.io.now();
         let deadline = self.call_deadline();
         let mut share = Share::Any;
         for _ in 0..ROUNDS {
             // Before the entry, as on the hit path.
             let lease = self.pod.coherence.lease();
-            let flight = match self.pod.resident(slot, || self.io.now()) {
+            let flight = match self.pod.look(slot, || self.io.now()) {
                 Some((hit, Verdict::Fresh, _)) => {
                     self.pod.counters.hits.bump();
                     return Ok(from_l1(hit.value));
@@ -85,11 +91,7 @@ impl<I: Io> Cache<I> {
                 }
                 Some((hit, Verdict::Dead, now)) => {
                     if now >= hit.deadline {
-                        self.pod.store.remove_entry(
-                            slot,
-                            hit.id,
-                            nearcache_l1::RemovalCause::Expired,
-                        );
+                        self.pod.store.remove_entry(slot, hit.id, Expired);
                     }
                     self.fetch(slot, deadline, share)
                 }
@@ -138,20 +140,24 @@ impl<I: Io> Cache<I> {
     ) -> Result<Fetch, Error> {
         check_sizes(slot.bytes, 0)?;
         let lease = self.pod.coherence.lease();
+        // Before the entry, as under its lock the store cannot be asked.
+        let head = match slot.db & REPLIES {
+            0 => None,
+            _ => Some(self.pod.head(slot)),
+        };
         let entrance = self.pod.store.enter(
             slot,
             |hit| {
                 !matches!(share, Share::Validated(_))
+                    && head.is_none_or(|head| self.pod.is_filed(hit, head))
                     && matches!(
                         self.pod
                             .judge(lease, hit.stamp, hit.deadline, || self.io.now()),
                         (Verdict::Fresh, _)
                     )
             },
-            |meta: &FillMeta| {
-                share.allows(meta) && self.pod.may_join(slot.bytes, meta, self.io.now())
-            },
-            || self.pod.fill_meta(slot.bytes, self.pod.admit(slot)),
+            |meta: &FillMeta| share.allows(meta) && self.pod.may_join(slot, meta, self.io.now()),
+            || self.pod.fill_meta(slot, self.pod.admit(slot)),
         );
         match entrance {
             Entrance::Hit(hit) => {
@@ -223,7 +229,7 @@ impl<I: Io> Cache<I> {
         if error.kind() != ErrorKind::Retry {
             return Err(error);
         }
-        let stale = match self.pod.resident(slot, || self.io.now()) {
+        let stale = match self.pod.look(slot, || self.io.now()) {
             Some((hit, Verdict::Fresh, _)) => return Ok(from_l1(hit.value)),
             Some((hit, Verdict::Lapsed | Verdict::Old, now)) => self.stale(&hit, policy, now),
             _ => None,

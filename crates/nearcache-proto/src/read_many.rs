@@ -1,37 +1,43 @@
-//! Reads of many keys: hits from L1 and one round trip for the rest, never mixed out of order.
+//! Several reads at once: hits from L1 and one round trip for the rest, never mixed out of order.
 //!
 //! A reply from L2 may be newer than a hit that was read before it. So every token is taken before
-//! its hit, compared when the last reply is in, and everything is read again if one has moved.
+//! its hit, all are compared when the last reply is in, and everything is read again if one has moved,
+//! or a value has expired meanwhile, of which the news may be late.
 
 use bytes::Bytes;
-use nearcache_l1::{Key, Landed, Landing, Timestamp};
+use nearcache_l1::{Hit, Key, Landed, Landing, Timestamp};
 
 use crate::cache::{Cache, Io};
 use crate::coherence::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpReply};
-use crate::pod::{FillMeta, FillOutcome};
+use crate::pod::{FillMeta, FillOutcome, Verdict};
 use crate::read::{Fetch, Share};
 use crate::request::{CommandWork, Effect, Guard, Work};
+use crate::slots::subject;
 
 /// Rounds with hits before everything is read from L2 in one batch.
 const ROUNDS: usize = 3;
 
 /// Keys that are read together; more are read in turn, so that flights and batches stay bounded.
-const TOGETHER: usize = 4096;
+pub(crate) const TOGETHER: usize = 4096;
 
 /// Keys in one batch that takes nothing from L1.
 const BATCH: usize = 512;
 
-/// One key of a round.
-struct Place {
-    /// Taken before the key was looked up; `None` when its answer comes from this round's own fetch.
-    token: Option<FillToken>,
-    state: State,
+/// What one of several reads came to: the value, a [held](crate::held) reply, or why there is neither.
+pub(crate) type One = Result<Option<Bytes>, Error>;
+
+/// Several reads that were true together, and until when they are.
+pub(crate) struct Together {
+    pub(crate) ones: Vec<One>,
+    pub(crate) until: Timestamp,
+    /// Whether a change of any of them would have been told.
+    pub(crate) tracked: bool,
 }
 
 enum State {
-    Hit(Option<Bytes>),
+    Hit(Hit),
     Flight(Landing<FillMeta, FillOutcome>),
     Crowded(Landing<FillMeta, FillOutcome>),
 }
@@ -45,16 +51,34 @@ impl<I: Io> Cache<I> {
     /// fails the call.
     ///
     /// # Cost
-    /// Per hit as [`get_resident`](Self::get_resident), and one allocation for the answer.
+    /// Per hit as [`get_resident`](Self::get_resident), and some allocations for the call.
     pub async fn get_many(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(TOGETHER) {
-            values.append(&mut self.get_together(db, keys).await?);
+            let slots: Vec<_> = keys.iter().map(|key| Key::new(db, key)).collect();
+            match self.read_together(&slots, false).await? {
+                Some(together) => {
+                    for one in together.ones {
+                        values.push(one?);
+                    }
+                }
+                None => values.append(&mut self.read_all(db, keys).await?),
+            }
         }
         Ok(values)
     }
 
-    async fn get_together(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
+    /// Reads at most [`TOGETHER`] slots; `None` when they change faster than rounds can follow. All hits, and all
+    /// answers whose changes are told, were true at one moment. With `strict`, others do not count
+    /// as answers, unless there is only one slot.
+    ///
+    /// # Errors
+    /// L2 cannot be asked; what it answered stands in the places.
+    pub(crate) async fn read_together(
+        &self,
+        slots: &[Key<'_>],
+        strict: bool,
+    ) -> Result<Option<Together>, Error> {
         let began = self.io.now();
         let deadline = self.call_deadline();
         let mut share = Share::Any;
@@ -64,95 +88,103 @@ impl<I: Io> Cache<I> {
                 self.renew(deadline).await?;
             }
             let mut led = Vec::new();
-            let mut places = Vec::with_capacity(keys.len());
-            for key in keys {
-                places.push(self.place(db, key, share, &mut led)?);
+            let mut places = Vec::with_capacity(slots.len());
+            for slot in slots {
+                let token = self.pod.coherence.token(subject(*slot).bytes);
+                places.push((token, self.place(*slot, share, &mut led)?));
             }
             if !led.is_empty() {
                 self.submit(deadline, Work::Fill(led));
             }
             share = Share::SentAfter(began);
-            if let Some(values) = self.collect(keys, places, began).await? {
-                return Ok(values);
-            }
+            let Some(together) = self.collect(slots, places, began).await else {
+                continue;
+            };
+            // Read beside the lane (large, or not to be kept), it may be older than the other answers.
+            let apart = strict && slots.len() > 1 && !together.tracked;
+            return Ok((!apart).then_some(together));
         }
-        self.read_all(db, keys).await
+        Ok(None)
     }
 
-    fn place(
-        &self,
-        db: u32,
-        key: &[u8],
-        share: Share,
-        led: &mut Vec<Guard>,
-    ) -> Result<Place, Error> {
-        let token = self.pod.coherence.token(key);
-        if let Some(hit) = self.get_resident(db, key) {
-            return Ok(Place {
-                token: Some(token),
-                state: State::Hit(hit.value),
-            });
+    /// The fresh copy in this pod of a slot of any kind.
+    pub(crate) fn fresh(&self, slot: Key<'_>) -> Option<Hit> {
+        match self.pod.look(slot, || self.io.now())? {
+            (hit, Verdict::Fresh, _) => {
+                self.pod.counters.hits.bump();
+                Some(hit)
+            }
+            _ => None,
         }
-        let before = led.len();
-        let fetch = self.enter(Key::new(db, key), share, |guard| led.push(guard))?;
-        let own = led.len() > before;
-        let state = match fetch {
-            Fetch::Hit(hit) => State::Hit(hit.value),
+    }
+
+    fn place(&self, slot: Key<'_>, share: Share, led: &mut Vec<Guard>) -> Result<State, Error> {
+        if let Some(hit) = self.fresh(slot) {
+            return Ok(State::Hit(hit));
+        }
+        Ok(match self.enter(slot, share, |guard| led.push(guard))? {
+            Fetch::Hit(hit) => State::Hit(hit),
             Fetch::Led(flight) | Fetch::Joined(flight) => State::Flight(flight.wait_landed()),
             Fetch::Crowded(flight) => State::Crowded(flight.wait_landed()),
-        };
-        Ok(Place {
-            token: (!own).then_some(token),
-            state,
         })
     }
 
     /// Waits for a round; `None` when it has to be done again.
     async fn collect(
         &self,
-        keys: &[&[u8]],
-        places: Vec<Place>,
+        slots: &[Key<'_>],
+        places: Vec<(FillToken, State)>,
         began: Timestamp,
-    ) -> Result<Option<Vec<Option<Bytes>>>, Error> {
+    ) -> Option<Together> {
+        let (mut until, mut tracked) = (Timestamp::MAX, true);
         let mut values = Vec::with_capacity(places.len());
         let mut tokens = Vec::with_capacity(places.len());
-        let (mut replied, mut again) = (false, false);
-        for place in places {
-            tokens.push(place.token);
-            values.push(match place.state {
-                State::Hit(value) => value,
-                State::Flight(landing) => {
-                    replied = true;
-                    match landing.await {
-                        Landed::Done(outcome) => {
-                            let fetched = outcome?;
-                            // Joined, and expired before this call began.
-                            again |= fetched.expired_before(began);
-                            fetched.value
-                        }
-                        Landed::Abandoned => {
-                            again = true;
-                            None
-                        }
-                    }
+        let mut again = false;
+        for (token, state) in places {
+            tokens.push(token);
+            values.push(match state {
+                State::Hit(hit) => {
+                    until = until.min(hit.deadline);
+                    Ok(hit.value)
                 }
+                State::Flight(landing) => match landing.await {
+                    Landed::Done(Ok(fetched)) => {
+                        // Joined, and expired before this call began.
+                        again |= fetched.expired_before(began);
+                        // What nobody tells of cannot be compared in any case.
+                        if fetched.tracked {
+                            until = until.min(fetched.deadline);
+                        }
+                        tracked &= fetched.tracked;
+                        Ok(fetched.value)
+                    }
+                    Landed::Done(Err(error)) => Err(error),
+                    Landed::Abandoned => {
+                        again = true;
+                        Ok(None)
+                    }
+                },
                 State::Crowded(landing) => {
                     again = true;
                     landing.await;
-                    None
+                    Ok(None)
                 }
             });
         }
-        let moved = |(key, token): (&&[u8], &Option<FillToken>)| {
-            token.is_some_and(|token| !self.pod.coherence.unchanged(key, &token))
+        // A single answer is newer than nothing.
+        let moved = |(slot, token): (&Key<'_>, &FillToken)| {
+            !self.pod.coherence.unchanged(subject(*slot).bytes, token)
         };
-        if again || (replied && keys.iter().zip(&tokens).any(moved)) {
-            return Ok(None);
-        }
-        Ok(Some(values))
+        let apart =
+            slots.len() > 1 && (self.io.now() >= until || slots.iter().zip(&tokens).any(moved));
+        (!again && !apart).then_some(Together {
+            ones: values,
+            until,
+            tracked,
+        })
     }
 
-    /// One batch for all keys, nothing from L1: for keys that change faster than rounds can follow.
+    /// Nothing from L1, in batches: for keys that change faster than rounds can follow.
     async fn read_all(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(BATCH) {

@@ -9,6 +9,7 @@ use nearcache_l1::{FlightGuard, Promise, Timestamp};
 
 use crate::coherence::FillToken;
 use crate::error::{Error, WriteOutcome};
+use crate::lane::Side;
 use crate::op::{Op, OpReply};
 use crate::pod::{FillMeta, FillOutcome, Pod};
 
@@ -115,12 +116,7 @@ pub(crate) enum Effect {
     /// May have written keys we cannot name: an `ECHO` behind it on the lane.
     Fenced,
     /// Runs on the side connection of this session, then a lane fence.
-    Side {
-        /// Number of the session.
-        id: u64,
-        /// Whether a new connection will do.
-        may_open: bool,
-    },
+    Side(Side),
 }
 
 impl Request {
@@ -155,7 +151,7 @@ impl Work {
             Self::Command(command) => {
                 let error = match command.effect {
                     Effect::None => error.clone(),
-                    Effect::Fenced | Effect::Side { .. } => error.for_write(outcome),
+                    Effect::Fenced | Effect::Side(_) => error.for_write(outcome),
                 };
                 command.done.complete(Err(error));
             }

@@ -159,7 +159,7 @@ impl Harness {
                     }
                     Action::Send {
                         batch,
-                        line: Line::Side { id, may_open },
+                        line: Line::Side(Side { id, may_open, .. }),
                         ops,
                     } => {
                         if may_open && !self.sides.contains_key(&id) {

@@ -6,11 +6,14 @@
 mod batch;
 mod clock;
 mod convert;
+mod handle;
 mod io;
 mod memory;
 mod server;
 
 pub use clock::now;
+pub use convert::call_error as redis_error;
+pub use handle::Handle;
 pub use io::IoThread;
 pub use memory::MemoryL2;
 pub use redis;

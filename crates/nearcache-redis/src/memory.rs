@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nearcache_proto::memory::{ConnId, MemoryServer};
 use nearcache_proto::{
-    BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, Tracking,
+    BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, Protocol, Tracking,
 };
 
 use crate::batch::Batch;
@@ -94,7 +94,7 @@ impl L2 for MemoryL2 {
         self.open(Some(events))
     }
 
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(&self, _protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.open(None)
     }
 }

@@ -9,7 +9,7 @@ mod push;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Tracking};
+use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Protocol, Tracking};
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion};
 
@@ -19,7 +19,11 @@ use push::{Canary, PushSink, Reports};
 
 /// A Redis or Valkey server as the L2.
 pub struct RedisL2 {
+    /// For the lane, and for side connections that speak RESP3.
     client: Client,
+    /// For side connections that speak RESP2.
+    client_resp2: Client,
+    protocol: Protocol,
     place: Arc<str>,
     tls: bool,
     db: u32,
@@ -40,7 +44,7 @@ impl RedisL2 {
     }
 
     /// The same from redis-rs's own description of a server, which can hold TLS certificates too.
-    /// Its protocol is ignored: RESP3 is always used.
+    /// The lane speaks RESP3 in any case; its protocol is what [`L2::protocol`] says.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -64,10 +68,13 @@ impl RedisL2 {
             _ => false,
         };
         let place = place(info.addr(), db).into();
+        let protocol = match info.redis_settings().protocol() {
+            ProtocolVersion::RESP2 => Protocol::Resp2,
+            _ => Protocol::Resp3,
+        };
         let redis = info
             .redis_settings()
             .clone()
-            .set_protocol(ProtocolVersion::RESP3)
             .set_lib_name("nearcache", env!("CARGO_PKG_VERSION"));
         // One small request at a time goes out: waiting to fill a packet would only add latency.
         // A side connection may wait for long, and has no heartbeat: the system notices when it is dead.
@@ -79,10 +86,16 @@ impl RedisL2 {
             Some(_) => tcp,
             None => tcp.set_keepalive(keepalive),
         };
-        let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
-        let client = Client::open(info).map_err(|error| convert::url_error(&error))?;
+        let info = info.set_tcp_settings(tcp);
+        let client = |protocol| {
+            let redis = redis.clone().set_protocol(protocol);
+            let info = info.clone().set_redis_settings(redis);
+            Client::open(info).map_err(|error| convert::url_error(&error))
+        };
         Ok(Self {
-            client,
+            client: client(ProtocolVersion::RESP3)?,
+            client_resp2: client(ProtocolVersion::RESP2)?,
+            protocol,
             place,
             tls,
             db,
@@ -107,9 +120,13 @@ impl RedisL2 {
 
     fn dial(
         &self,
+        protocol: Protocol,
         config: AsyncConnectionConfig,
     ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
-        let client = self.client.clone();
+        let client = match protocol {
+            Protocol::Resp2 => self.client_resp2.clone(),
+            Protocol::Resp3 => self.client.clone(),
+        };
         let place = self.place.clone();
         let tls = self.tls;
         Box::pin(async move {
@@ -137,11 +154,16 @@ impl L2 for RedisL2 {
         self.db
     }
 
+    /// The protocol the URL names: RESP2 unless given, as in redis-rs.
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         let canary = Arc::new(Canary::default());
         let reports = Arc::new(Reports::new(events));
         let sink = PushSink::new(reports.clone(), canary.clone());
-        let dial = self.dial(self.config().set_push_sender(sink));
+        let dial = self.dial(Protocol::Resp3, self.config().set_push_sender(sink));
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {
@@ -155,8 +177,8 @@ impl L2 for RedisL2 {
         })
     }
 
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        let dial = self.dial(self.config());
+    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        let dial = self.dial(protocol, self.config());
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::{
-    BoxFuture, Cache, Connection, Error, ErrorKind, Events, L2, PodConfig, ReadPolicy, Source,
-    Tracking,
+    BoxFuture, Cache, Connection, Error, ErrorKind, Events, L2, PodConfig, Protocol, ReadPolicy,
+    Source, Tracking,
 };
 use nearcache_redis::{IoThread, MemoryL2, RedisL2};
 use nearcache_testkit::{Server, eventually};
@@ -27,11 +27,6 @@ fn read(cache: &Cache<IoThread>, key: &str) -> Result<(Option<Bytes>, Source), E
 fn set(cache: &Cache<IoThread>, key: &str, value: &str) -> Result<(), Error> {
     let value = Bytes::copy_from_slice(value.as_bytes());
     wait(cache.set(0, key.as_bytes(), value, None))
-}
-
-fn connections(server: &Server) -> usize {
-    let list = server.client().ok(&["CLIENT", "LIST"]).text();
-    list.matches("lib-name=nearcache").count()
 }
 
 #[test]
@@ -132,7 +127,9 @@ fn shutdown_ends_what_is_in_flight_and_everything_later() {
     let error = set(&cache, "k", "v").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
     server.resume();
-    eventually("the connection is closed", || connections(&server) == 0);
+    eventually("the connection is closed", || {
+        server.foreign_connections() == 0
+    });
 }
 
 #[test]
@@ -140,10 +137,12 @@ fn dropping_the_last_handle_ends_the_thread() {
     let server = Server::start();
     let (cache, io) = pod(redis(&server));
     wait(cache.ready()).unwrap();
-    assert_eq!(connections(&server), 1);
+    assert_eq!(server.foreign_connections(), 1);
     drop(io);
     drop(cache);
-    eventually("the connection is closed", || connections(&server) == 0);
+    eventually("the connection is closed", || {
+        server.foreign_connections() == 0
+    });
 }
 
 #[test]
@@ -177,9 +176,9 @@ impl L2 for Odd {
         (self.before)();
         self.inner.connect(events)
     }
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         (self.before)();
-        self.inner.connect_side()
+        self.inner.connect_side(protocol)
     }
 }
 

@@ -7,19 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{ErrorKind, Events, Invalidations, L2, Op, OpReply};
+use nearcache_proto::{ErrorKind, Events, Invalidations, L2, Op, OpReply, Protocol};
 use nearcache_redis::MemoryL2;
-use support::{ask, command, handshake, lane, read, send, set, value};
+use support::{ask, command, handshake, lane, proven, read, send, set, value};
 
 #[tokio::test]
 async fn tracking_is_proven_and_a_foreign_write_is_pushed() {
     let l2 = MemoryL2::new();
     let (mut one, log) = lane(&l2).await;
-    let proven = OpReply::Handshake {
-        primary: true,
-        tracking: Ok(()),
-    };
-    assert_eq!(handshake(&mut *one).await, Ok(proven));
+    assert!(proven(handshake(&mut *one).await));
     assert_eq!(log.lines(), ["nearcache:canary:test"]);
     let (mut two, _) = lane(&l2.clone()).await;
     ask(&mut *two, set("k", "old")).await.unwrap();
@@ -89,9 +85,9 @@ async fn c6_ended_connections_are_reported_and_refuse_to_work() {
     let error = send(&mut *con, vec![Op::Heartbeat]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
     l2.refuse_connections(true);
-    assert!(l2.connect_side().await.is_err());
+    assert!(l2.connect_side(Protocol::Resp3).await.is_err());
     l2.refuse_connections(false);
-    let mut side = l2.connect_side().await.unwrap();
+    let mut side = l2.connect_side(Protocol::Resp3).await.unwrap();
     ask(&mut *side, command(2, &["SET", "k", "v"]))
         .await
         .unwrap();
@@ -125,7 +121,7 @@ fn c4_no_reply_overtakes_a_push_when_threads_race() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let mut con = support::wait(l2.connect_side()).unwrap();
+                let mut con = support::wait(l2.connect_side(Protocol::Resp3)).unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     let answers = support::wait(con.send(vec![command(0, &["INCR", "k"])]));
                     answers.unwrap()[0].as_ref().unwrap();

@@ -295,7 +295,7 @@ const TWISTS: [(&str, Twist); 8] = [
 fn another_kind(reply: Result<OpReply, OpError>) -> Result<OpReply, OpError> {
     let value = Some(Bytes::from("not yours"));
     Ok(match reply? {
-        OpReply::Read { .. } => OpReply::Stored(true),
+        OpReply::Read { .. } | OpReply::ReadWith { .. } => OpReply::Stored(true),
         OpReply::Stored(_) => OpReply::Deleted(true),
         OpReply::Deleted(_) | OpReply::Value(_) => OpReply::Read {
             value,

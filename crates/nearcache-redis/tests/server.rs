@@ -8,28 +8,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Error, ErrorKind, L2, Op, OpError, OpReply};
+use nearcache_proto::{Error, ErrorKind, L2, Op, OpError, OpReply, Protocol};
 use nearcache_redis::RedisL2;
 use nearcache_testkit::Server;
-use support::{ask, command, handshake, lane, read, send, set, value};
+use support::{ask, command, handshake, lane, proven, read, send, set, value};
 
 fn l2(url: &str) -> RedisL2 {
     RedisL2::open(url, Duration::from_secs(10)).unwrap()
 }
 
 async fn refusal(l2: &RedisL2) -> Error {
-    l2.connect_side().await.err().expect("it connected")
+    l2.connect_side(Protocol::Resp3)
+        .await
+        .err()
+        .expect("it connected")
 }
 
 #[tokio::test]
 async fn tracking_is_proven_and_a_foreign_write_is_pushed() {
     let server = Server::start();
     let (mut con, log) = lane(&l2(&server.url())).await;
-    let proven = OpReply::Handshake {
-        primary: true,
-        tracking: Ok(()),
-    };
-    assert_eq!(handshake(&mut *con).await, Ok(proven));
+    assert!(proven(handshake(&mut *con).await));
     assert_eq!(log.lines(), ["nearcache:canary:test"]);
 
     let mut writer = server.client();
@@ -196,15 +195,13 @@ async fn dropping_a_connection_ends_it_even_with_a_batch_in_flight() {
     let server = Server::start();
     let l2 = l2(&server.url());
     let (mut con, log) = lane(&l2).await;
-    let mut other = server.client();
     server.pause();
     drop(con.send(vec![read(0, "k")]));
     drop(con);
     log.wait_for("end").await;
     server.resume();
-    let clients = |text: String| text.matches("lib-name=nearcache").count();
     nearcache_testkit::eventually("the server sees it gone", || {
-        clients(other.ok(&["CLIENT", "LIST"]).text()) == 0
+        server.foreign_connections() == 0
     });
 }
 
@@ -213,7 +210,7 @@ async fn a_side_connection_has_state_of_its_own() {
     let server = Server::start();
     let l2 = l2(&format!("{}/2", server.url()));
     assert_eq!(l2.db(), 2);
-    let mut con = l2.connect_side().await.unwrap();
+    let mut con = l2.connect_side(Protocol::Resp3).await.unwrap();
     let queued = Ok(OpReply::Value(Reply::Simple("QUEUED".into())));
     let as_is = |words: &[&str]| command(Op::AS_IS, words);
     ask(&mut *con, as_is(&["SELECT", "5"])).await.unwrap();
@@ -268,8 +265,14 @@ async fn c10_what_cannot_be_reached_says_what_to_do() {
     let error = refusal(&l2(&db)).await;
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
     assert!(error.to_string().contains("database"), "{error}");
-    l2(&server.url()).connect_side().await.unwrap();
-    l2(&server.unix_url()).connect_side().await.unwrap();
+    l2(&server.url())
+        .connect_side(Protocol::Resp3)
+        .await
+        .unwrap();
+    l2(&server.unix_url())
+        .connect_side(Protocol::Resp3)
+        .await
+        .unwrap();
 
     let (port, unix) = (server.port(), server.unix_url());
     drop(server);
@@ -330,7 +333,7 @@ fn reordering_server(push_last: bool) -> String {
         } else {
             (push, echo)
         };
-        let start = format!("+OK\r\n+OK\r\n{hello}+OK\r\n$-1\r\n+OK\r\n");
+        let start = format!("+OK\r\n+OK\r\n{hello}-ERR unknown command\r\n+OK\r\n$-1\r\n+OK\r\n");
         write!(socket, "{start}{first}{last}").unwrap();
         until(&mut socket, "never");
     });
@@ -340,11 +343,7 @@ fn reordering_server(push_last: bool) -> String {
 #[tokio::test]
 async fn trap_a_push_behind_the_echo_is_no_proof() {
     let (mut con, log) = lane(&l2(&reordering_server(false))).await;
-    let proven = OpReply::Handshake {
-        primary: true,
-        tracking: Ok(()),
-    };
-    assert_eq!(handshake(&mut *con).await, Ok(proven));
+    assert!(proven(handshake(&mut *con).await));
     drop(con);
     log.wait_for("end").await;
 
@@ -353,6 +352,7 @@ async fn trap_a_push_behind_the_echo_is_no_proof() {
         Ok(OpReply::Handshake {
             primary: true,
             tracking: Err(why),
+            ..
         }) => {
             assert!(why.contains("order"), "{why}");
         }

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use front::{Authority, Front, Identity};
-use nearcache_proto::{Error, ErrorKind, Events, L2, Op, OpReply, PodConfig, ReadPolicy, Source};
+use nearcache_proto::{
+    Error, ErrorKind, Events, L2, Op, OpReply, PodConfig, Protocol, ReadPolicy, Source,
+};
 use nearcache_redis::RedisL2;
 use nearcache_redis::redis::{Client, ClientTlsConfig, TlsCertificates};
 use nearcache_testkit::{Server, eventually};
-use support::{Log, ask, handshake, lane, pod, pod_with, read, send, value, wait};
+use support::{Log, ask, handshake, lane, pod, pod_with, proven, read, send, value, wait};
 
 /// Both must never be seen in an error.
 const PASSWORD: &str = "s3cret-word";
@@ -46,7 +48,11 @@ fn l2(front: &Front, root: Option<&Authority>, client: Option<&Identity>) -> Red
 async fn refusal(l2: &RedisL2) -> Error {
     let events = Events::new(1, Arc::new(Log::default()));
     let error = l2.connect(events).await.err().expect("the lane connected");
-    let side = l2.connect_side().await.err().expect("the side connected");
+    let side = l2
+        .connect_side(Protocol::Resp3)
+        .await
+        .err()
+        .expect("the side connected");
     assert_eq!(side.to_string(), error.to_string());
     assert_eq!(side.kind(), error.kind());
 
@@ -71,11 +77,7 @@ async fn tracking_is_proven_and_a_foreign_write_is_pushed_over_tls() {
     assert_eq!(l2.describe(), format!("rediss://{HOST}:{}/0", front.port()));
 
     let (mut con, log) = lane(&l2).await;
-    let proven = OpReply::Handshake {
-        primary: true,
-        tracking: Ok(()),
-    };
-    assert_eq!(handshake(&mut *con).await, Ok(proven));
+    assert!(proven(handshake(&mut *con).await));
     let mut writer = server.client();
     writer.ok(&["SET", "k", "old"]);
     let old = ask(&mut *con, read(0, "k")).await;
@@ -215,7 +217,7 @@ async fn a_client_certificate_is_shown() {
     let l2 = l2(&front, Some(&ours), Some(&member));
     let (mut con, _log) = lane(&l2).await;
     assert!(handshake(&mut *con).await.is_ok());
-    assert!(l2.connect_side().await.is_ok());
+    assert!(l2.connect_side(Protocol::Resp3).await.is_ok());
     assert_eq!(front.accepted(), 2);
 }
 

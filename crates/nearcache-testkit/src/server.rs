@@ -13,6 +13,9 @@ use crate::{Binary, Client, Value, binary, wait_until};
 pub use builder::ServerBuilder;
 use process::Process;
 
+/// The name of the connections of a test's own clients, since servers before 7.2 tell nothing else of a client.
+const NAME: &str = "testkit";
+
 /// A running server process. It persists nothing, listens on `127.0.0.1` and on a unix socket, and has 16 databases.
 #[derive(Debug)]
 pub struct Server {
@@ -110,7 +113,17 @@ impl Server {
         if let Some(word) = self.auth() {
             client.ok(&["AUTH", word]);
         }
+        client.ok(&["CLIENT", "SETNAME", NAME]);
         client
+    }
+
+    /// How many connections the server has that were not opened by [`client`](Self::client): those of whatever is
+    /// under test.
+    #[track_caller]
+    pub fn foreign_connections(&self) -> usize {
+        let list = self.client().ok(&["CLIENT", "LIST"]).text();
+        let own = format!("name={NAME} ");
+        list.lines().filter(|line| !line.contains(&own)).count()
     }
 
     /// Stops the process with SIGSTOP: connections stay open and nothing answers. Returns when it stands still.

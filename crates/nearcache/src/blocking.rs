@@ -2,6 +2,7 @@
 //!
 //! Adds nothing but the waiting. Hits are answered before there is anything to wait for.
 
+mod redis;
 mod typed;
 
 use std::error::Error as StdError;
@@ -14,6 +15,7 @@ use pollster::block_on;
 
 use crate::{Codec, Settings, Stats, Ttl};
 
+pub use redis::Connection;
 pub use typed::Typed;
 
 /// A [`NearCache`](crate::NearCache) whose calls block their thread. Clones share L1 and lane, with

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
-use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig};
+use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig, user_key};
 use nearcache_redis::{IoThread, MemoryL2, RedisL2};
 
 use crate::settings::{MEMORY_URL, SettingValue, setting_methods, settings_table};
@@ -94,7 +94,8 @@ impl Builder {
 
     settings_table!(setting_methods);
 
-    /// Calls `hook` for every entry that leaves L1, with its key, db and the cause.
+    /// Calls `hook` for every entry that leaves L1, with its key, db and the cause. A kept reply to a command
+    /// is an entry, too; one whose key was invalidated leaves when it is read anew, or evicted.
     ///
     /// It runs on whatever thread removed the entry, often the IO thread: it must be quick, and must
     /// not wait for a call of this cache.
@@ -124,15 +125,21 @@ impl Builder {
             max_entry_weight: settings.max_entry,
             max_flights_per_key: settings.flights_per_key,
             seed: random(),
-            weigher: self.weigher,
-            on_removal: self.on_removal,
+            weigher: self.weigher.map(by_user_key),
+            on_removal: self.on_removal.map(with_user_key),
             ..StoreConfig::new(settings.capacity)
         };
         let lane = lane_config(&settings, &*l2, db);
-        let place = l2.describe();
+        let (place, protocol) = (l2.describe(), l2.protocol());
         let pod = Arc::new(Pod::new(store, pod_config(&settings))?);
         let io = IoThread::new(pod.clone(), l2, lane, settings.queue_requests, random());
-        Ok(NearCache::new(Cache::new(pod, io), settings, place, db))
+        Ok(NearCache::new(
+            Cache::new(pod, io),
+            settings,
+            place,
+            protocol,
+            db,
+        ))
     }
 
     /// The cache, once its lane is up.
@@ -158,6 +165,29 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
+
+/// A hook that is told keys of users, whatever lies under them in L1.
+fn with_user_key(hook: RemovalHook) -> RemovalHook {
+    Arc::new(move |slot, cause| {
+        if let Some(key) = user_key(slot) {
+            hook(key, cause);
+        }
+    })
+}
+
+/// A weigher that is asked of keys of users.
+fn by_user_key(weigher: Arc<dyn Weigher>) -> Arc<dyn Weigher> {
+    Arc::new(UserWeigher(weigher))
+}
+
+struct UserWeigher(Arc<dyn Weigher>);
+
+impl Weigher for UserWeigher {
+    fn weigh(&self, slot: Key<'_>, value_bytes: usize, decoded_bytes: usize) -> usize {
+        // What only tells which replies are good has no weight that a user could know of.
+        user_key(slot).map_or(0, |key| self.0.weigh(key, value_bytes, decoded_bytes))
     }
 }
 
@@ -193,6 +223,12 @@ fn pod_config(settings: &Settings) -> PodConfig {
         admit_after: u32::try_from(settings.admit_after).unwrap_or(u32::MAX),
         max_inline: settings.max_inline,
         operation_timeout: settings.operation_timeout,
+        bypass: settings
+            .bypass
+            .iter()
+            .map(|p| p.clone().into_bytes())
+            .collect(),
+        hash_field_expiry: settings.hash_field_expiry,
         namespace: settings.namespace.clone(),
     }
 }

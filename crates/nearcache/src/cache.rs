@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use nearcache_l1::Promise;
-use nearcache_proto::{Cache, Error, ErrorKind, Read, ReadPolicy};
-use nearcache_redis::IoThread;
+use nearcache_proto::{Cache, Error, ErrorKind, Protocol, Read, ReadPolicy};
+use nearcache_redis::{Handle, IoThread};
 
 use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};
 
 /// Highest db number: far above what any server can be set to, and what L1's keys leave room for.
-const DB_MAX: u32 = i32::MAX as u32;
+const DB_MAX: u32 = (1 << 29) - 1;
 
 /// A handle of a near cache; clones share L1 and lane.
 ///
@@ -41,6 +41,7 @@ struct Inner {
     cache: Cache<IoThread>,
     settings: Settings,
     place: String,
+    protocol: Protocol,
     closed: AtomicBool,
 }
 
@@ -50,11 +51,18 @@ impl NearCache {
         Builder::default()
     }
 
-    pub(crate) fn new(cache: Cache<IoThread>, settings: Settings, place: String, db: u32) -> Self {
+    pub(crate) fn new(
+        cache: Cache<IoThread>,
+        settings: Settings,
+        place: String,
+        protocol: Protocol,
+        db: u32,
+    ) -> Self {
         let inner = Inner {
             cache,
             settings,
             place,
+            protocol,
             closed: AtomicBool::new(false),
         };
         Self {
@@ -280,7 +288,13 @@ impl NearCache {
         self.inner.settings.on_unproven
     }
 
-    fn is_closed(&self) -> bool {
+    /// A handle of this cache for code written for redis-rs.
+    pub(crate) fn handle(&self) -> Handle {
+        let l1 = Some(self.policy());
+        Handle::new(self.cache().clone(), self.db, self.inner.protocol, l1)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
         self.inner.closed.load(Ordering::Acquire)
     }
 }

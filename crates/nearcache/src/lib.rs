@@ -19,6 +19,7 @@
 //! ```
 //!
 //! - [`NearCache`]: bytes; a hit copies nothing and allocates nothing. [`Typed`]: values decoded once.
+//! - [`redis::Connection`]: code written for redis-rs, unchanged, with its reads served from this process.
 //! - [`blocking`]: the same without an executor. [`Session`]: commands of every other kind.
 //! - [`Settings`]: everything that can be set; [`Builder`]: the same by calls.
 //! - [`l2`]: what a store of your own has to do.
@@ -29,6 +30,7 @@ pub mod blocking;
 mod builder;
 mod cache;
 pub mod codec;
+pub mod redis;
 mod session;
 pub mod settings;
 mod stats;
@@ -66,7 +68,7 @@ pub mod l2 {
     pub use nearcache_proto::resp::Reply;
     pub use nearcache_proto::{
         BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply,
-        Tracking,
+        Protocol, Tracking, Traits,
     };
     pub use nearcache_redis::{MemoryL2, RedisL2};
 }

@@ -116,7 +116,9 @@ impl Lane {
             Some(Ok(OpReply::Handshake {
                 primary: true,
                 tracking,
+                traits,
             })) => {
+                self.pod.note_traits(traits);
                 self.phase = Phase::Up { connection };
                 self.proven = false;
                 self.stalled = false;
@@ -196,7 +198,7 @@ impl Lane {
         self.actions
             .push_back(Action::Report(Report::Disconnected(why.to_owned())));
         // It may have died of the same cause, and is opened again when it is used.
-        self.actions.push_back(Action::CloseSide(BULK));
+        self.actions.push_back(Action::CloseSide(BULK.id));
         // The whole fleet lost the server at the same time: even the first attempts are spread.
         let pause = if self.proven {
             self.backoff.first()

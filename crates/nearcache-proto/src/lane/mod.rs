@@ -3,6 +3,7 @@
 //! Owns what is queued and what is in flight, the heartbeat, reconnects and every deadline. Does no
 //! IO: a driver feeds it time, replies and ends of connections, and carries out its [`Action`]s.
 
+mod answer;
 mod connect;
 mod pace;
 mod reply;
@@ -20,31 +21,42 @@ use nearcache_l1::Timestamp;
 
 use crate::config::LaneConfig;
 use crate::error::{Error, ErrorKind};
-use crate::op::{Op, OpReply};
+use crate::op::{Op, OpReply, Protocol};
 use crate::pod::{FillOutcome, LaneState, Pod};
 use crate::request::{CommandWork, Done, Effect, Guard, Request, Work, Write};
+use crate::slots::subject;
 use pace::{Backoff, FillPace, Oversize};
+pub(crate) use reply::op_error;
 
 /// Number of a batch: the order in which batches were sent.
 pub type BatchId = u64;
 
 /// The side connection for large values.
-const BULK: u64 = 0;
+const BULK: Side = Side {
+    id: 0,
+    may_open: true,
+    protocol: Protocol::Resp3,
+};
 
 /// Which connection a batch goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Line {
     /// The tracked one.
     Lane,
-    /// An untracked one: 0 is for large values, the others belong to sessions. With `may_open` it is
-    /// opened when it is not there; without, the batch fails then, because its caller relies on state
-    /// (`MULTI`, `AUTH`) that a new connection would not have.
-    Side {
-        /// Its number.
-        id: u64,
-        /// Whether a new connection will do.
-        may_open: bool,
-    },
+    /// An untracked one.
+    Side(Side),
+}
+
+/// A side connection. With `may_open` it is opened when it is not there; without, the batch fails then,
+/// because its caller relies on state (`MULTI`, `AUTH`) that a new connection would not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Side {
+    /// Its number: 0 is for large values, the others belong to sessions.
+    pub id: u64,
+    /// Whether a new connection will do.
+    pub may_open: bool,
+    /// What a new one speaks.
+    pub protocol: Protocol,
 }
 
 /// What the driver must do next.
@@ -199,6 +211,8 @@ enum SentWork {
         estimate: usize,
     },
     Bulk(Guard),
+    /// A read without the life of its key, for servers that refuse the transaction which tells both.
+    Unkept(Guard),
     /// A side answer that may be handed over when the lane has caught up with it.
     BulkFence {
         guard: Guard,
@@ -290,7 +304,7 @@ impl Lane {
     fn end_session(&mut self, session: u64) {
         let of_session = |request: &Request| {
             matches!(&request.work, Work::Command(command)
-                if matches!(command.effect, Effect::Side { id, .. } if id == session))
+                if matches!(command.effect, Effect::Side(side) if side.id == session))
         };
         let (ended, urgent): (Vec<_>, Vec<_>) = self.urgent.drain(..).partition(of_session);
         self.urgent = urgent.into();
@@ -424,9 +438,9 @@ impl Request {
     /// The db whose number must be known to be selectable before this is sent.
     fn db(&self) -> Option<u32> {
         match &self.work {
-            Work::Fill(guards) => guards.first().map(|guard| guard.key().db),
+            Work::Fill(guards) => guards.first().map(|guard| subject(guard.key()).db),
             Work::Write(write) => write.op.db(),
-            Work::Command(command) if !matches!(command.effect, Effect::Side { .. }) => {
+            Work::Command(command) if !matches!(command.effect, Effect::Side(_)) => {
                 command.ops.first().and_then(Op::db)
             }
             _ => None,

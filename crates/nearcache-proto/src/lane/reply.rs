@@ -2,12 +2,14 @@
 
 use nearcache_l1::{Filled, Published, Refusal, Timestamp};
 
+use super::answer::Answer;
 use super::{BatchId, Lane, Line, Sent, SentWork};
 use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome};
-use crate::op::{BatchReply, OpError, OpReply};
-use crate::pod::{Fetched, FillOutcome};
+use crate::op::{BatchReply, Op, OpError, OpReply};
 use crate::request::{CommandWork, Effect, Guard, Write};
+use crate::resp::Reply;
+use crate::slots::{self, subject};
 
 impl Lane {
     /// The answer to a batch: its results in order, or why the connection it was sent on is gone.
@@ -29,7 +31,7 @@ impl Lane {
                 }
                 return;
             }
-            (Err(error), Line::Side { .. }) => {
+            (Err(error), Line::Side(_)) => {
                 if let Some(sent) = self.sent.remove(&batch) {
                     self.fail_sent(sent, &error, now);
                 }
@@ -73,7 +75,12 @@ impl Lane {
                 return None;
             }
             SentWork::Retest => match results.next() {
-                Some(Ok(OpReply::Handshake { primary, tracking })) => {
+                Some(Ok(OpReply::Handshake {
+                    primary,
+                    tracking,
+                    traits,
+                })) => {
+                    self.pod.note_traits(traits);
                     if primary && tracking.is_ok() && !self.pod.is_tracked() {
                         // What was read untracked must not pass for tracked from now on.
                         self.pod.coherence.bump_history();
@@ -104,11 +111,27 @@ impl Lane {
             SentWork::Fill { guards, estimate } => {
                 self.pace.ended(estimate);
                 for (guard, result) in guards.into_iter().zip(results) {
-                    self.finish_fill(guard, result, sent.sent_at);
+                    match &result {
+                        refused if refused_queue(refused) => {
+                            self.read_unkept(guard, sent.deadline, now);
+                        }
+                        _ => self.finish_fill(guard, result, sent.sent_at),
+                    }
                 }
+            }
+            SentWork::Bulk(guard) if results.as_slice().first().is_some_and(refused_queue) => {
+                self.read_unkept(guard, sent.deadline, now);
             }
             SentWork::Bulk(guard) => {
                 self.bulk_read(guard, results.next(), (sent.sent_at, sent.deadline), now);
+            }
+            SentWork::Unkept(guard) => {
+                let answer = match results.next() {
+                    Some(Ok(reply)) => Answer::unkept(reply, guard.key().db & slots::REPLIES != 0),
+                    Some(Err(error)) => Err(op_error(&error)),
+                    None => Err(crate::write::unexpected()),
+                };
+                guard.complete(answer.map(|read| read.fetched(sent.sent_at, sent.sent_at)));
             }
             SentWork::BulkFence { guard, outcome } => {
                 self.fenced(results.next());
@@ -168,63 +191,82 @@ impl Lane {
     }
 
     fn finish_fill(&mut self, guard: Guard, result: Result<OpReply, OpError>, sent_at: Timestamp) {
-        let (value, ttl, tracked) = match result {
-            Ok(OpReply::Read {
-                value,
-                ttl,
-                tracked,
-            }) => (value, ttl, tracked),
-            Ok(_) => return guard.complete(Err(crate::write::unexpected())),
+        let read = match result
+            .map_err(|error| op_error(&error))
+            .and_then(Answer::of)
+        {
+            Ok(read) => read,
             Err(error) => {
                 self.pod.counters.fill_errors_total.bump();
-                return guard.complete(Err(op_error(&error)));
+                return guard.complete(Err(error));
             }
         };
-        let bytes = value.as_ref().map_or(0, bytes::Bytes::len);
-        self.pace.observe(bytes);
-        self.pod.counters.fill_bytes_total.add(bytes as u64);
-        let mut deadline = match ttl {
+        self.pace.observe(read.bytes());
+        self.pod.counters.fill_bytes_total.add(read.bytes() as u64);
+        let mut deadline = match read.ttl {
             Some(ttl) => sent_at.saturating_add(ttl),
             None => Timestamp::MAX,
         };
+        let slot = guard.flight().clone();
+        let slot = slot.key();
+        let key = subject(slot);
         let token = guard.meta().token;
-        let unchanged = self.pod.coherence.unchanged(guard.key().bytes, &token);
-        let outcome: FillOutcome = Ok(Fetched {
-            value: value.clone(),
-            // When the key changed between GET and PTTL, the value's own end is not known.
-            deadline: if unchanged { deadline } else { sent_at },
-            sent_at,
-        });
-        if bytes > self.pod.config.max_inline {
-            self.oversize.remember(key_hash(guard.key().bytes));
+        let unchanged = self.pod.coherence.unchanged(key.bytes, &token);
+        // When the key changed between GET and PTTL, the value's own end is not known.
+        let known_until = if unchanged { deadline } else { sent_at };
+        if read.bytes() > self.pod.config.max_inline {
+            self.oversize.remember(key_hash(slot.bytes));
             self.pod.counters.oversize_total.bump();
-            return guard.complete(outcome);
+            return guard.complete(Ok(read.fetched(known_until, sent_at)));
         }
-        if !tracked {
+        if !read.tracked {
             deadline = deadline.min(sent_at.saturating_add(self.pod.config.untracked_life));
         }
+        if slots::is_of_hash(slot) && self.pod.field_expiry() {
+            deadline = deadline.min(sent_at.saturating_add(self.pod.config.max_staleness));
+        }
         let keep = guard.meta().admitted
-            && (value.is_some() || self.pod.config.cache_absent)
+            && (read.exists || self.pod.config.cache_absent)
             // What was read untracked in a tracked life would outlive its bound by a lease.
-            && (tracked || !self.pod.is_tracked())
+            && (read.tracked || !self.pod.is_tracked())
             && deadline > sent_at;
         if !keep {
-            return guard.complete(outcome);
+            return guard.complete(Ok(read.fetched(known_until, sent_at)));
         }
+        let mut read = read;
+        if slot.db & slots::REPLIES != 0 {
+            let Some(head) = self.pod.make_head(slot, token) else {
+                self.pod.counters.fills_refused_total.bump();
+                return guard.complete(Ok(read.fetched(known_until, sent_at)));
+            };
+            read.file(head);
+        }
+        let fetched = read.fetched(known_until, sent_at);
         let filled = Filled {
-            value,
+            value: fetched.value.clone(),
             stamp: token.stamp,
             filled_at: sent_at,
             deadline,
         };
         let pod = self.pod.clone();
-        let key = guard.flight().clone();
-        let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.key().bytes, &token);
-        match self.pod.store.publish(guard, filled, valid, outcome) {
+        let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.bytes, &token);
+        match self.pod.store.publish(guard, filled, valid, Ok(fetched)) {
             Published::Stored(_) => {}
             Published::Refused(Refusal::TooLarge) => self.pod.counters.oversize_total.bump(),
             Published::Refused(_) => self.pod.counters.fills_refused_total.bump(),
         }
+    }
+
+    /// Reads without asking for the life of the key, so that nothing can be kept.
+    fn read_unkept(&mut self, guard: Guard, deadline: Timestamp, now: Timestamp) {
+        if !matches!(self.phase, super::Phase::Up { .. }) {
+            return guard.complete(Err(super::send::timed_out()));
+        }
+        let db = subject(guard.key()).db;
+        let argv = super::send::argv(&guard);
+        let ops = vec![Op::Command { db, argv }];
+        let action = self.batch(SentWork::Unkept(guard), Line::Lane, ops, deadline, now);
+        self.actions.push_back(action);
     }
 
     /// A large value came over the side connection: its caller resumes when the lane has caught up.
@@ -235,22 +277,20 @@ impl Lane {
         (sent_at, deadline): (Timestamp, Timestamp),
         now: Timestamp,
     ) {
-        let outcome = match result {
-            Some(Ok(OpReply::Read { value, ttl, .. })) => {
-                let bytes = value.as_ref().map_or(0, bytes::Bytes::len);
-                self.pod.counters.fill_bytes_total.add(bytes as u64);
-                if bytes <= self.pod.config.max_inline {
-                    self.oversize.forget(key_hash(guard.key().bytes));
-                }
-                Ok(Fetched {
-                    value,
-                    deadline: ttl.map_or(Timestamp::MAX, |ttl| sent_at.saturating_add(ttl)),
-                    sent_at,
-                })
-            }
+        let answer = match result {
+            Some(Ok(reply)) => Answer::of(reply),
             Some(Err(error)) => Err(op_error(&error)),
-            _ => Err(crate::write::unexpected()),
+            None => Err(crate::write::unexpected()),
         };
+        let outcome = answer.map(|read| {
+            self.pod.counters.fill_bytes_total.add(read.bytes() as u64);
+            if read.bytes() <= self.pod.config.max_inline {
+                self.oversize.forget(key_hash(guard.key().bytes));
+            }
+            let life = read.ttl;
+            let deadline = life.map_or(Timestamp::MAX, |ttl| sent_at.saturating_add(ttl));
+            read.fetched(deadline, sent_at)
+        });
         self.fence_behind(SentWork::BulkFence { guard, outcome }, deadline, now);
     }
 
@@ -273,14 +313,21 @@ impl Lane {
     fn finish_write(&mut self, write: Write, result: Option<Result<OpReply, OpError>>) {
         // A second time, before the caller resumes: a fill may have come in between.
         self.pod.invalidate_local(&write.key);
-        write.done.complete(match result {
-            Some(Ok(reply)) => Ok(reply),
-            Some(Err(error)) => {
-                self.pod.counters.write_errors_total.bump();
-                Err(op_error(&error).for_write(outcome(&error)))
-            }
-            None => Err(crate::write::unexpected().for_write(WriteOutcome::Unknown)),
-        });
+        write
+            .done
+            .complete(match result.map(|result| verbatim(&write.op, result)) {
+                Some(Ok(reply)) => {
+                    if matches!(&reply, OpReply::Value(Reply::Error { .. })) {
+                        self.pod.counters.write_errors_total.bump();
+                    }
+                    Ok(reply)
+                }
+                Some(Err(error)) => {
+                    self.pod.counters.write_errors_total.bump();
+                    Err(op_error(&error).for_write(outcome(&error)))
+                }
+                None => Err(crate::write::unexpected().for_write(WriteOutcome::Unknown)),
+            });
     }
 
     fn finish_command(
@@ -292,8 +339,8 @@ impl Lane {
     ) {
         let wanted = command.ops.len();
         let (mut replies, mut failed) = (Vec::with_capacity(wanted), None);
-        for result in results.by_ref().take(wanted) {
-            match result {
+        for (op, result) in command.ops.iter().zip(results.by_ref().take(wanted)) {
+            match verbatim(op, result) {
                 Ok(reply) => replies.push(reply),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -307,11 +354,11 @@ impl Lane {
                 let error = op_error(&failed);
                 let error = match command.effect {
                     Effect::None => error,
-                    Effect::Fenced | Effect::Side { .. } => error.for_write(outcome(&failed)),
+                    Effect::Fenced | Effect::Side(_) => error.for_write(outcome(&failed)),
                 };
                 command.done.complete(Err(error));
             }
-            None if matches!(line, Line::Side { .. }) => {
+            None if matches!(line, Line::Side(_)) => {
                 let done = command.done;
                 // No deadline: the command has been executed, and the lane answers or is lost.
                 self.fence_behind(SentWork::SideFence { done, replies }, Timestamp::MAX, now);
@@ -373,7 +420,7 @@ impl Lane {
                     guard.complete(Err(error.clone()));
                 }
             }
-            SentWork::Bulk(guard) => guard.complete(Err(error.clone())),
+            SentWork::Bulk(guard) | SentWork::Unkept(guard) => guard.complete(Err(error.clone())),
             SentWork::Fence { done, .. } => done.complete(Err(error.clone())),
             SentWork::Write(write) => {
                 self.pod.counters.write_errors_total.bump();
@@ -388,7 +435,7 @@ impl Lane {
                 }
                 let error = match command.effect {
                     Effect::None => error.clone(),
-                    Effect::Fenced | Effect::Side { .. } => error.for_write(WriteOutcome::Unknown),
+                    Effect::Fenced | Effect::Side(_) => error.for_write(WriteOutcome::Unknown),
                 };
                 command.done.complete(Err(error));
             }
@@ -402,6 +449,22 @@ impl Lane {
     }
 }
 
+/// Redis 7.0 queues nothing between `MULTI` and `EXEC` while it is out of memory, not even reads.
+fn refused_queue(result: &Result<OpReply, OpError>) -> bool {
+    matches!(result, Err(OpError::Server { code, message })
+        if code == "EXECABORT" && message.contains("OOM command not allowed"))
+}
+
+/// A command of the user's own is answered by whatever the server said, an error too.
+fn verbatim(op: &Op, result: Result<OpReply, OpError>) -> Result<OpReply, OpError> {
+    match (op, result) {
+        (Op::Command { .. } | Op::Transaction { .. }, Err(OpError::Server { code, message })) => {
+            Ok(OpReply::Value(Reply::Error { code, message }))
+        }
+        (_, result) => result,
+    }
+}
+
 /// What an error in place of a write's answer says about the write.
 fn outcome(error: &OpError) -> WriteOutcome {
     match error {
@@ -412,7 +475,7 @@ fn outcome(error: &OpError) -> WriteOutcome {
 }
 
 /// What an error of the server means for the caller.
-pub(super) fn op_error(error: &OpError) -> Error {
+pub(crate) fn op_error(error: &OpError) -> Error {
     let kind = match error {
         OpError::Server { code, .. } => match code.as_str() {
             "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "MASTERDOWN" | "READONLY" | "OOM"
@@ -426,5 +489,9 @@ pub(super) fn op_error(error: &OpError) -> Error {
     // A server quotes arguments of commands it does not know: values do not belong in errors.
     let text = error.to_string();
     let text = text.split(", with args beginning with").next();
-    Error::new(kind, text.unwrap_or_default())
+    let told = Error::new(kind, text.unwrap_or_default());
+    match error {
+        OpError::Server { code, message } => told.of_server(code, message),
+        _ => told,
+    }
 }

@@ -8,6 +8,7 @@ use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
 use crate::request::{Effect, Guard, Request, Work, Write};
+use crate::slots;
 use std::sync::atomic::Ordering;
 
 /// Heartbeats that may be unanswered at once: a stalled server is not to be buried in them.
@@ -105,7 +106,7 @@ impl Lane {
                         ops.push(self.fence());
                         Line::Lane
                     }
-                    Effect::Side { id, may_open } => Line::Side { id, may_open },
+                    Effect::Side(side) => Line::Side(side),
                 };
                 self.batch(SentWork::Command(command), line, ops, deadline, now)
             }
@@ -183,10 +184,7 @@ impl Lane {
         guard.meta().sent(self.pod.coherence.answered(), now);
         self.batch(
             SentWork::Bulk(guard),
-            Line::Side {
-                id: BULK,
-                may_open: true,
-            },
+            Line::Side(BULK),
             vec![op],
             deadline,
             now,
@@ -232,7 +230,7 @@ impl Lane {
         // What waits beside the lane, a blocking command for as long as it likes, takes none of its room.
         let bytes = match line {
             Line::Lane => ops.iter().map(Op::bytes).sum::<u64>(),
-            Line::Side { .. } => 0,
+            Line::Side(_) => 0,
         };
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
         let sent = Sent {
@@ -254,12 +252,28 @@ impl Lane {
 }
 
 fn read_op(guard: &Guard, tracked: bool) -> Op {
-    let key = guard.key();
-    Op::Read {
-        db: key.db,
-        key: Bytes::copy_from_slice(key.bytes),
-        tracked,
+    let slot = guard.key();
+    let db = slots::subject(slot).db;
+    if slot.db & slots::REPLIES == 0 {
+        let key = Bytes::copy_from_slice(slot.bytes);
+        return Op::Read { db, key, tracked };
     }
+    let argv = argv(guard);
+    Op::ReadWith { db, argv, tracked }
+}
+
+/// The command that reads what a flight is about.
+pub(super) fn argv(guard: &Guard) -> Vec<Bytes> {
+    let slot = guard.key();
+    if slot.db & slots::REPLIES == 0 {
+        return vec![
+            Bytes::from_static(b"GET"),
+            Bytes::copy_from_slice(slot.bytes),
+        ];
+    }
+    // It was composed by us: the default is never used.
+    let (_, argv) = slots::command(slot.bytes).unwrap_or_default();
+    argv
 }
 
 #[cold]

@@ -112,7 +112,7 @@ impl Lane {
         if !dead {
             return;
         }
-        self.actions.push_back(Action::CloseSide(BULK));
+        self.actions.push_back(Action::CloseSide(BULK.id));
         let why =
             "the connection for large values owed an answer for too long (dead_after); try again";
         let error = Error::new(ErrorKind::Retry, why);
@@ -133,7 +133,7 @@ impl Lane {
             "L2 was lost: it owed an answer for too long (dead_after); try again",
         );
         let dead = |sent: &Sent| match sent.line {
-            Line::Side { id, .. } if now.saturating_since(sent.sent_at) >= waited => Some(id),
+            Line::Side(side) if now.saturating_since(sent.sent_at) >= waited => Some(side.id),
             _ => None,
         };
         let silent: Vec<_> = self
@@ -160,7 +160,9 @@ impl Lane {
                     guard.settle(Err(error.clone()));
                 }
             }
-            SentWork::Bulk(guard) | SentWork::BulkFence { guard, .. } => guard.settle(Err(error)),
+            SentWork::Bulk(guard) | SentWork::Unkept(guard) | SentWork::BulkFence { guard, .. } => {
+                guard.settle(Err(error))
+            }
             SentWork::Fence { done, .. } => done.complete(Err(error)),
             SentWork::Write(write) => {
                 self.pod.invalidate_local(&write.key);
@@ -171,7 +173,7 @@ impl Lane {
             SentWork::Command(command) => {
                 let error = match command.effect {
                     Effect::None => error,
-                    Effect::Fenced | Effect::Side { .. } => {
+                    Effect::Fenced | Effect::Side(_) => {
                         self.unseen_writes();
                         error.for_write(WriteOutcome::Unknown)
                     }

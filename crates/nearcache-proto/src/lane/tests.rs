@@ -12,7 +12,7 @@ use nearcache_l1::StoreConfig;
 use super::*;
 use crate::cache::{Cache, Io, ReadPolicy};
 use crate::config::PodConfig;
-use crate::op::{BatchReply, OpError, Tracking};
+use crate::op::{BatchReply, OpError, Tracking, Traits};
 
 /// A pod whose IO thread is the test.
 struct Hand {
@@ -50,6 +50,7 @@ impl Hand {
             vec![Ok(OpReply::Handshake {
                 primary: true,
                 tracking: Ok(()),
+                traits: Traits::default(),
             })],
         );
         assert_eq!(hand.cache.pod().state(), LaneState::Up);
@@ -285,13 +286,7 @@ fn c9_a_large_value_is_served_but_not_kept_and_then_read_beside_the_lane() {
     let mut second = get(&hand.cache, "big");
     hand.turn();
     let (batch, line, _) = hand.take();
-    assert_eq!(
-        line,
-        Line::Side {
-            id: 0,
-            may_open: true
-        }
-    );
+    assert_eq!(line, Line::Side(BULK));
     hand.value(batch, 2000);
     assert!(
         second.ended().is_none(),
@@ -467,7 +462,7 @@ fn c10_a_silent_connection_for_large_values_is_given_up() {
     let second = get(&hand.cache, "a");
     hand.turn();
     let (_, line, _) = hand.take();
-    assert!(matches!(line, Line::Side { id: 0, .. }));
+    assert!(matches!(line, Line::Side(Side { id: 0, .. })));
     let (mut waited, step) = (Duration::ZERO, Duration::from_millis(300));
     while waited <= config.dead_after + step {
         hand.wait(step);

@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
-use super::Reply;
+use bytes::Bytes;
+
 use super::encode::{Span, nonce_text};
-use crate::op::{Op, OpError, OpReply};
+use super::{DoubleText, Reply};
+use crate::commands::{self, Absent};
+use crate::op::{Op, OpError, OpReply, Traits};
 
 /// Reads the answer to `op`, which was encoded as `span`.
 ///
@@ -35,7 +38,8 @@ pub fn decode<R: Iterator<Item = Reply>>(
 
 fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, OpError> {
     match op {
-        Op::Read { tracked, .. } => read(*tracked, replies),
+        Op::Read { tracked, .. } => get(*tracked, replies),
+        Op::ReadWith { argv, tracked, .. } => read_with(argv, *tracked, replies),
         Op::Set { if_absent, .. } => match next(replies)? {
             reply if reply.is_ok() => Ok(OpReply::Stored(true)),
             Reply::Nil if *if_absent => Ok(OpReply::Stored(false)),
@@ -69,8 +73,73 @@ fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, 
     }
 }
 
-fn read<R: Iterator<Item = Reply>>(tracked: bool, replies: &mut R) -> Result<OpReply, OpError> {
-    let (caching, get, pttl) = if tracked {
+fn get<R: Iterator<Item = Reply>>(tracked: bool, replies: &mut R) -> Result<OpReply, OpError> {
+    let (value, life) = read(tracked, replies, |reply| {
+        matches!(reply, Reply::Bulk(_) | Reply::Nil)
+    })?;
+    let (value, ttl) = match (value, life) {
+        (Reply::Bulk(value), life) => (Some(value), life.ttl()),
+        (_, _) => (None, None),
+    };
+    Ok(OpReply::Read {
+        value,
+        ttl,
+        tracked,
+    })
+}
+
+fn read_with<R: Iterator<Item = Reply>>(
+    argv: &[Bytes],
+    tracked: bool,
+    replies: &mut R,
+) -> Result<OpReply, OpError> {
+    let absent = commands::served(argv).map(|(_, serve)| serve.absent);
+    // Only TYPE answers with a status, and a command that was queued instead of run with another.
+    let status = absent == Some(Absent::Word);
+    let (reply, life) = read(tracked, replies, |reply| match reply {
+        Reply::Simple(text) => status && text != "QUEUED",
+        _ => true,
+    })?;
+    let exists = life != Life::Gone;
+    let ttl = match absent {
+        Some(absent) if !exists && absent.is(&reply) => None,
+        _ => life.ttl(),
+    };
+    Ok(OpReply::ReadWith {
+        reply,
+        ttl,
+        exists,
+        tracked,
+    })
+}
+
+/// The remaining life of a key, as PTTL tells it.
+#[derive(Clone, Copy, PartialEq)]
+enum Life {
+    /// There is no such key (any more).
+    Gone,
+    Endless,
+    Millis(u64),
+}
+
+impl Life {
+    /// Of a value that was just read. Gone: it was true when it was read, and must not be kept.
+    fn ttl(self) -> Option<Duration> {
+        match self {
+            Self::Endless => None,
+            Self::Gone => Some(Duration::ZERO),
+            Self::Millis(millis) => Some(Duration::from_millis(millis)),
+        }
+    }
+}
+
+/// The replies to a read, each of them checked; `fits` says whether a reply is of a shape its command can give.
+fn read<R: Iterator<Item = Reply>>(
+    tracked: bool,
+    replies: &mut R,
+    fits: impl Fn(&Reply) -> bool,
+) -> Result<(Reply, Life), OpError> {
+    let (caching, answer, pttl) = if tracked {
         (Some(next(replies)?), next(replies)?, next(replies)?)
     } else {
         match transaction(2, replies)? {
@@ -78,19 +147,20 @@ fn read<R: Iterator<Item = Reply>>(tracked: bool, replies: &mut R) -> Result<OpR
                 let pttl = both.pop().unwrap_or(Reply::Nil);
                 (None, both.pop().unwrap_or(Reply::Nil), pttl)
             }
-            _ => return Err(OpError::Protocol("EXEC gave up on GET and PTTL".to_owned())),
+            _ => return Err(OpError::Protocol("EXEC gave up on a read".to_owned())),
         }
     };
 
     // Shapes first: a shifted reply must not pass for a lost registration.
-    let value = match get {
-        Reply::Bulk(value) => Ok(Some(value)),
-        Reply::Nil => Ok(None),
+    let answer = match answer {
         Reply::Error { code, message } => Err(OpError::Server { code, message }),
-        other => return Err(refused("GET", other)),
+        reply if fits(&reply) => Ok(reply),
+        other => return Err(refused("a read", other)),
     };
     let life = match pttl {
-        Reply::Int(life) if life >= -2 => Ok(life),
+        Reply::Int(-2) => Ok(Life::Gone),
+        Reply::Int(-1) => Ok(Life::Endless),
+        Reply::Int(millis) if millis >= 0 => Ok(Life::Millis(millis.unsigned_abs())),
         Reply::Error { code, message } => Err(OpError::Server { code, message }),
         other => return Err(refused("PTTL", other)),
     };
@@ -100,7 +170,7 @@ fn read<R: Iterator<Item = Reply>>(tracked: bool, replies: &mut R) -> Result<OpR
         // A server that refuses everything for now (BUSY, LOADING) has lost no registration.
         Some(Reply::Error { code, .. })
             if code != "ERR"
-                && matches!(&value, Err(OpError::Server { code: same, .. }) if *same == code) => {}
+                && matches!(&answer, Err(OpError::Server { code: same, .. }) if *same == code) => {}
         Some(Reply::Error { code, message }) => {
             return Err(OpError::TrackingLost(format!(
                 "CLIENT CACHING YES was refused: {code} {message}"
@@ -108,19 +178,7 @@ fn read<R: Iterator<Item = Reply>>(tracked: bool, replies: &mut R) -> Result<OpR
         }
         Some(other) => return Err(refused("CLIENT CACHING", other)),
     }
-
-    let (value, life) = (value?, life?);
-    let ttl = match (&value, life) {
-        (None, _) | (Some(_), -1) => None,
-        // Expired between the two: the value was true when it was read, and must not be kept.
-        (Some(_), -2) => Some(Duration::ZERO),
-        (Some(_), millis) => Some(Duration::from_millis(millis.unsigned_abs())),
-    };
-    Ok(OpReply::Read {
-        value,
-        ttl,
-        tracked,
-    })
+    Ok((answer?, life?))
 }
 
 fn transaction<R: Iterator<Item = Reply>>(
@@ -172,6 +230,7 @@ fn handshake<R: Iterator<Item = Reply>>(nonce: u64, replies: &mut R) -> Result<O
     let tracking = next(replies)?;
     let _no_evict = next(replies)?; // Only a comfort, and unknown to some servers.
     let hello = next(replies)?;
+    let fields = next(replies)?;
     let caching = next(replies)?;
     let get = next(replies)?;
     let set = next(replies)?;
@@ -188,6 +247,14 @@ fn handshake<R: Iterator<Item = Reply>>(nonce: u64, replies: &mut R) -> Result<O
             });
         }
     }
+    let traits = Traits {
+        // Refused for another reason, it may be known all the same.
+        field_expiry: !matches!(&fields, Reply::Error { message, .. } if message.starts_with("unknown command")),
+        doubles: DoubleText::of(
+            &hello_text(&hello, b"server"),
+            &hello_text(&hello, b"version"),
+        ),
+    };
     let primary = is_primary(hello)?;
     let proof = accepted(
         "CLIENT TRACKING",
@@ -213,6 +280,7 @@ fn handshake<R: Iterator<Item = Reply>>(nonce: u64, replies: &mut R) -> Result<O
     Ok(OpReply::Handshake {
         primary,
         tracking: proof,
+        traits,
     })
 }
 
@@ -226,18 +294,30 @@ fn accepted(what: &str, reply: Reply, advice: &str) -> Result<(), String> {
     }
 }
 
-/// Reads the role out of the reply to `HELLO`, a map, or a flat list on a RESP2 connection.
+/// Reads the role out of the reply to `HELLO`.
 fn is_primary(hello: Reply) -> Result<bool, OpError> {
-    let is_role = |field: &Reply| field.text() == Some(b"role");
-    let role = match &hello {
-        Reply::Map(pairs) => pairs.iter().find(|(f, _)| is_role(f)).map(|(_, v)| v),
-        Reply::Array(flat) => flat.chunks_exact(2).find(|p| is_role(&p[0])).map(|p| &p[1]),
-        _ => return Err(refused("HELLO", hello)),
-    };
-    match role.and_then(Reply::text) {
+    if !matches!(hello, Reply::Map(_) | Reply::Array(_)) {
+        return Err(refused("HELLO", hello));
+    }
+    match hello_field(&hello, b"role").and_then(Reply::text) {
         Some(role) => Ok(role == b"master"),
         None => Err(OpError::Protocol("HELLO answered without a role".into())),
     }
+}
+
+/// A field of the reply to `HELLO`, a map, or a flat list on a RESP2 connection.
+fn hello_field<'a>(hello: &'a Reply, name: &[u8]) -> Option<&'a Reply> {
+    let is = |field: &Reply| field.text() == Some(name);
+    match hello {
+        Reply::Map(pairs) => pairs.iter().find(|(f, _)| is(f)).map(|(_, v)| v),
+        Reply::Array(flat) => flat.chunks_exact(2).find(|p| is(&p[0])).map(|p| &p[1]),
+        _ => None,
+    }
+}
+
+fn hello_text(hello: &Reply, name: &[u8]) -> String {
+    let text = hello_field(hello, name).and_then(Reply::text);
+    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
 }
 
 fn echoed(nonce: u64, reply: &Reply) -> Result<(), OpError> {

@@ -65,6 +65,13 @@ impl DoubleText {
     }
 }
 
+impl Default for DoubleText {
+    /// That of a current Redis.
+    fn default() -> Self {
+        Self::of("", "")
+    }
+}
+
 impl Form {
     fn write(self, value: f64) -> String {
         if value.is_infinite() {

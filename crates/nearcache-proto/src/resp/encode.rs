@@ -50,17 +50,9 @@ pub fn encode(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) -> Span {
 fn body(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
     match op {
         Op::Read { key, tracked, .. } => {
-            // A change between GET and PTTL is pushed when the read is tracked. When it is not, the
-            // two must be one, or a value could be kept past the end of its own life.
-            let (begin, end) = match tracked {
-                true => (&["CLIENT", "CACHING", "YES"][..], None),
-                false => (&["MULTI"][..], Some("EXEC")),
-            };
-            out.push(words(begin));
-            out.push(vec![word("GET"), key.clone()]);
-            out.push(vec![word("PTTL"), key.clone()]);
-            out.extend(end.map(|end| words(&[end])));
+            read(vec![word("GET"), key.clone()], *tracked, out);
         }
+        Op::ReadWith { argv, tracked, .. } => read(argv.clone(), *tracked, out),
         Op::Set {
             key,
             value,
@@ -95,6 +87,13 @@ fn body(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
             out.push(words(&["CLIENT", "TRACKING", "ON", "OPTIN"]));
             out.push(words(&["CLIENT", "NO-EVICT", "ON"]));
             out.push(words(&["HELLO"]));
+            out.push(vec![
+                word("HPTTL"),
+                canary.clone(),
+                word("FIELDS"),
+                word("1"),
+                word("x"),
+            ]);
             out.push(words(&["CLIENT", "CACHING", "YES"]));
             out.push(vec![word("GET"), canary.clone()]);
             out.push(vec![
@@ -107,6 +106,20 @@ fn body(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
             out.push(echo(*nonce));
         }
     }
+}
+
+/// A change between the command and PTTL is pushed when the read is tracked. When it is not, the two must
+/// be one, or a value could be kept past the end of its own life.
+fn read(argv: Vec<Bytes>, tracked: bool, out: &mut Vec<Vec<Bytes>>) {
+    let (begin, end) = match tracked {
+        true => (&["CLIENT", "CACHING", "YES"][..], None),
+        false => (&["MULTI"][..], Some("EXEC")),
+    };
+    let key = argv.get(1).cloned().unwrap_or_default();
+    out.push(words(begin));
+    out.push(argv);
+    out.push(vec![word("PTTL"), key]);
+    out.extend(end.map(|end| words(&[end])));
 }
 
 /// What an `ECHO` of `nonce` must come back with.

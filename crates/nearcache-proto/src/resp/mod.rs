@@ -6,11 +6,13 @@ mod decode;
 mod double;
 mod encode;
 mod reply;
+mod resp2;
 
 pub use decode::decode;
 pub use double::DoubleText;
 pub use encode::{Span, encode};
 pub use reply::Reply;
+pub(crate) use resp2::to_resp2;
 
 #[cfg(test)]
 mod tests;

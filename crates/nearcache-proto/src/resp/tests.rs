@@ -49,6 +49,10 @@ fn is_protocol(answer: Result<OpReply, OpError>) -> bool {
     matches!(answer, Err(OpError::Protocol(_)))
 }
 
+fn is_tracking_lost(answer: Result<OpReply, OpError>) -> bool {
+    matches!(answer, Err(OpError::TrackingLost(_)))
+}
+
 fn value(value: Option<&'static str>, ttl: Option<Duration>) -> Result<OpReply, OpError> {
     Ok(OpReply::Read {
         value: value.map(b),
@@ -103,6 +107,7 @@ fn ops_become_contiguous_commands() {
             "CLIENT TRACKING ON OPTIN",
             "CLIENT NO-EVICT ON",
             "HELLO",
+            "HPTTL c FIELDS 1 x",
             "CLIENT CACHING YES",
             "GET c",
             "SET c x PX 1000",
@@ -252,6 +257,63 @@ fn writes_and_commands() {
 }
 
 #[test]
+fn a_reply_is_kept_with_the_life_of_its_key() {
+    let op = |line: &str, tracked| Op::ReadWith {
+        db: 0,
+        argv: line
+            .split(' ')
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+            .collect(),
+        tracked,
+    };
+    assert_eq!(
+        lines(&op("zrank k m", true)),
+        ["CLIENT CACHING YES", "zrank k m", "PTTL k"]
+    );
+    assert_eq!(
+        lines(&op("llen k", false)),
+        ["MULTI", "llen k", "PTTL k", "EXEC"]
+    );
+    let got = |line: &str, reply, pttl| {
+        answer(&op(line, true), vec![Reply::ok(), reply, Reply::Int(pttl)])
+    };
+    let read = |reply, ttl, exists| {
+        Ok(OpReply::ReadWith {
+            reply,
+            ttl,
+            exists,
+            tracked: true,
+        })
+    };
+    let ms = Duration::from_millis;
+    assert_eq!(
+        got("zrank k m", Reply::Int(0), 5),
+        read(Reply::Int(0), Some(ms(5)), true)
+    );
+    // Gone when its life was asked for: kept only if it is the reply of a key that does not exist.
+    assert_eq!(
+        got("zrank k m", Reply::Nil, -2),
+        read(Reply::Nil, None, false)
+    );
+    assert_eq!(
+        got("zrank k m", Reply::Int(0), -2),
+        read(Reply::Int(0), Some(ms(0)), false)
+    );
+    let status = |word: &str| Reply::Simple(word.into());
+    assert_eq!(
+        got("type k", status("list"), -1),
+        read(status("list"), None, true)
+    );
+    assert!(is_protocol(got("type k", status("QUEUED"), -1)));
+    assert!(is_protocol(got("llen k", status("OK"), -1)));
+    assert!(is_protocol(got("llen k", Reply::Int(1), -3)));
+    assert!(is_tracking_lost(answer(
+        &op("llen k", true),
+        vec![Reply::error("ERR no"), Reply::Int(1), Reply::Int(-1)]
+    )));
+}
+
+#[test]
 fn a_transaction_is_its_exec() {
     let op = Op::Transaction {
         db: 0,
@@ -309,7 +371,12 @@ fn a_handshake_says_what_is_missing() {
     let good = vec![
         Reply::ok(),
         Reply::error("ERR unknown subcommand NO-EVICT"),
-        Reply::Map(vec![(bulk("role"), bulk("master"))]),
+        Reply::Map(vec![
+            (bulk("server"), bulk("redis")),
+            (bulk("version"), bulk("7.0.15")),
+            (bulk("role"), bulk("master")),
+        ]),
+        Reply::error("ERR unknown command 'HPTTL'"),
         Reply::ok(),
         Reply::Nil,
         Reply::ok(),
@@ -319,7 +386,9 @@ fn a_handshake_says_what_is_missing() {
         let mut replies = good.clone();
         replies[at] = reply;
         match answer(&op, replies) {
-            Ok(OpReply::Handshake { primary, tracking }) => (primary, tracking),
+            Ok(OpReply::Handshake {
+                primary, tracking, ..
+            }) => (primary, tracking),
             other => panic!("{other:?}"),
         }
     };
@@ -327,16 +396,32 @@ fn a_handshake_says_what_is_missing() {
     let no = Reply::error("NOPERM no permissions");
     for (at, advice) in [
         (0, "+client|tracking"),
-        (3, "+client|caching"),
-        (4, "allow GET"),
-        (5, "allow SET"),
+        (4, "+client|caching"),
+        (5, "allow GET"),
+        (6, "allow SET"),
     ] {
         let why = outcome(at, no.clone()).1.expect_err("refused");
         assert!(why.contains(advice) && why.contains("NOPERM"), "{why}");
     }
     let mut replies = good.clone();
-    replies[6] = bulk("2");
+    replies[7] = bulk("2");
     assert!(is_protocol(answer(&op, replies)));
+
+    let traits = |fields: Reply| {
+        let mut replies = good.clone();
+        replies[3] = fields;
+        match answer(&op, replies) {
+            Ok(OpReply::Handshake { traits, .. }) => traits,
+            other => panic!("{other:?}"),
+        }
+    };
+    let old = traits(Reply::error("ERR unknown command 'HPTTL'"));
+    assert!(!old.field_expiry);
+    assert_eq!(old.doubles.score(0.1), "0.10000000000000001");
+    // Known, or not for this user to ask: fields may expire.
+    for reply in [Reply::Array(vec![Reply::Int(-2)]), Reply::error("NOPERM x")] {
+        assert!(traits(reply).field_expiry);
+    }
 }
 
 #[test]

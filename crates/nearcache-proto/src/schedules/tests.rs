@@ -12,7 +12,12 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use nearcache_l1::{Entrance, Filled, Key, StoreConfig, Timestamp};
 
+use crate::commands;
+use crate::held;
 use crate::pod::{Fetched, Pod, Verdict};
+use crate::request::Guard;
+use crate::resp::Reply;
+use crate::slots::{REPLIES, compose};
 use crate::{Invalidations, PodConfig};
 
 /// Microseconds of the reader's world.
@@ -49,28 +54,49 @@ impl World {
         Arc::new(world)
     }
 
-    fn fill(&self) {
-        let entrance = self.pod.store.enter(
-            Key::new(0, KEY),
-            |_| false,
-            |_| false,
-            || self.pod.fill_meta(KEY, true),
-        );
-        let Entrance::Lead(guard) = entrance else {
-            panic!("nothing is there yet");
+    /// The same with a kept reply about the key.
+    fn with_reply() -> Arc<Self> {
+        let world = Self::new();
+        let guard = world.lead(Key::new(REPLIES, &reply_name()));
+        world.publish_reply(guard);
+        world
+    }
+
+    fn lead(&self, slot: Key<'_>) -> Guard {
+        let meta = || self.pod.fill_meta(slot, true);
+        match self.pod.store.enter(slot, |_| false, |_| false, meta) {
+            Entrance::Lead(guard) => guard,
+            _ => panic!("one leader"),
+        }
+    }
+
+    /// What the lane does with a reply that is to be kept.
+    fn publish_reply(&self, guard: Guard) {
+        let token = guard.meta().token;
+        let mut block = held::pack(&Reply::Int(1)).expect("a small reply");
+        let Some(head) = self.pod.make_head(guard.key(), token) else {
+            return;
         };
+        held::file(&mut block, head);
+        let filled = Filled {
+            value: Some(block.into()),
+            stamp: token.stamp,
+            filled_at: Timestamp::ZERO,
+            deadline: Timestamp::MAX,
+        };
+        let unchanged = |_: &crate::pod::FillMeta| self.pod.coherence.unchanged(KEY, &token);
+        self.pod.store.publish(guard, filled, unchanged, nothing());
+    }
+
+    fn fill(&self) {
+        let guard = self.lead(Key::new(0, KEY));
         let filled = Filled {
             value: Some(bytes::Bytes::from_static(b"old")),
             stamp: guard.meta().token.stamp,
             filled_at: Timestamp::ZERO,
             deadline: Timestamp::MAX,
         };
-        let outcome = Ok(Fetched {
-            value: None,
-            deadline: Timestamp::MAX,
-            sent_at: Timestamp::ZERO,
-        });
-        self.pod.store.publish(guard, filled, |_| true, outcome);
+        self.pod.store.publish(guard, filled, |_| true, nothing());
     }
 
     fn now(&self) -> Timestamp {
@@ -86,6 +112,32 @@ impl World {
         let found = self.pod.resident(Key::new(0, KEY), || self.now());
         if let Some((_, Verdict::Fresh, now)) = found {
             Self::judge(now);
+        }
+    }
+
+    /// The real look-up of a kept reply.
+    fn read_reply(&self) {
+        let name = reply_name();
+        let found = self.pod.look(Key::new(REPLIES, &name), || self.now());
+        if let Some((_, Verdict::Fresh, now)) = found {
+            Self::judge(now);
+        }
+    }
+
+    /// The same with the head loaded before the lease.
+    fn read_head_first(&self) {
+        let name = reply_name();
+        let slot = Key::new(REPLIES, &name);
+        let head = self.pod.head(slot);
+        let lease = self.pod.coherence.lease();
+        let Some(hit) = self.pod.store.get(slot) else {
+            return;
+        };
+        let judged = self
+            .pod
+            .judge(lease, hit.stamp, hit.deadline, || self.now());
+        if let (true, (Verdict::Fresh, _)) = (self.pod.is_filed(&hit, head), judged) {
+            Self::judge(self.now());
         }
     }
 
@@ -122,6 +174,20 @@ impl World {
     }
 }
 
+fn reply_name() -> Vec<u8> {
+    compose(commands::place("llen"), &[KEY]).expect("a short name")
+}
+
+/// An outcome nobody waits for.
+fn nothing() -> crate::pod::FillOutcome {
+    Ok(Fetched {
+        value: None,
+        deadline: Timestamp::MAX,
+        sent_at: Timestamp::ZERO,
+        tracked: true,
+    })
+}
+
 fn explore(schedule: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
@@ -131,8 +197,15 @@ fn explore(schedule: impl Fn() + Sync + Send + 'static) {
 /// Schedule 1: the process is stopped for long; the lane's thread wakes first, applies the push and
 /// renews; the reader goes on with what it had loaded.
 fn stopped(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
+    stopped_in(World::new, read);
+}
+
+fn stopped_in(
+    world: impl Fn() -> Arc<World> + Sync + Send + 'static,
+    read: impl Fn(&World) + Sync + Send + Copy + 'static,
+) {
     explore(move || {
-        let world = World::new();
+        let world = world();
         let lane = thread::spawn({
             let world = world.clone();
             move || {
@@ -202,22 +275,7 @@ fn c2_schedule_3_an_old_connection_answers_late() {
 fn c4_a_push_and_a_publish_in_any_order() {
     explore(|| {
         let world = World::new();
-        let filler = thread::spawn({
-            let world = world.clone();
-            move || {
-                let entrance = world.pod.store.enter(
-                    Key::new(0, KEY),
-                    |_| false,
-                    |_| false,
-                    || world.pod.fill_meta(KEY, true),
-                );
-                let Entrance::Lead(guard) = entrance else {
-                    panic!("one leader");
-                };
-                (world, guard)
-            }
-        });
-        let (world, guard) = filler.join().expect("it ends");
+        let guard = world.lead(Key::new(0, KEY));
         let push = thread::spawn({
             let world = world.clone();
             move || world.pod.invalidate(1, KEY)
@@ -229,19 +287,49 @@ fn c4_a_push_and_a_publish_in_any_order() {
             filled_at: Timestamp::ZERO,
             deadline: Timestamp::MAX,
         };
-        let outcome = Ok(Fetched {
-            value: None,
-            deadline: Timestamp::MAX,
-            sent_at: Timestamp::ZERO,
-        });
         let unchanged = |_: &crate::pod::FillMeta| world.pod.coherence.unchanged(KEY, &token);
-        world.pod.store.publish(guard, filled, unchanged, outcome);
+        world.pod.store.publish(guard, filled, unchanged, nothing());
         push.join().expect("it ends");
         assert!(
             world.pod.store.peek(Key::new(0, KEY)).is_none(),
             "C4: a stale fill survived the push"
         );
     });
+}
+
+/// The same for a reply that is to be kept, with and without others about the key before it.
+#[test]
+fn c4_a_push_and_a_kept_reply_in_any_order() {
+    for world in [World::new, World::with_reply] {
+        explore(move || {
+            let world = world();
+            let name = reply_name();
+            let slot = Key::new(REPLIES, &name);
+            let guard = world.lead(slot);
+            let push = thread::spawn({
+                let world = world.clone();
+                move || world.pod.invalidate(1, KEY)
+            });
+            world.publish_reply(guard);
+            push.join().expect("it ends");
+            let found = world.pod.look(slot, || world.now());
+            assert!(
+                matches!(found, None | Some((_, Verdict::Dead, _))),
+                "C4: a stale reply survived the push"
+            );
+        });
+    }
+}
+
+#[test]
+fn c2_schedule_1_stopped_between_loads_of_a_kept_reply() {
+    stopped_in(World::with_reply, World::read_reply);
+}
+
+#[test]
+#[should_panic(expected = "C2")]
+fn trap_head_loaded_before_the_lease_is_caught() {
+    stopped_in(World::with_reply, World::read_head_first);
 }
 
 #[test]

@@ -217,12 +217,13 @@ fn ops_run_end_to_end() {
         nonce: 7,
     };
     let done = OpReply::Handshake {
+        traits: nearcache_proto::Traits::default(),
         primary: true,
         tracking: Ok(()),
     };
     assert_eq!(
         answer(&handshake),
-        (Ok(done), vec![6]),
+        (Ok(done), vec![7]),
         "push before the echo"
     );
     let set = Op::Set {

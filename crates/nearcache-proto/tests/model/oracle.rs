@@ -173,6 +173,27 @@ impl Oracle {
         }
     }
 
+    /// Panics unless there was a moment at which all of them were current.
+    pub fn were_true_together(&self, seen: &[(Name, Seen)]) {
+        let begins = seen.iter().filter_map(|(name, _)| self.versions.get(name));
+        let begins = begins.flatten().map(|version| version.step);
+        let together = std::iter::once(0).chain(begins).any(|step| {
+            seen.iter()
+                .all(|(name, value)| self.at(*name, step) == *value)
+        });
+        assert!(
+            together,
+            "C14: never were these true at one moment: {seen:?}"
+        );
+    }
+
+    /// What `name` held after `step`.
+    fn at(&self, name: Name, step: u64) -> Seen {
+        let versions = self.versions.get(&name)?;
+        let last = versions.iter().rfind(|version| version.step <= step);
+        last.and_then(|version| version.value)
+    }
+
     /// Panics if the version had expired at `now`.
     pub fn not_expired(&self, name: Name, value: Seen, now: Timestamp) {
         if value.is_some()

@@ -13,7 +13,7 @@ use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
     Action, Cache, Error, ErrorKind, Events, Freshness, Lane, LaneConfig, Line, Pod, PodConfig,
-    ReadPolicy, Source, WriteOutcome,
+    ReadPolicy, Side, Source, WriteOutcome,
 };
 
 use crate::calls::{self, Call, Kind, Outcome};
@@ -56,7 +56,7 @@ macro_rules! coverage {
 }
 
 coverage! {
-    hits, peeks, l2_reads, stale_reads, renewals, many, validated, loads, loader_failures, own_writes,
+    hits, peeks, kept_replies, l2_reads, stale_reads, renewals, many, together, validated, loads, loader_failures, own_writes,
     foreign_writes, hidden_writes, flushes, expiries, breaks, resets, reconnects, lane_pauses,
     cancels, degraded, demotions, away_writes, refused_fills, large, joined, not_sent, unknown_outcomes, timeouts,
     reads_failed,
@@ -295,7 +295,8 @@ impl World {
         let mut kind = Kind::Read;
         let mut losses = None;
         let future = match which {
-            0..45 => calls::read(cache, name, ReadPolicy::PassThrough),
+            0..30 => calls::read(cache, name, ReadPolicy::PassThrough),
+            30..45 => calls::reply(cache, name, ReadPolicy::PassThrough),
             45..50 => calls::read(cache, name, ReadPolicy::Error),
             50..58 => {
                 let max = Duration::from_secs(2);
@@ -304,7 +305,11 @@ impl World {
             58..66 => {
                 let db = name.0;
                 let count = 1 + self.random.below(KEYS);
-                calls::many(cache, (0..count).map(|key| (db, key)).collect())
+                let names = (0..count).map(|key| (db, key)).collect();
+                match self.random.per_mille(500) {
+                    true => calls::many(cache, names),
+                    false => calls::pipeline(cache, names),
+                }
             }
             66..72 => calls::validated(cache, name),
             72..80 => {

@@ -11,6 +11,7 @@ pub(super) struct Asked(Vec<Kind>);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Read { tracked: bool },
+    ReadWith { tracked: bool },
     Set,
     Delete,
     Command,
@@ -45,8 +46,11 @@ impl Asked {
                 ));
             }
             // A promise that nobody asked for: nothing of this life may rely upon it.
-            if let OpReply::Read { tracked, .. } = reply {
-                *tracked &= *kind == Kind::Read { tracked: true };
+            if let OpReply::Read { tracked, .. } | OpReply::ReadWith { tracked, .. } = reply {
+                *tracked &= matches!(
+                    kind,
+                    Kind::Read { tracked: true } | Kind::ReadWith { tracked: true }
+                );
             }
         }
         Ok(replies)
@@ -57,6 +61,7 @@ impl Kind {
     fn of(op: &Op) -> Self {
         match op {
             Op::Read { tracked, .. } => Self::Read { tracked: *tracked },
+            Op::ReadWith { tracked, .. } => Self::ReadWith { tracked: *tracked },
             Op::Set { .. } => Self::Set,
             Op::Delete { .. } => Self::Delete,
             Op::Command { .. } | Op::Transaction { .. } => Self::Command,
@@ -71,6 +76,7 @@ impl Kind {
         matches!(
             (self, reply),
             (Self::Read { .. }, OpReply::Read { .. })
+                | (Self::ReadWith { .. }, OpReply::ReadWith { .. })
                 | (Self::Set, OpReply::Stored(_))
                 | (Self::Delete, OpReply::Deleted(_))
                 | (Self::Command, OpReply::Value(_))

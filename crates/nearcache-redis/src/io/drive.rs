@@ -112,11 +112,11 @@ fn act(lane: &mut Lane, links: &mut Links) {
             }
             Action::Send {
                 batch,
-                line: Line::Side { id, may_open },
+                line: Line::Side(side),
                 ops,
             } => {
-                if may_open || links.has_side(id) {
-                    links.send_side(id, batch, ops);
+                if side.may_open || links.has_side(side.id) {
+                    links.send_side(side.id, side.protocol, batch, ops);
                 } else {
                     lane.handle_reply(batch, Err(side_lost()), now());
                 }

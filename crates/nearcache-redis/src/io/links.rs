@@ -11,7 +11,7 @@ use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, Stream};
 use nearcache_proto::{
     BatchId, BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, Invalidations, L2, Op,
-    Pod,
+    Pod, Protocol,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -158,7 +158,13 @@ impl Links {
     }
 
     /// Sends on a side connection, opening it first if need be.
-    pub(super) fn send_side(&mut self, side: u64, batch: BatchId, ops: Vec<Op>) {
+    pub(super) fn send_side(
+        &mut self,
+        side: u64,
+        protocol: Protocol,
+        batch: BatchId,
+        ops: Vec<Op>,
+    ) {
         if let Some(known) = self.sides.get_mut(&side) {
             match &mut known.state {
                 SideState::Opening(waiting) => waiting.push((batch, ops)),
@@ -172,7 +178,7 @@ impl Links {
         }
         self.serial += 1;
         let serial = self.serial;
-        let dial = self.l2.connect_side();
+        let dial = self.l2.connect_side(protocol);
         let opened = dial.map(move |result| SideEvent::Opened {
             side,
             serial,

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use nearcache_proto::{
-    BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, OpError, OpReply, Tracking,
+    BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, OpError, OpReply,
+    Protocol, Tracking, Traits,
 };
 use tokio::sync::watch;
 
@@ -142,7 +143,7 @@ impl L2 for MapStore {
         self.open(Some(events))
     }
 
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.open(None)
     }
 }
@@ -222,12 +223,13 @@ impl MapConnection {
             Op::ProbeDb { .. } => OpReply::Selectable,
             Op::Handshake { .. } => OpReply::Handshake {
                 primary: true,
+                traits: Traits::default(),
                 tracking: match self.store.0.tracking {
                     Tracking::Pushes => Ok(()),
                     Tracking::None => Err("a map reports nothing".to_owned()),
                 },
             },
-            Op::Command { .. } | Op::Transaction { .. } => {
+            Op::ReadWith { .. } | Op::Command { .. } | Op::Transaction { .. } => {
                 return Err(OpError::Unsupported("commands".to_owned()));
             }
         })

@@ -90,6 +90,12 @@ pub async fn ask(con: &mut dyn Connection, op: Op) -> Result<OpReply, OpError> {
     replies.remove(0)
 }
 
+/// Whether a handshake found a primary that announces changes.
+pub fn proven(handshake: Result<OpReply, OpError>) -> bool {
+    let tracking = Ok(());
+    matches!(handshake, Ok(OpReply::Handshake { primary: true, tracking: told, .. }) if told == tracking)
+}
+
 /// Proves tracking on a lane.
 pub async fn handshake(con: &mut dyn Connection) -> Result<OpReply, OpError> {
     let canary = Bytes::from_static(b"nearcache:canary:test");

@@ -71,6 +71,12 @@ pub(super) const TEXT: Kind<String> = Kind {
     show: String::clone,
 };
 
+pub(super) const LIST: Kind<Vec<String>> = Kind {
+    name: "list",
+    parse: parse_list,
+    show: |items| items.join(","),
+};
+
 pub(super) const URL: Kind<String> = Kind {
     name: "address",
     parse: |text| Ok(text.to_owned()),
@@ -126,6 +132,19 @@ pub(super) const POLICY: Kind<ReadPolicy> = Kind {
     parse: parse_policy,
     show: |value| show_policy(*value),
 };
+
+fn parse_list(text: &str) -> Result<Vec<String>, String> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let items: Vec<_> = text.split(',').map(|item| item.trim().to_owned()).collect();
+    match items.iter().any(String::is_empty) {
+        true => Err(
+            "has an empty item: separate items by single commas, such as `cart:,session:`".into(),
+        ),
+        false => Ok(items),
+    }
+}
 
 fn optional<T>(text: &str, parse: fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if text.is_empty() {
@@ -226,6 +245,7 @@ pub(super) fn markdown(fields: &[Field]) -> String {
          \n\
          - **size**: whole bytes, or a number with a unit: `512KiB`, `256MiB`, `2GiB`; `KB`, `MB` and `GB` count in thousands.\n\
          - **duration**: always with a unit: `500ms`, `2s`, `1m`.\n\
+         - **list**: items with commas between them, spaces around them not counted; in a file also a list of texts.\n\
          - An unknown name in the file, or an unknown variable that begins with `{VARIABLE_PREFIX}`, is an error. \
          Ignored are {}, and the variables that Kubernetes sets for a Service whose name begins with `nearcache` \
          (`…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_PORT`, `…_PORT_6379_TCP` and the like).\n\

@@ -21,7 +21,9 @@ pub use builder::{SettingValue, SettingsBuilder};
 pub use field::Field;
 pub use source::IGNORED_VARIABLES;
 
-use field::{COUNT, DURATION, OPTIONAL_DURATION, OPTIONAL_SIZE, POLICY, SIZE, SWITCH, TEXT, URL};
+use field::{
+    COUNT, DURATION, LIST, OPTIONAL_DURATION, OPTIONAL_SIZE, POLICY, SIZE, SWITCH, TEXT, URL,
+};
 
 /// The text of `url` that selects the embedded L2 instead of a server.
 pub const MEMORY_URL: &str = "memory:";
@@ -65,6 +67,11 @@ macro_rules! settings_table {
             /// Life of an entry on a store that cannot announce writes. Empty: `max_staleness`;
             /// more than that gives up bounded staleness on such a store.
             untracked_life: Option<Duration>, OPTIONAL_DURATION, "";
+            /// Prefixes of keys that L1 is not to hold, with commas between them: their reads all go to L2.
+            bypass: Vec<String>, LIST, "";
+            /// Whether fields of hashes may have expiries of their own (`HEXPIRE`). Then, on servers that know them,
+            /// replies about hashes are kept for `max_staleness` at most, as the end of a field is announced late.
+            hash_field_expiry: bool, SWITCH, "true";
             /// Whether the absence of a key is kept as well.
             cache_absent: bool, SWITCH, "true";
             /// Prefix of the keys that nearcache itself writes to L2.

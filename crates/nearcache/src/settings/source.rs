@@ -10,13 +10,18 @@ use std::path::Path;
 use nearcache_proto::{Error, ErrorKind};
 use toml::Value;
 
-use super::field::{nearest, unknown};
+use super::field::{LIST, nearest, unknown};
 use super::{Field, Settings, configuration};
 
 pub(super) const VARIABLE_PREFIX: &str = "NEARCACHE_";
 
 /// Variables with the prefix of settings that are none: they belong to the project's own tests.
-pub const IGNORED_VARIABLES: [&str; 2] = ["NEARCACHE_TEST_SERVER", "NEARCACHE_SERVERS_DIR"];
+pub const IGNORED_VARIABLES: [&str; 4] = [
+    "NEARCACHE_TEST_SERVER",
+    "NEARCACHE_TEST_SEED",
+    "NEARCACHE_TEST_RUNS",
+    "NEARCACHE_SERVERS_DIR",
+];
 
 impl Settings {
     /// Settings from a file, if one is given, and then from `environment` (name and value), over the defaults.
@@ -80,6 +85,12 @@ impl Settings {
                 Value::String(text) => field.set(self, text, &label)?,
                 Value::Integer(number) => field.set(self, &number.to_string(), &label)?,
                 Value::Boolean(switch) => field.set(self, &switch.to_string(), &label)?,
+                Value::Array(items)
+                    if field.kind == LIST.name && items.iter().all(Value::is_str) =>
+                {
+                    let items: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+                    field.set(self, &items.join(","), &label)?;
+                }
                 other => {
                     return Err(configuration(format!(
                         "{label} is of the TOML type {}: expected {}, as a string, an integer or a boolean",

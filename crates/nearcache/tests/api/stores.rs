@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nearcache::l2::{
-    BatchReply, BoxFuture, Connection, Events, L2, Op, OpError, OpReply, Tracking,
+    BatchReply, BoxFuture, Connection, Events, L2, Op, OpError, OpReply, Protocol, Tracking, Traits,
 };
 use nearcache::{Bytes, Error, ErrorKind, MemoryL2, NearCache, ReadPolicy, Source, Ttl};
 
@@ -24,7 +24,7 @@ impl L2 for Silent {
     fn connect(&self, _: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         Box::pin(pending())
     }
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         Box::pin(pending())
     }
 }
@@ -45,8 +45,8 @@ impl L2 for Watched {
     fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.l2.connect(events)
     }
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        self.l2.connect_side()
+    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        self.l2.connect_side(protocol)
     }
 }
 
@@ -68,7 +68,7 @@ impl L2 for OneValue {
         let con: Box<dyn Connection> = Box::new(self.clone());
         Box::pin(ready(Ok(con)))
     }
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         let con: Box<dyn Connection> = Box::new(self.clone());
         Box::pin(ready(Ok(con)))
     }
@@ -103,9 +103,10 @@ impl OneValue {
             Op::ProbeDb { .. } => OpReply::Selectable,
             Op::Handshake { .. } => OpReply::Handshake {
                 primary: true,
+                traits: Traits::default(),
                 tracking: Err("there is none".to_owned()),
             },
-            Op::Command { .. } | Op::Transaction { .. } => {
+            Op::ReadWith { .. } | Op::Command { .. } | Op::Transaction { .. } => {
                 return Err(OpError::Unsupported("commands".to_owned()));
             }
         })

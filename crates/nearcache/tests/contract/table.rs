@@ -1,6 +1,6 @@
 //! The table of commands against the server's own: what may use the lane, and which key a write names.
 
-use nearcache_proto::commands::{Class, table};
+use nearcache_proto::commands::{Class, Command, table};
 use nearcache_testkit::{Server, Value};
 
 use super::Stage;
@@ -11,10 +11,17 @@ const NOT_ON_THE_LANE: [&str; 3] = ["blocking", "pubsub", "admin"];
 /// Flagged `pubsub` because they serve it; they leave their connection as it was.
 const PUBLISHERS: [&str; 2] = ["publish", "spublish"];
 
+/// Commands that L1 may answer.
+const SERVED: usize = 36;
+
+#[derive(Debug)]
 struct Info {
     arity: i64,
     flags: Vec<String>,
     first_key: i64,
+    last_key: i64,
+    /// Whether the same command on the same data can have several replies.
+    is_random: bool,
 }
 
 fn info(reply: &Value) -> Option<Info> {
@@ -28,7 +35,16 @@ fn info(reply: &Value) -> Option<Info> {
         arity: fields[1].int(),
         flags: flags.iter().map(Value::text).collect(),
         first_key: fields[3].int(),
+        last_key: fields[4].int(),
+        is_random: tips(&fields[7]).any(|tip| tip == "nondeterministic_output"),
     })
+}
+
+fn tips(field: &Value) -> impl Iterator<Item = String> {
+    let Value::Array(tips) = field else {
+        panic!("the tips have another shape");
+    };
+    tips.iter().map(Value::text)
 }
 
 /// Words of the least number, each different.
@@ -44,8 +60,8 @@ fn table_matches_the_server() {
     Stage::watch(|| {
         let server = Server::start();
         let mut client = server.client();
-        let (mut known, mut wrong) = (0, Vec::new());
-        for (name, class) in table() {
+        let (mut known, mut served, mut wrong) = (0, 0, Vec::new());
+        for Command { name, class, .. } in table() {
             let Value::Array(replies) = client.ok(&["COMMAND", "INFO", name]) else {
                 panic!("COMMAND INFO answered something else");
             };
@@ -54,7 +70,10 @@ fn table_matches_the_server() {
             };
             known += 1;
             let has = |flag: &str| info.flags.iter().any(|f| f == flag);
-            let on_lane = matches!(class, Class::Read | Class::Write { .. } | Class::Fenced);
+            let on_lane = matches!(
+                class,
+                Class::Read | Class::Serve(_) | Class::Write { .. } | Class::Fenced
+            );
             for flag in NOT_ON_THE_LANE {
                 if on_lane && has(flag) && !PUBLISHERS.contains(name) {
                     wrong.push(format!("{name} is {class:?} but {flag}"));
@@ -63,6 +82,15 @@ fn table_matches_the_server() {
             match class {
                 Class::Read if has("write") || (info.first_key != 0 && !has("readonly")) => {
                     wrong.push(format!("{name} is a read but flagged {:?}", info.flags));
+                }
+                Class::Serve(_) => {
+                    // Its reply is made from its keys and arguments, and from nothing else.
+                    let keyed = info.first_key == 1
+                        && (info.last_key == 1 || *name == "mget" || *name == "exists");
+                    if !has("readonly") || has("write") || !keyed || info.is_random {
+                        wrong.push(format!("{name} is served but is {info:?}"));
+                    }
+                    served += 1;
                 }
                 Class::Write { key } => {
                     if !has("write") {
@@ -82,6 +110,7 @@ fn table_matches_the_server() {
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         assert!(known > 200, "only {known} commands were compared");
+        assert_eq!(served, SERVED, "commands that L1 may answer");
     });
 }
 
@@ -101,7 +130,7 @@ fn every_write_the_server_knows_is_no_read() {
             if info.flags.iter().any(|flag| flag == "write") {
                 compared += 1;
                 let class = nearcache_proto::commands::class(name.as_bytes());
-                assert_ne!(class, Class::Read, "{name}");
+                assert!(!matches!(class, Class::Read | Class::Serve(_)), "{name}");
             }
         }
         assert!(compared > 80, "only {compared} writes");

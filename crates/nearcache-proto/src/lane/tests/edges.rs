@@ -188,7 +188,7 @@ fn trap_a_dropped_side_command_takes_its_connection_with_it() {
     for request in std::mem::take(&mut *hand.cache.io().inbox.lock().expect("one thread")) {
         hand.lane.submit(request, now);
     }
-    let Line::Side { id, .. } = first else {
+    let Line::Side(Side { id, .. }) = first else {
         panic!("a blocking command runs beside the lane");
     };
     let mut closed = Vec::new();

@@ -41,6 +41,11 @@ impl World {
         self.pods[pod].cache.get_resident(name.0, &calls::key(name))
     }
 
+    fn kept(&self, pod: usize, name: Name) -> Option<Reply> {
+        let command = calls::whole(&calls::key(name));
+        self.pods[pod].cache.resident_reply(name.0, &command)
+    }
+
     /// What any thread of the pod would be served now, whatever else goes on.
     pub(super) fn peek(&mut self, pod: usize) {
         let view = self.view(pod);
@@ -51,6 +56,9 @@ impl World {
                     self.coverage.peeks += 1;
                     let seen = calls::decode(hit.value.as_ref());
                     self.fresh(&view, name, seen, Source::L1);
+                } else if let Some(reply) = self.kept(pod, name) {
+                    self.coverage.kept_replies += 1;
+                    self.fresh(&view, name, calls::decode_reply(&reply), Source::L1);
                 }
             }
         }
@@ -95,6 +103,15 @@ impl World {
                         let floor = self.pods[view.pod].floors.keys[name.1];
                         self.oracle.not_older_than(name, seen, floor, "C14");
                     }
+                }
+            }
+            Ok(Outcome::Together(seen)) => {
+                self.coverage.together += 1;
+                for (name, seen) in &seen {
+                    self.fresh(view, *name, *seen, Source::L2);
+                }
+                if !self.pods[view.pod].ever_degraded() && self.splits.never() {
+                    self.oracle.were_true_together(&seen);
                 }
             }
             Ok(Outcome::Validated(name, seen)) => {

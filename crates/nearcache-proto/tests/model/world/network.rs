@@ -149,7 +149,9 @@ impl World {
                 self.pods[pod].io.may_send(&ops);
                 let link = match line {
                     Line::Lane => self.pods[pod].link.as_mut(),
-                    Line::Side { id: side, may_open } => {
+                    Line::Side(Side {
+                        id: side, may_open, ..
+                    }) => {
                         if may_open && !self.pods[pod].sides.contains_key(&side) {
                             let link = Link::new(self.server.connect(), None);
                             self.pods[pod].sides.insert(side, link);

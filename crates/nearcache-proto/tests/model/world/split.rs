@@ -24,7 +24,12 @@ impl Splits {
         split.map_or(step, |(start, _)| start.0)
     }
 
-    /// The same for times.
+    /// Whether there was one primary all the time.
+    pub(super) fn never(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// [`one_primary`](Self::one_primary) for times.
     pub(super) fn one_primary_at(&self, at: Timestamp) -> Timestamp {
         let inside = |(start, end): &&(Moment, Option<Moment>)| {
             start.1 <= at && end.is_none_or(|end| at < end.1)

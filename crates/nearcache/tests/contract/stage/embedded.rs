@@ -5,7 +5,7 @@ use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, Weak};
 
 use nearcache::bytes::Bytes;
-use nearcache::l2::{BoxFuture, Connection, Events, L2, Tracking};
+use nearcache::l2::{BoxFuture, Connection, Events, L2, Protocol, Tracking};
 use nearcache::{Builder, Error, ErrorKind, MemoryL2, Reply};
 use nearcache_l1::Promise;
 use nearcache_proto::memory::{ConnId, MemoryServer, Output};
@@ -190,7 +190,7 @@ impl Wires {
                     let heard = Events::new(events.connection(), wire.clone());
                     this.store.connect(heard).await?
                 }
-                None => this.store.connect_side().await?,
+                None => this.store.connect_side(Protocol::Resp3).await?,
             };
             let end = wire.open(con);
             lock(&this.shared.wires).push(Arc::downgrade(&wire));
@@ -215,7 +215,7 @@ impl L2 for Wires {
         self.dial(Some(events))
     }
 
-    fn connect_side(&self) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.dial(None)
     }
 }

@@ -64,8 +64,7 @@ impl Cast for Real {
     }
 
     fn connections(&self) -> usize {
-        let list = self.cmd(0, &[b"CLIENT", b"LIST"]).text();
-        list.matches("lib-name=nearcache").count()
+        lock(&self.server).foreign_connections()
     }
 
     fn net(&self, net: Net) {

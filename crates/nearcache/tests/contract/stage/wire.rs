@@ -220,6 +220,16 @@ fn names(op: &Op) -> Vec<String> {
     match op {
         Op::Read { tracked: true, .. } => fixed(&["client|caching", "get", "pttl"]),
         Op::Read { tracked: false, .. } => fixed(&["multi", "get", "pttl", "exec"]),
+        Op::ReadWith { argv, tracked, .. } => {
+            let [before, after] = match tracked {
+                true => [&["client|caching"][..], &["pttl"]],
+                false => [&["multi"][..], &["pttl", "exec"]],
+            };
+            let mut names = fixed(before);
+            names.extend(of(argv));
+            names.extend(fixed(after));
+            names
+        }
         Op::Set { .. } => fixed(&["set"]),
         Op::Delete { .. } => fixed(&["del"]),
         Op::Command { argv, .. } => of(argv).into_iter().collect(),
@@ -227,7 +237,7 @@ fn names(op: &Op) -> Vec<String> {
         Op::Fence { .. } => fixed(&["echo"]),
         Op::Heartbeat => fixed(&["hello"]),
         Op::ProbeDb { .. } => fixed(&["select", "select"]),
-        Op::Handshake { .. } => fixed(&["hello", "client|caching", "get", "set", "echo"]),
+        Op::Handshake { .. } => fixed(&["hello", "hpttl", "client|caching", "get", "set", "echo"]),
     }
 }
 

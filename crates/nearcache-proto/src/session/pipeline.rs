@@ -1,0 +1,136 @@
+//! Several commands at once: a pipeline, in order, and a transaction, whole.
+//!
+//! A hit is older than a reply of L2. So only reads that come before everything else are answered from
+//! L1, and what they lack is fetched before the rest is sent.
+
+use bytes::Bytes;
+
+use super::side::Queued;
+use super::{Session, refused};
+use crate::cache::{Io, check_sizes};
+use crate::commands::{Class, classify};
+use crate::error::{Error, ErrorKind};
+use crate::op::Op;
+use crate::request::Effect;
+use crate::resp::Reply;
+
+/// Commands sent in one batch of a pipeline.
+const BATCH: usize = 4096;
+
+impl<I: Io> Session<I> {
+    /// Sends commands one behind the other and returns their replies, errors of the server among them.
+    /// They are not atomic: others' commands may come in between.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call). When there is one, the commands before it may have been executed.
+    ///
+    /// # Cost
+    /// One round trip for reads that L1 lacks, and one for all other commands; one for each
+    /// command that needs the side connection.
+    pub async fn pipeline(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Vec<Reply>, Error> {
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut rest = commands;
+        if self.l1.is_some() && !self.side.in_transaction() && !self.side.pending() {
+            let served = |argv: &Vec<Bytes>| matches!(classify(argv), Class::Serve(_));
+            let reads = rest.iter().take_while(|argv| served(argv)).count();
+            if let Some(answers) = self.cache.replies(self.db, &rest[..reads]).await? {
+                for (reply, argv) in answers.into_iter().zip(rest.drain(..reads)) {
+                    replies.push(self.shaped(reply, &argv[0]));
+                }
+            }
+        }
+        let mut batch = Vec::new();
+        for argv in rest {
+            for arg in &argv {
+                check_sizes(arg, 0)?;
+            }
+            let class = classify(&argv);
+            let on_lane = matches!(
+                class,
+                Class::Read | Class::Serve(_) | Class::Write { .. } | Class::Fenced
+            );
+            if on_lane && !self.side.in_transaction() {
+                batch.push((class, argv));
+                if batch.len() >= BATCH {
+                    self.lane_batch(&mut batch, &mut replies).await?;
+                }
+                continue;
+            }
+            self.lane_batch(&mut batch, &mut replies).await?;
+            replies.push(match self.call(argv).await {
+                // It is not sent, and does not keep the others from being.
+                Err(error) if error.kind() == ErrorKind::Usage => {
+                    Reply::error(&format!("ERR {error}"))
+                }
+                result => result?,
+            });
+        }
+        self.lane_batch(&mut batch, &mut replies).await?;
+        Ok(replies)
+    }
+
+    async fn lane_batch(
+        &mut self,
+        batch: &mut Vec<(Class, Vec<Bytes>)>,
+        replies: &mut Vec<Reply>,
+    ) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut effect = Effect::None;
+        for (class, argv) in batch.iter() {
+            if let Class::Write { key } = class {
+                self.cache.pod.invalidate_local(&argv[*key]);
+            }
+            if !matches!(class, Class::Read | Class::Serve(_)) {
+                effect = Effect::Fenced;
+            }
+        }
+        let names: Vec<Bytes> = batch.iter().map(|(_, argv)| argv[0].clone()).collect();
+        let db = self.db;
+        let ops = batch.drain(..).map(|(_, argv)| Op::Command { db, argv });
+        let deadline = self.cache.call_deadline();
+        let answers = self.send(deadline, ops.collect(), effect).await?;
+        for (reply, name) in answers.into_iter().zip(names) {
+            replies.push(self.shaped(reply, &name));
+        }
+        Ok(())
+    }
+
+    /// Sends commands as one atomic `MULTI`..`EXEC` and returns the reply to `EXEC`: a list in which errors
+    /// of single commands stand in their places, nil when a watched key had changed, or an error.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn transaction(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Reply, Error> {
+        let mut on_lane = !self.side.in_transaction();
+        for argv in &commands {
+            for arg in argv {
+                check_sizes(arg, 0)?;
+            }
+            let name = argv.first().map_or(&b""[..], |name| name);
+            match classify(argv) {
+                Class::Read | Class::Serve(_) | Class::Write { .. } | Class::Fenced => {}
+                Class::Side if !name.is_empty() => on_lane = false,
+                Class::Refused(why) => return Err(refused(name, why)),
+                _ => return Err(refused(name, "it cannot be part of a transaction")),
+            }
+        }
+        if self.side.in_multi() {
+            return Err(refused(b"MULTI", "the session is inside a transaction"));
+        }
+        let queued: Vec<_> = commands.iter().map(|argv| Queued::of(argv)).collect();
+        let reply = if on_lane {
+            let db = self.db;
+            let op = Op::Transaction { db, commands };
+            self.run(op, Effect::Fenced).await?
+        } else {
+            // What is watched is watched by the side connection, and what may block does not there.
+            let db = Op::AS_IS;
+            let reply = self.on_side(Op::Transaction { db, commands }).await?;
+            self.side.unwatch();
+            reply
+        };
+        Ok(self.executed(&queued, reply))
+    }
+}

@@ -1,0 +1,257 @@
+//! The side connection of a session: what blocks, concerns the connection, is not known, or is part of a
+//! transaction command by command.
+//!
+//! Never sends on a connection whose state is not known: it is given up, and the caller told.
+
+use std::mem::take;
+
+use bytes::Bytes;
+use nearcache_l1::Timestamp;
+
+use super::{Session, as_is, db_number, is_select};
+use crate::cache::Io;
+use crate::commands::{Class, Resp2, Step, resp2};
+use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::lane::Side;
+use crate::op::{Op, Protocol};
+use crate::request::{Effect, Work};
+use crate::resp::{Reply, to_resp2};
+
+/// What is known of a session's side connection.
+pub(super) struct SideState {
+    id: u64,
+    /// From `MULTI` or `WATCH` to their end every command goes to the side connection.
+    in_multi: bool,
+    watching: bool,
+    /// The commands between `MULTI` and `EXEC`.
+    queued: Vec<Queued>,
+    /// The db it is in; `None`: there is no side connection.
+    db: Option<u32>,
+    /// A `SWAPDB` waits for its `EXEC`.
+    swapping: bool,
+    /// A command was sent and its answer not seen: if its call was dropped, what state the connection is
+    /// in is not known.
+    pending: bool,
+}
+
+/// What must be known of a queued command when its reply comes.
+pub(super) struct Queued {
+    shape: Resp2,
+    /// The db it selects.
+    selects: Option<u32>,
+}
+
+impl SideState {
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            in_multi: false,
+            watching: false,
+            queued: Vec::new(),
+            db: None,
+            swapping: false,
+            pending: false,
+        }
+    }
+
+    pub(super) fn in_transaction(&self) -> bool {
+        self.in_multi || self.watching
+    }
+
+    pub(super) fn in_multi(&self) -> bool {
+        self.in_multi
+    }
+
+    /// A transaction was executed or given up by the server.
+    pub(super) fn unwatch(&mut self) {
+        self.watching = false;
+    }
+
+    pub(super) fn pending(&self) -> bool {
+        self.pending
+    }
+}
+
+impl Queued {
+    pub(super) fn of(argv: &[Bytes]) -> Self {
+        Self {
+            shape: argv.first().map_or(Resp2::Plain, |name| resp2(name)),
+            selects: is_select(argv).then(|| db_number(&argv[1])).flatten(),
+        }
+    }
+}
+
+impl<I: Io> Session<I> {
+    /// A command of a transaction that is sent command by command, its begin and end among them.
+    pub(super) async fn in_transaction_call(
+        &mut self,
+        class: Class,
+        argv: Vec<Bytes>,
+    ) -> Result<Reply, Error> {
+        let step = match class {
+            Class::Transaction(step) => Some(step),
+            _ => None,
+        };
+        let queued = Queued::of(&argv);
+        let name = argv.first().cloned().unwrap_or_default();
+        let was_open = self.side.in_multi;
+        let reply = self.on_side(as_is(argv)).await?;
+        let accepted = !matches!(reply, Reply::Error { .. });
+        let reply = match step {
+            Some(Step::Begin) if accepted => {
+                self.side.in_multi = true;
+                reply
+            }
+            Some(Step::Watch) if accepted => {
+                self.side.watching = true;
+                reply
+            }
+            Some(Step::Unwatch) if accepted && !was_open => {
+                self.side.watching = false;
+                reply
+            }
+            // Refused without a MULTI: whatever is watched still is.
+            Some(Step::End) if was_open => self.ended(&name, reply),
+            None if was_open && accepted => {
+                self.side.queued.push(queued);
+                reply
+            }
+            // Watching: it was executed, and is answered as usual.
+            _ => {
+                if let Some(db) = queued.selects.filter(|_| accepted && !was_open) {
+                    (self.db, self.side.db) = (db, Some(db));
+                }
+                self.shaped(reply, &name)
+            }
+        };
+        self.swapped();
+        Ok(reply)
+    }
+
+    /// `EXEC` or `DISCARD` was answered.
+    fn ended(&mut self, name: &[u8], reply: Reply) -> Reply {
+        let queued = take(&mut self.side.queued);
+        match &reply {
+            // Whether the server is still in the transaction is not known.
+            Reply::Error { code, .. } if code != "EXECABORT" => self.drop_side(),
+            _ => (self.side.in_multi, self.side.watching) = (false, false),
+        }
+        match name.eq_ignore_ascii_case(b"EXEC") {
+            true => self.executed(&queued, reply),
+            false => reply,
+        }
+    }
+
+    /// The reply to `EXEC`, each part in its shape; a `SELECT` among them takes effect here.
+    pub(super) fn executed(&mut self, queued: &[Queued], reply: Reply) -> Reply {
+        let Reply::Array(replies) = reply else {
+            return reply;
+        };
+        for (queued, reply) in queued.iter().zip(&replies) {
+            if let Some(db) = queued.selects.filter(|_| reply.is_ok()) {
+                (self.db, self.side.db) = (db, Some(db));
+            }
+        }
+        if self.protocol == Protocol::Resp3 {
+            return Reply::Array(replies);
+        }
+        let doubles = self.cache.pod.doubles();
+        let shapes = queued.iter().map(|queued| queued.shape);
+        let shapes = shapes.chain(std::iter::repeat(Resp2::Plain));
+        let shaped = replies.into_iter().zip(shapes);
+        Reply::Array(
+            shaped
+                .map(|(reply, shape)| to_resp2(reply, shape, doubles))
+                .collect(),
+        )
+    }
+
+    /// Sends on the side connection, in the session's db. There is no deadline: a blocking command
+    /// waits as long as it was told to.
+    pub(super) async fn on_side(&mut self, op: Op) -> Result<Reply, Error> {
+        if self.side.pending {
+            let lost = self.side.in_transaction();
+            self.drop_side();
+            if lost {
+                // On a new connection it would run outside the transaction.
+                return Err(abandoned());
+            }
+        }
+        if names_swapdb(&op) {
+            // No server announces it: whatever this pod holds may be in another db now.
+            self.side.swapping = true;
+        }
+        if self.side.db != Some(self.db) && !self.side.in_multi {
+            // Alone and first: had it failed in one batch with the command, that would have run elsewhere.
+            let db = Bytes::from(self.db.to_string());
+            let select = as_is(vec![Bytes::from_static(b"SELECT"), db]);
+            if let reply @ Reply::Error { .. } = self.side_batch(select).await? {
+                self.drop_side();
+                return Ok(reply);
+            }
+            self.side.db = Some(self.db);
+        }
+        let reply = self.side_batch(op).await;
+        self.swapped();
+        reply
+    }
+
+    async fn side_batch(&mut self, op: Op) -> Result<Reply, Error> {
+        let effect = Effect::Side(Side {
+            id: self.side.id,
+            may_open: self.side.db.is_none(),
+            protocol: self.protocol,
+        });
+        self.side.pending = true;
+        let result = self.send(Timestamp::MAX, vec![op], effect).await;
+        self.side.pending = false;
+        if result.is_err() {
+            self.drop_side();
+        }
+        result?.pop().ok_or_else(crate::write::unexpected)
+    }
+
+    /// After a `SWAPDB` nothing filled before may be served.
+    fn swapped(&mut self) {
+        if self.side.swapping && !self.side.in_multi {
+            self.side.swapping = false;
+            self.cache.pod.coherence.bump_flush();
+        }
+    }
+
+    /// Gives the side connection up with all its state, and never meets it again.
+    pub(super) fn drop_side(&mut self) {
+        if self.side.swapping {
+            self.cache.pod.coherence.bump_flush();
+        }
+        let new = SideState::new(self.cache.pod.next_session());
+        let old = std::mem::replace(&mut self.side, new);
+        self.cache.submit(Timestamp::MAX, Work::EndSession(old.id));
+    }
+}
+
+impl<I: Io> Drop for Session<I> {
+    fn drop(&mut self) {
+        if self.side.db.is_some() || self.side.pending {
+            self.drop_side();
+        }
+    }
+}
+
+fn names_swapdb(op: &Op) -> bool {
+    let is = |argv: &Vec<Bytes>| {
+        argv.first()
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"SWAPDB"))
+    };
+    match op {
+        Op::Command { argv, .. } => is(argv),
+        Op::Transaction { commands, .. } => commands.iter().any(is),
+        _ => false,
+    }
+}
+
+#[cold]
+fn abandoned() -> Error {
+    let why = "a call of this transaction was dropped before its answer came, so the transaction was given up: begin again";
+    Error::new(ErrorKind::Retry, why).for_write(WriteOutcome::NotSent)
+}

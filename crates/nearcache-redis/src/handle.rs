@@ -1,0 +1,270 @@
+//! A handle for code written for redis-rs: commands and pipelines in, values out, with L1 in between.
+//!
+//! Holds no rules: what L1 answers and where a command goes is decided in `nearcache-proto`.
+
+mod words;
+
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use nearcache_proto::resp::Reply;
+use nearcache_proto::{Cache, Error, Protocol, ReadPolicy, Session};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use tokio::sync::Mutex;
+
+use crate::IoThread;
+use crate::convert::{call_error, value};
+use words::{owned, unpack, words};
+
+/// One handle: a connection state of its own, on a shared L1 and lane.
+///
+/// A clone has a state of its own, too. Only one made between `WATCH` or `MULTI` and their end goes on with
+/// the transaction, since that is what it is made for in redis-rs (`transaction_async`).
+pub struct Handle {
+    seat: Arc<Seat>,
+}
+
+// Concurrency: `session` is held for a whole call. It is contended only between a handle and clones that
+// were made in a transaction; an unshared handle does not lock.
+struct Seat {
+    session: Mutex<Session<IoThread>>,
+    in_transaction: AtomicBool,
+    /// The db it is in, for clones.
+    db: AtomicU32,
+    make: Make,
+}
+
+/// What a new session is made of.
+#[derive(Clone)]
+struct Make {
+    cache: Cache<IoThread>,
+    /// The db the first handle started in.
+    db: u32,
+    protocol: Protocol,
+    l1: Option<ReadPolicy>,
+}
+
+impl Make {
+    fn session(&self, db: u32) -> Seat {
+        let session = Session::serving(self.cache.clone(), db, self.protocol, self.l1);
+        Seat {
+            session: Mutex::new(session),
+            in_transaction: AtomicBool::new(false),
+            db: AtomicU32::new(db),
+            make: self.clone(),
+        }
+    }
+}
+
+impl Handle {
+    /// A handle that starts in `db`, with replies in the shapes of `protocol`; with `l1`, L1 answers what it
+    /// can, and that policy says how when freshness cannot be proven. Opens nothing yet.
+    pub fn new(
+        cache: Cache<IoThread>,
+        db: u32,
+        protocol: Protocol,
+        l1: Option<ReadPolicy>,
+    ) -> Self {
+        Self::made(
+            db,
+            Make {
+                cache,
+                db,
+                protocol,
+                l1,
+            },
+        )
+    }
+
+    fn made(db: u32, make: Make) -> Self {
+        let seat = Arc::new(make.session(db));
+        Self { seat }
+    }
+
+    /// Another handle in the same db, with or without L1, outside of any transaction.
+    #[must_use]
+    pub fn with_l1(&self, l1: Option<ReadPolicy>) -> Self {
+        let make = Make {
+            l1,
+            ..self.seat.make.clone()
+        };
+        Self::made(self.seat.db(), make)
+    }
+
+    /// Another handle in the same db, with replies in the shapes of `protocol`.
+    #[must_use]
+    pub fn with_protocol(&self, protocol: Protocol) -> Self {
+        let make = Make {
+            protocol,
+            ..self.seat.make.clone()
+        };
+        Self::made(self.seat.db(), make)
+    }
+
+    /// The db it started in. A `SELECT` goes by unseen here, as in redis-rs.
+    pub fn db(&self) -> i64 {
+        i64::from(self.seat.make.db)
+    }
+
+    /// One command.
+    ///
+    /// # Cost
+    /// A hit boxes one future and copies the value, as the signature demands; nothing is awaited.
+    pub fn command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        let mut packed = Vec::new();
+        let words = words(cmd, &mut packed);
+        if let Some(reply) = self.resident(&words) {
+            return Box::pin(ready(one(Ok(reply))));
+        }
+        let mute = cmd.is_no_response();
+        let argv = owned(&words);
+        Box::pin(async move {
+            let result = one(self.call(argv).await);
+            match mute {
+                true => Ok(Value::Nil),
+                false => result,
+            }
+        })
+    }
+
+    /// Commands in redis-rs's own encoding, one of them.
+    pub fn packed<'a>(&'a mut self, packed: &'a [u8]) -> RedisFuture<'a, Value> {
+        let commands = match unpack(packed) {
+            Ok(commands) if commands.len() == 1 => commands,
+            Ok(_) => return Box::pin(ready(Err(not_one()))),
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
+        if let Some(reply) = self.resident(&commands[0]) {
+            return Box::pin(ready(one(Ok(reply))));
+        }
+        let argv = owned(&commands[0]);
+        Box::pin(async move { one(self.call(argv).await) })
+    }
+
+    /// A pipeline: `count` of its replies after the first `offset`.
+    pub fn pipeline<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        let commands: Vec<_> = pipeline
+            .cmd_iter()
+            .map(|cmd| owned(&words(cmd, &mut Vec::new())))
+            .collect();
+        let atomic = pipeline.is_transaction();
+        Box::pin(async move { self.several(commands, atomic, offset, count).await })
+    }
+
+    /// A pipeline in redis-rs's own encoding.
+    pub fn packed_pipeline<'a>(
+        &'a mut self,
+        packed: &'a [u8],
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let mut commands: Vec<_> = unpack(packed)?.iter().map(|argv| owned(argv)).collect();
+            // So redis-rs asks for the reply of an EXEC that it has put at the end itself.
+            let is = |argv: Option<&Vec<bytes::Bytes>>, name: &[u8]| {
+                argv.is_some_and(|argv| argv.len() == 1 && argv[0] == name)
+            };
+            let atomic = count == 1
+                && commands.len() >= 2
+                && offset == commands.len() - 1
+                && is(commands.first(), b"MULTI")
+                && is(commands.last(), b"EXEC");
+            if atomic {
+                commands.pop();
+                commands.remove(0);
+            }
+            self.several(commands, atomic, offset, count).await
+        })
+    }
+
+    fn resident(&mut self, words: &[&[u8]]) -> Option<Reply> {
+        // Shared with a clone: it may be inside a transaction.
+        let seat = Arc::get_mut(&mut self.seat)?;
+        seat.session.get_mut().resident(words)
+    }
+
+    async fn call(&mut self, argv: Vec<bytes::Bytes>) -> Result<Reply, Error> {
+        let mut session = self.seat.session.lock().await;
+        let reply = session.call(argv).await;
+        self.seat.note(&session);
+        reply
+    }
+
+    async fn several(
+        &mut self,
+        commands: Vec<Vec<bytes::Bytes>>,
+        atomic: bool,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        let mut session = self.seat.session.lock().await;
+        let length = commands.len();
+        let result = match atomic {
+            false => session.pipeline(commands).await,
+            true => session
+                .transaction(commands)
+                .await
+                .map(|executed| vec![executed]),
+        };
+        self.seat.note(&session);
+        drop(session);
+        let mut replies = result.map_err(call_error)?;
+        if atomic {
+            if let Some(Reply::Error { .. }) = replies.first() {
+                return one(Ok(replies.swap_remove(0))).map(|value| vec![value]);
+            }
+            // What MULTI and the commands between were answered.
+            let queued = std::iter::repeat_n(Reply::Simple("QUEUED".to_owned()), length);
+            replies.splice(..0, std::iter::once(Reply::ok()).chain(queued));
+        }
+        Ok(replies
+            .into_iter()
+            .skip(offset)
+            .take(count)
+            .map(value)
+            .collect())
+    }
+}
+
+impl Seat {
+    fn db(&self) -> u32 {
+        self.db.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, session: &Session<IoThread>) {
+        self.in_transaction
+            .store(session.in_transaction(), Ordering::Release);
+        self.db.store(session.db(), Ordering::Relaxed);
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        if self.seat.in_transaction.load(Ordering::Acquire) {
+            let seat = self.seat.clone();
+            return Self { seat };
+        }
+        Self::made(self.seat.db(), self.seat.make.clone())
+    }
+}
+
+/// The value of one reply; an error of the server is one of the call.
+fn one(reply: Result<Reply, Error>) -> RedisResult<Value> {
+    match value(reply.map_err(call_error)?) {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+fn not_one() -> RedisError {
+    RedisError::from((
+        ErrorKind::Client,
+        "exactly one command was expected in this buffer",
+    ))
+}

@@ -1,0 +1,154 @@
+//! The drop-in for redis-rs: a connection whose reads are answered from this process.
+//!
+//! Opens and converts; the rules are in `nearcache-proto`.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use nearcache_proto::{Error, Protocol};
+use nearcache_redis::redis::aio::ConnectionLike;
+use nearcache_redis::redis::{
+    Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisFuture, RedisResult, Value,
+};
+use nearcache_redis::{Handle, RedisL2, redis_error};
+
+use crate::settings::MEMORY_URL;
+use crate::{Builder, NearCache, SettingsBuilder};
+
+/// A connection for code written for redis-rs, instead of its `MultiplexedConnection` or `ConnectionManager`.
+///
+/// Implements [`redis::aio::ConnectionLike`](ConnectionLike), so that `AsyncCommands`, `Cmd`, `Pipeline`
+/// and `Script` work with it. Reads that L1 can answer are answered there; everything else goes to the server,
+/// each command in the way it needs. Replies have the shapes of the protocol in the URL: RESP2 unless it
+/// says `?protocol=resp3`.
+///
+/// ```no_run
+/// use nearcache::redis_rs::AsyncCommands;
+///
+/// # async fn read() -> nearcache::redis_rs::RedisResult<()> {
+/// let mut con = nearcache::redis::Connection::open("redis://127.0.0.1:6379").await?;
+/// let name: Option<String> = con.hget("product:123", "name").await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Clones
+/// Clones share L1 and the lane, and have a connection state (`SELECT`, `MULTI`, `WATCH`) of their own. A clone
+/// that is made between `WATCH` or `MULTI` and their end goes on with that transaction, as
+/// `redis::aio::transaction_async` expects.
+///
+/// # Errors
+/// Errors of the server are redis-rs's own. Of others, [`cause`] gives nearcache's.
+///
+/// # Cost
+/// A hit takes no await point; it boxes one future and copies the value into a `Vec<u8>`, since redis-rs
+/// has no other way to hand it over.
+#[derive(Clone)]
+pub struct Connection {
+    cache: NearCache,
+    handle: Handle,
+}
+
+impl Connection {
+    /// Connects to a server, with an L1 and a lane of its own. Settings come from `NEARCACHE_*` variables; the
+    /// address is the one given here. To choose settings in code, or to share one L1, see [`new`](Self::new).
+    ///
+    /// # Errors
+    /// Why the server cannot be reached or used, or which variable is wrong.
+    pub async fn open(info: impl IntoConnectionInfo) -> RedisResult<Self> {
+        let cache = builder(info)?.connect().await.map_err(redis_error)?;
+        Ok(Self::new(&cache))
+    }
+
+    /// A connection that shares L1 and lane of a cache, in the cache's db.
+    pub fn new(cache: &NearCache) -> Self {
+        Self {
+            cache: cache.clone(),
+            handle: cache.handle(),
+        }
+    }
+
+    /// The cache it shares.
+    pub fn cache(&self) -> &NearCache {
+        &self.cache
+    }
+
+    /// A connection whose reads L1 neither answers nor keeps, for calls that must see L2 itself.
+    #[must_use]
+    pub fn pass_through(&self) -> Self {
+        self.of(self.handle.with_l1(None))
+    }
+
+    /// A connection with replies in the shapes of `protocol`, whatever the URL said.
+    #[must_use]
+    pub fn with_protocol(&self, protocol: ProtocolVersion) -> Self {
+        self.of(self.handle.with_protocol(match protocol {
+            ProtocolVersion::RESP2 => Protocol::Resp2,
+            _ => Protocol::Resp3,
+        }))
+    }
+
+    fn of(&self, handle: Handle) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            handle,
+        }
+    }
+
+    pub(crate) fn handle(&mut self) -> &mut Handle {
+        &mut self.handle
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.handle.command(cmd)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.handle.pipeline(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.handle.db()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// nearcache's own error in one of redis-rs: what to do, and for writes whether it was sent. `None` for an error
+/// of the server or of redis-rs.
+pub fn cause(error: &RedisError) -> Option<&Error> {
+    let mut source = StdError::source(error);
+    while let Some(error) = source {
+        let shared = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>();
+        let error = shared.map_or(error, |shared| &**shared);
+        let io = error.downcast_ref::<std::io::Error>();
+        let inner = io.and_then(std::io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// A cache on the server of a description in redis-rs's terms.
+pub(crate) fn builder(info: impl IntoConnectionInfo) -> RedisResult<Builder> {
+    let info = info.into_connection_info()?;
+    let settings = SettingsBuilder::new().env().url(MEMORY_URL).build();
+    let settings = settings.map_err(redis_error)?;
+    let l2 = RedisL2::with_info(info, settings.connect_timeout).map_err(redis_error)?;
+    Ok(NearCache::builder().settings(settings).store(l2))
+}

@@ -1,0 +1,145 @@
+//! Errors: the server's as redis-rs has them, ours with what to do, and no input that harms.
+
+use nearcache::redis::{Connection, cause};
+use nearcache::{ErrorKind, WriteOutcome};
+use nearcache_testkit::{Proxy, Server, eventually};
+use redis::{AsyncCommands, RedisResult, Value, cmd, pipe};
+
+use crate::{line, start};
+
+#[tokio::test]
+async fn errors_of_the_server_are_those_of_redis_rs() {
+    let (server, _cache, mut con) = start().await;
+    server.client().ok(&["SET", "s", "x"]);
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut plain = client.get_multiplexed_async_connection().await.unwrap();
+    for text in [
+        "HGET s f",
+        "LLEN s",
+        "INCR s",
+        "GET",
+        "NOSUCH secret",
+        "EVALSHA 0000000000000000000000000000000000000000 0",
+        "SELECT 99",
+        "SELECT x",
+        "ZADD z x m",
+    ] {
+        let ours: RedisResult<Value> = line(text).query_async(&mut con).await;
+        let theirs: RedisResult<Value> = line(text).query_async(&mut plain).await;
+        let (ours, theirs) = (ours.unwrap_err(), theirs.unwrap_err());
+        assert_eq!(ours, theirs, "{text}");
+        assert_eq!(ours.to_string(), theirs.to_string());
+        assert!(cause(&ours).is_none());
+    }
+    // In a pipeline an error stands in its place.
+    let mut broken = pipe();
+    broken.set("a", 1).hget("s", "f").get("a").ignore_errors();
+    let ours: Vec<RedisResult<Value>> = broken.query_async(&mut con).await.unwrap();
+    let theirs: Vec<RedisResult<Value>> = broken.query_async(&mut plain).await.unwrap();
+    assert_eq!(ours, theirs);
+}
+
+#[tokio::test]
+async fn trap_what_would_break_a_shared_connection_is_refused() {
+    let (_server, cache, mut con) = start().await;
+    for text in [
+        "CLIENT TRACKING OFF",
+        "CLIENT REPLY SKIP",
+        "HELLO 2",
+        "AUTH a b",
+        "RESET",
+        "SUBSCRIBE c",
+        "MONITOR",
+        "WAIT 1 0",
+    ] {
+        let refused: RedisResult<Value> = line(text).query_async(&mut con).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), redis::ErrorKind::Client, "{text}");
+        assert!(refused.to_string().contains("refused"), "{refused}");
+        // In a pipeline it keeps nobody else from being answered.
+        let mut mixed = pipe();
+        mixed
+            .set("k", 1)
+            .add_command(line(text))
+            .get("k")
+            .ignore_errors();
+        let replies: Vec<RedisResult<Value>> = mixed.query_async(&mut con).await.unwrap();
+        assert!(
+            replies[0].is_ok() && replies[1].is_err() && replies[2].is_ok(),
+            "{text}"
+        );
+        let mut atomic = pipe();
+        atomic.atomic().set("k", 2).add_command(line(text));
+        let whole: RedisResult<Value> = atomic.query_async(&mut con).await;
+        assert!(whole.is_err(), "{text}");
+    }
+    let k: i64 = con.get("k").await.unwrap();
+    assert_eq!(k, 1, "no transaction with a refused command was begun");
+    assert_eq!(cache.stats().totals.disconnects_total, 0);
+}
+
+#[tokio::test]
+async fn c15_a_write_that_failed_says_whether_it_was_sent() {
+    let server = Server::start();
+    let proxy = Proxy::to(&server);
+    let cache = nearcache::NearCache::builder()
+        .redis(proxy.url())
+        .operation_timeout("300ms")
+        .connect()
+        .await
+        .unwrap();
+    let mut con = Connection::new(&cache);
+    proxy.stall();
+    let lost: RedisResult<()> = con.set("k", 1).await;
+    let lost = lost.unwrap_err();
+    assert!(lost.is_timeout() && !lost.is_connection_dropped(), "{lost}");
+    let why = cause(&lost).expect("an error of nearcache");
+    assert_eq!(why.kind(), ErrorKind::Retry);
+    assert_eq!(why.write_outcome(), Some(WriteOutcome::Unknown));
+    proxy.refuse(true);
+    proxy.reset_all();
+    eventually("calls fail at once", || {
+        cache.stats().totals.connect_failures_total > 0
+    });
+    let lost: RedisResult<()> = con.set("k", 1).await;
+    let lost = lost.unwrap_err();
+    let why = cause(&lost).expect("an error of nearcache");
+    assert_eq!(why.write_outcome(), Some(WriteOutcome::NotSent));
+    cache.shutdown().await;
+    let closed: RedisResult<()> = con.set("k", 1).await;
+    assert!(closed.unwrap_err().is_connection_dropped());
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_says_so() {
+    let error = Connection::open("redis://127.0.0.1:1").await.unwrap_err();
+    assert!(
+        error.to_string().contains("nothing listens there"),
+        "{error}"
+    );
+    let error = Connection::open("http://x").await.unwrap_err();
+    assert_eq!(error.kind(), redis::ErrorKind::InvalidClientConfig);
+}
+
+#[tokio::test]
+async fn c12_odd_input_is_answered_and_harms_nothing() {
+    let (_server, cache, mut con) = start().await;
+    for command in [
+        cmd(""),
+        cmd("\0\r\n"),
+        redis::Cmd::new(),
+        cmd("GET").arg(vec![0xff; 70_000]).take(),
+        cmd("HGET").arg("").arg("").take(),
+        cmd("HMGET").arg("h").arg(vec!["f"; 5000]).take(),
+        cmd(&"x".repeat(5000)),
+    ] {
+        let _: RedisResult<Value> = command.query_async(&mut con).await;
+    }
+    let empty: Vec<Value> = pipe().query_async(&mut con).await.unwrap();
+    assert!(empty.is_empty());
+    let _: RedisResult<Value> = pipe().atomic().query_async(&mut con).await;
+    let _: () = con.set("k", vec![7u8; 3 << 20]).await.unwrap();
+    let large: Vec<u8> = con.get("k").await.unwrap();
+    assert_eq!(large.len(), 3 << 20);
+    cache.fence().await.unwrap();
+}
