@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "counting what is allocated takes an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 struct Counting;
 
@@ -10,6 +10,16 @@ struct Counting;
 static COUNTING: Counting = Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Counts no more, for good: two atomic additions per allocation would be part of what is timed.
+pub(super) fn stop() {
+    STOPPED.store(true, Relaxed);
+}
+
+fn counts() -> bool {
+    !STOPPED.load(Relaxed)
+}
 
 /// Bytes set aside at present, by all threads.
 pub(super) fn live_bytes() -> usize {
@@ -25,19 +35,25 @@ fn set_aside(bytes: usize) -> usize {
 // nothing and cannot panic.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(set_aside(layout.size()), Relaxed);
+        if counts() {
+            LIVE.fetch_add(set_aside(layout.size()), Relaxed);
+        }
         // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(set_aside(layout.size()), Relaxed);
+        if counts() {
+            LIVE.fetch_add(set_aside(layout.size()), Relaxed);
+        }
         // SAFETY: the caller upholds the contract of `alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(set_aside(layout.size()), Relaxed);
+        if counts() {
+            LIVE.fetch_sub(set_aside(layout.size()), Relaxed);
+        }
         // SAFETY: the caller upholds the contract of `dealloc`, and `at` came from `System`.
         unsafe { System.dealloc(at, layout) }
     }

@@ -1,7 +1,8 @@
 //! `nearcache bench l1`: what a hit costs and what is kept, next to other libraries, in one run on one machine.
-//! Reports figures; judges nothing by them.
+//! Reports figures; judges nothing by them. `bench dropin` has a module of its own.
 
 mod counting;
+mod dropin;
 mod hits;
 mod libraries;
 mod overhead;
@@ -31,6 +32,8 @@ pub(crate) struct Args {
 enum What {
     /// The hit path, the overhead per entry, and hit ratios on trace files.
     L1(L1Args),
+    /// The drop-in for redis-rs next to redis-rs itself: hits, and commands that pass through.
+    Dropin(dropin::Args),
 }
 
 #[derive(clap::Args, Debug)]
@@ -81,9 +84,15 @@ const GOAL_KEYS: u32 = 100_000;
 const SMALL: usize = 100;
 const LARGE: usize = 200_000;
 
-/// Runs the benchmark.
+/// Runs a benchmark.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let What::L1(args) = &args.what;
+    match &args.what {
+        What::L1(args) => l1(args),
+        What::Dropin(args) => dropin::run(args),
+    }
+}
+
+fn l1(args: &L1Args) -> Result<Outcome, Failure> {
     // Before anything else, so that a bad file costs no minutes.
     let traces: Vec<(String, Trace)> = args
         .trace
@@ -99,7 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         .collect::<Result<_, _>>()?;
     let mut run = Run {
         hardware: Hardware::detect(),
-        libraries: releases(include_str!("../../../../Cargo.lock")),
+        libraries: releases(&["nearcache", "quick_cache", "moka", "foyer"]),
         seed: args.seed,
         rows: Vec::new(),
         overhead: Vec::new(),
@@ -269,15 +278,18 @@ impl Run {
 }
 
 /// Names and releases of the libraries compared, from the lock file this was built with.
-fn releases(lock: &str) -> Vec<String> {
-    const NAMES: [&str; 4] = ["nearcache", "quick_cache", "moka", "foyer"];
+fn releases(names: &[&str]) -> Vec<String> {
+    releases_in(include_str!("../../../../Cargo.lock"), names)
+}
+
+fn releases_in(lock: &str, names: &[&str]) -> Vec<String> {
     let release = |name: &str| {
         let start = lock
             .split_once(&format!("name = \"{name}\"\nversion = \""))?
             .1;
         Some(format!("{name} {}", start.split_once('"')?.0))
     };
-    NAMES.iter().filter_map(|name| release(name)).collect()
+    names.iter().filter_map(|name| release(name)).collect()
 }
 
 #[cfg(test)]
@@ -287,7 +299,10 @@ mod tests {
     #[test]
     fn releases_are_found() {
         let lock = "[[package]]\nname = \"moka\"\nversion = \"0.12.1\"\n\n[[package]]\nname = \"foyer\"\nversion = \"1.0\"\n";
-        assert_eq!(releases(lock), ["moka 0.12.1", "foyer 1.0"]);
+        assert_eq!(
+            releases_in(lock, &["x", "moka", "foyer"]),
+            ["moka 0.12.1", "foyer 1.0"]
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! through nearcache, with a writer beside them and a checker behind them.
 
 mod check;
-mod control;
+pub(crate) mod control;
 mod fleet;
 mod load;
 mod message;
@@ -11,7 +11,7 @@ mod pod;
 mod progress;
 mod reader;
 mod report;
-mod server;
+pub(crate) mod server;
 mod table;
 mod writer;
 
