@@ -24,6 +24,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the program.
     pub(crate) fn start(program: &Path) -> Result<Self, Failure> {
+        // A relative path would be looked for in the folder the server starts in.
+        let program = &std::path::absolute(program).map_err(|error| error.to_string())?;
         let mut why = String::new();
         // Whoever takes the port between our look and the server's makes it end; then another is tried.
         for _ in 0..5 {
