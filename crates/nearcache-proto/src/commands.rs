@@ -3,10 +3,12 @@
 //!
 //! The one place that knows commands by name. What it does not know takes the careful way.
 
+mod index;
 mod table;
 
 use crate::resp::Reply;
 
+use index::{LONGEST, find};
 pub use table::table;
 
 /// One row of the table.
@@ -199,7 +201,7 @@ pub fn class(name: &[u8]) -> Class {
 /// What a command with its arguments does: as [`class`], but exact where the arguments decide.
 ///
 /// # Cost
-/// A binary search over some 280 names; no allocation.
+/// A look-up by a hash of the name; no allocation.
 pub fn classify<A: AsRef<[u8]>>(argv: &[A]) -> Class {
     match argv.split_first() {
         Some((name, _)) => exactly(find(name.as_ref()), argv),
@@ -280,20 +282,6 @@ fn subcommand_class(name: &[u8], subcommand: &[u8]) -> Class {
     joined[name.len()] = b'|';
     joined[name.len() + 1..length].copy_from_slice(subcommand);
     class(&joined[..length])
-}
-
-/// No name in the table is longer.
-const LONGEST: usize = 32;
-
-fn find(name: &[u8]) -> Option<usize> {
-    let mut lower = [0; LONGEST];
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    let lower = &*lower;
-    table()
-        .binary_search_by(|known| known.name.as_bytes().cmp(lower))
-        .ok()
 }
 
 fn is(text: &[u8], word: &str) -> bool {

@@ -42,7 +42,7 @@ impl Command {
 
 /// Every command that is known by name, with its class by name alone (see [`class`](super::class)),
 /// sorted. Containers stand for the subcommands that are not listed.
-pub fn table() -> &'static [Command] {
+pub const fn table() -> &'static [Command] {
     TABLE
 }
 
