@@ -102,7 +102,7 @@ impl Op {
     pub const AS_IS: u32 = u32::MAX;
 
     /// Bytes of its keys, values and arguments.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let all = |argv: &[Bytes]| argv.iter().map(|arg| arg.len() as u64).sum::<u64>();
         match self {
             Self::Read { key, .. } | Self::Delete { key, .. } => key.len() as u64,

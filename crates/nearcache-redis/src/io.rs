@@ -4,6 +4,7 @@
 
 mod check;
 mod drive;
+mod group;
 mod links;
 mod worker;
 

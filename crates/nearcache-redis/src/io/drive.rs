@@ -80,9 +80,11 @@ fn tell(lane: &mut Lane, news: News) -> bool {
             lane.handle_connect_failed(connection, error, now());
         }
         News::Disconnected(connection) => lane.handle_disconnected(connection, now()),
-        News::Answered(batch, result) => {
-            let alive = result.is_ok();
-            lane.handle_reply(batch, result, now());
+        News::Answered(answers) => {
+            let alive = answers.iter().all(|(_, result)| result.is_ok());
+            for (batch, result) in answers {
+                lane.handle_reply(batch, result, now());
+            }
             return alive;
         }
         News::SideAnswered(answers) => {
@@ -98,6 +100,10 @@ fn tell(lane: &mut Lane, news: News) -> bool {
 /// Carries out what the lane wants until it wants nothing more.
 fn act(lane: &mut Lane, links: &mut Links) {
     while let Some(action) = lane.poll_action(now()) {
+        let sends = matches!(&action, Action::Send { line, .. } if *line == Line::Lane);
+        if !sends {
+            links.flush();
+        }
         match action {
             Action::Connect { connection } => links.connect(connection),
             Action::Disconnect { connection } => links.disconnect(connection),
@@ -130,6 +136,7 @@ fn act(lane: &mut Lane, links: &mut Links) {
             Action::Report(report) => tracing::info!("{report}"),
         }
     }
+    links.flush();
 }
 
 fn side_lost() -> Error {

@@ -16,6 +16,7 @@ use nearcache_proto::{
 use tokio::sync::{mpsc, watch};
 
 use super::check::Asked;
+use super::group::Group;
 
 /// The answer to one batch.
 pub(super) type Answered = (BatchId, Result<BatchReply, Error>);
@@ -25,7 +26,8 @@ pub(super) enum News {
     Connected(u64),
     ConnectFailed(u64, Error),
     Disconnected(u64),
-    Answered(BatchId, Result<BatchReply, Error>),
+    /// Of the lane, in the order of sending.
+    Answered(Vec<Answered>),
     /// Of side connections.
     SideAnswered(Vec<Answered>),
 }
@@ -54,7 +56,9 @@ enum LaneLink {
         connection: u64,
         con: Box<dyn Connection>,
         /// In order: a later answer must not reach the lane before an earlier one.
-        answers: FuturesOrdered<BoxFuture<Answered>>,
+        answers: FuturesOrdered<BoxFuture<Vec<Answered>>>,
+        /// What goes out with the next [`flush`](Links::flush).
+        group: Group,
     },
 }
 
@@ -142,14 +146,39 @@ impl Links {
         }
     }
 
-    /// Sends on the lane; an error is the answer when it is not open.
+    /// Puts a batch in line for the lane, to be sent by the next [`flush`](Self::flush) at the latest; an error
+    /// is the answer when it is not open.
     pub(super) fn send(&mut self, batch: BatchId, ops: Vec<Op>) -> Result<(), Error> {
-        let LaneLink::Open { con, answers, .. } = &mut self.lane else {
+        let LaneLink::Open { group, .. } = &self.lane else {
             return Err(Error::new(ErrorKind::Retry, "the lane is not open"));
         };
-        let answer = checked(&mut **con, ops);
-        answers.push_back(answer.map(move |result| (batch, result)).boxed());
+        let alone = !Group::takes(&ops);
+        if alone || !group.has_room_for(&ops) {
+            self.flush();
+        }
+        if let LaneLink::Open { group, .. } = &mut self.lane {
+            group.push(batch, ops);
+        }
+        if alone {
+            self.flush();
+        }
         Ok(())
+    }
+
+    /// Sends what [`send`](Self::send) has put in line. To be called before anything else is done to connections,
+    /// and before waiting.
+    pub(super) fn flush(&mut self) {
+        if let LaneLink::Open {
+            con,
+            answers,
+            group,
+            ..
+        } = &mut self.lane
+            && let Some((members, ops)) = group.take()
+        {
+            let answer = checked(&mut **con, ops);
+            answers.push_back(answer.map(move |result| members.split(result)).boxed());
+        }
     }
 
     /// Whether that side connection is open, or being opened.
@@ -231,6 +260,7 @@ impl Links {
                             connection,
                             con,
                             answers: FuturesOrdered::new(),
+                            group: Group::default(),
                         };
                         News::Connected(connection)
                     }
@@ -245,8 +275,8 @@ impl Links {
                 answers,
                 ..
             } => {
-                if let Poll::Ready(Some((batch, result))) = Pin::new(answers).poll_next(cx) {
-                    return Poll::Ready(News::Answered(batch, result));
+                if let Poll::Ready(Some(answers)) = Pin::new(answers).poll_next(cx) {
+                    return Poll::Ready(News::Answered(answers));
                 }
                 *connection
             }
