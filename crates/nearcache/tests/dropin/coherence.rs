@@ -5,7 +5,7 @@ use std::time::Duration;
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::{AsyncCommands, Value, pipe};
 
-use crate::{ask, line, on, start, text};
+use crate::{ask, at, line, on, start, text};
 
 #[tokio::test]
 async fn c3_a_write_in_any_way_is_read_by_every_kept_reply() {
@@ -127,12 +127,7 @@ async fn c5_replies_about_hashes_end_with_the_bound_where_fields_can_expire() {
 async fn c6_a_flush_and_a_lost_connection_end_every_reply() {
     let server = Server::start();
     let proxy = Proxy::to(&server);
-    let cache = nearcache::NearCache::builder()
-        .redis(proxy.url())
-        .connect()
-        .await
-        .unwrap();
-    let mut con = nearcache::redis::Connection::new(&cache);
+    let (cache, mut con) = at(proxy.url(), |b| b).await;
     let mut writer = server.client();
     writer.ok(&["SADD", "s", "a"]);
     assert_eq!(ask(&mut con, "SCARD s").await, Value::Int(1));
@@ -157,14 +152,10 @@ async fn c6_a_flush_and_a_lost_connection_end_every_reply() {
 async fn c2_a_half_open_connection_serves_no_reply_beyond_the_bound() {
     let server = Server::start();
     let proxy = Proxy::to(&server);
-    let cache = nearcache::NearCache::builder()
-        .redis(proxy.url())
-        .max_staleness("300ms")
-        .operation_timeout("400ms")
-        .connect()
-        .await
-        .unwrap();
-    let mut con = nearcache::redis::Connection::new(&cache);
+    let (_cache, mut con) = at(proxy.url(), |b| {
+        b.max_staleness("300ms").operation_timeout("400ms")
+    })
+    .await;
     let mut writer = server.client();
     writer.ok(&["SADD", "s", "a"]);
     assert_eq!(ask(&mut con, "SCARD s").await, Value::Int(1));
@@ -278,14 +269,7 @@ async fn c14_where_nobody_tells_of_changes_a_pipeline_is_sent_as_it_is() {
         .arg("user", "deaf on >word ~* &* +@all -client|tracking")
         .start();
     let url = format!("redis://deaf:word@127.0.0.1:{}", server.port());
-    let cache = nearcache::NearCache::builder()
-        .redis(url)
-        .max_staleness("10s")
-        .dead_after("60s")
-        .connect()
-        .await
-        .unwrap();
-    let mut con = nearcache::redis::Connection::new(&cache);
+    let (_cache, mut con) = at(url, |b| b.max_staleness("10s").dead_after("60s")).await;
     let mut writer = server.client();
     writer.ok(&["MSET", "a", "1", "b", "1"]);
     // The copy of `a` is good for its bound, and older than that of `b`.

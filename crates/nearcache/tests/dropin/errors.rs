@@ -5,7 +5,7 @@ use nearcache::{ErrorKind, WriteOutcome};
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::{AsyncCommands, RedisResult, Value, cmd, pipe};
 
-use crate::{line, start};
+use crate::{at, line, start};
 
 #[tokio::test]
 async fn errors_of_the_server_are_those_of_redis_rs() {
@@ -82,13 +82,7 @@ async fn trap_what_would_break_a_shared_connection_is_refused() {
 async fn c15_a_write_that_failed_says_whether_it_was_sent() {
     let server = Server::start();
     let proxy = Proxy::to(&server);
-    let cache = nearcache::NearCache::builder()
-        .redis(proxy.url())
-        .operation_timeout("300ms")
-        .connect()
-        .await
-        .unwrap();
-    let mut con = Connection::new(&cache);
+    let (cache, mut con) = at(proxy.url(), |b| b.operation_timeout("300ms")).await;
     proxy.stall();
     let lost: RedisResult<()> = con.set("k", 1).await;
     let lost = lost.unwrap_err();

@@ -26,7 +26,15 @@ pub(crate) async fn on(
     server: &Server,
     settings: impl FnOnce(Builder) -> Builder,
 ) -> (NearCache, Connection) {
-    let builder = NearCache::builder().redis(server.url());
+    at(server.url(), settings).await
+}
+
+/// The same for an address.
+pub(crate) async fn at(
+    url: String,
+    settings: impl FnOnce(Builder) -> Builder,
+) -> (NearCache, Connection) {
+    let builder = NearCache::builder().redis(url);
     let cache = settings(builder).connect().await.unwrap();
     let con = Connection::new(&cache);
     (cache, con)
