@@ -39,6 +39,8 @@ impl Band {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spread {
     pub(super) calls: u64,
+    /// Of the calls, where hits are counted.
+    pub(super) hits: u64,
     pub(super) p50: f64,
     pub(super) p99: f64,
     pub(super) p999: f64,
@@ -54,6 +56,7 @@ impl Spread {
         };
         Self {
             calls: times.len() as u64,
+            hits: 0,
             p50: at(0.5),
             p99: at(0.99),
             p999: at(0.999),

@@ -7,6 +7,7 @@ mod data;
 mod hits;
 mod table;
 mod through;
+mod watch;
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use crate::demo::server::{self, Server};
 use crate::machine::Hardware;
 use crate::{Failure, Outcome};
 use clients::Clients;
-use hits::Until;
+use watch::Until;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]

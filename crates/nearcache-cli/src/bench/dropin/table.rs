@@ -45,6 +45,11 @@ pub(super) fn print(run: &Run) {
             row.spreads.calls
         );
     }
+    let least = run.hits.iter().map(|row| row.hit_share).fold(1.0, f64::min);
+    println!(
+        "\nOf the calls that should be hits at least {:.2} % were, whoever made them.",
+        least * 100.0
+    );
     println!("\nHow many times faster the median hit is: min / median / max over the rounds\n");
     for ratio in &run.hit_ratios {
         let names = format!("{} / {}", name(ratio.client), name(ratio.drop_in));
