@@ -116,6 +116,11 @@ impl Op {
         }
     }
 
+    /// Whether it is a command of the user's own, which is answered by whatever the server says.
+    pub(crate) fn is_verbatim(&self) -> bool {
+        matches!(self, Self::Command { .. } | Self::Transaction { .. })
+    }
+
     /// The database it runs in, if it runs in one.
     pub fn db(&self) -> Option<u32> {
         match self {

@@ -84,7 +84,7 @@ impl Harness {
         let mut commands = Vec::new();
         let spans: Vec<_> = ops
             .iter()
-            .map(|op| resp::encode(op, 0, &mut commands))
+            .map(|op| resp::encode(&mut op.clone(), 0, &mut commands))
             .collect();
         let now = self.io.now();
         for command in &commands {

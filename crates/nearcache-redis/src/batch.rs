@@ -14,9 +14,13 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Appends the commands of `ops` to `commands`, for a connection that is in `resting_db` between ops.
-    pub(crate) fn encode(ops: Vec<Op>, resting_db: u32, commands: &mut Vec<Vec<Bytes>>) -> Self {
+    pub(crate) fn encode(
+        mut ops: Vec<Op>,
+        resting_db: u32,
+        commands: &mut Vec<Vec<Bytes>>,
+    ) -> Self {
         let spans = ops
-            .iter()
+            .iter_mut()
             .map(|op| encode(op, resting_db, commands))
             .collect();
         Self { ops, spans }

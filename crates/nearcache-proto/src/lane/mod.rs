@@ -17,13 +17,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use crate::config::LaneConfig;
 use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpReply, Protocol};
 use crate::pod::{FillOutcome, LaneState, Pod};
-use crate::request::{CommandWork, Done, Effect, Guard, Request, Work, Write};
+use crate::request::{Done, Effect, Guard, Request, Work};
 use crate::slots::subject;
 use pace::{Backoff, FillPace, Oversize};
 pub(crate) use reply::op_error;
@@ -222,12 +223,30 @@ enum SentWork {
         role: bool,
         done: Done<()>,
     },
-    Write(Write),
-    Command(CommandWork),
+    Write(SentWrite),
+    Command(SentCommand),
     SideFence {
         done: Done<Vec<OpReply>>,
         replies: Vec<OpReply>,
     },
+}
+
+/// A write of one key that is on its way.
+struct SentWrite {
+    key: Bytes,
+    done: Done<OpReply>,
+    /// Whether it is a command of the user's own, answered by whatever the server says.
+    verbatim: bool,
+}
+
+/// Ops that are on their way.
+struct SentCommand {
+    /// How many there are.
+    wanted: usize,
+    /// Whether all are commands of the user's own.
+    verbatim: bool,
+    effect: Effect,
+    done: Done<Vec<OpReply>>,
 }
 
 impl Lane {

@@ -3,11 +3,11 @@
 use nearcache_l1::{Filled, Published, Refusal, Timestamp};
 
 use super::answer::Answer;
-use super::{BatchId, Lane, Line, Sent, SentWork};
+use super::{BatchId, Lane, Line, Sent, SentCommand, SentWork, SentWrite};
 use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::{BatchReply, Op, OpError, OpReply};
-use crate::request::{CommandWork, Effect, Guard, Write};
+use crate::request::{Effect, Guard};
 use crate::resp::Reply;
 use crate::slots::{self, subject};
 
@@ -310,12 +310,11 @@ impl Lane {
         }
     }
 
-    fn finish_write(&mut self, write: Write, result: Option<Result<OpReply, OpError>>) {
+    fn finish_write(&mut self, write: SentWrite, result: Option<Result<OpReply, OpError>>) {
         // A second time, before the caller resumes: a fill may have come in between.
         self.pod.invalidate_local(&write.key);
-        write
-            .done
-            .complete(match result.map(|result| verbatim(&write.op, result)) {
+        write.done.complete(
+            match result.map(|result| verbatim(write.verbatim, result)) {
                 Some(Ok(reply)) => {
                     if matches!(&reply, OpReply::Value(Reply::Error { .. })) {
                         self.pod.counters.write_errors_total.bump();
@@ -327,20 +326,21 @@ impl Lane {
                     Err(op_error(&error).for_write(outcome(&error)))
                 }
                 None => Err(crate::write::unexpected().for_write(WriteOutcome::Unknown)),
-            });
+            },
+        );
     }
 
     fn finish_command(
         &mut self,
-        command: CommandWork,
+        command: SentCommand,
         mut results: impl Iterator<Item = Result<OpReply, OpError>>,
         line: Line,
         now: Timestamp,
     ) {
-        let wanted = command.ops.len();
+        let wanted = command.wanted;
         let (mut replies, mut failed) = (Vec::with_capacity(wanted), None);
-        for (op, result) in command.ops.iter().zip(results.by_ref().take(wanted)) {
-            match verbatim(op, result) {
+        for result in results.by_ref().take(wanted) {
+            match verbatim(command.verbatim, result) {
                 Ok(reply) => replies.push(reply),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -456,12 +456,12 @@ fn refused_queue(result: &Result<OpReply, OpError>) -> bool {
 }
 
 /// A command of the user's own is answered by whatever the server said, an error too.
-fn verbatim(op: &Op, result: Result<OpReply, OpError>) -> Result<OpReply, OpError> {
-    match (op, result) {
-        (Op::Command { .. } | Op::Transaction { .. }, Err(OpError::Server { code, message })) => {
+fn verbatim(verbatim: bool, result: Result<OpReply, OpError>) -> Result<OpReply, OpError> {
+    match result {
+        Err(OpError::Server { code, message }) if verbatim => {
             Ok(OpReply::Value(Reply::Error { code, message }))
         }
-        (_, result) => result,
+        result => result,
     }
 }
 

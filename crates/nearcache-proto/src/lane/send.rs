@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::{Action, BULK, Lane, Line, Out, Sent, SentWork};
+use super::{Action, BULK, Lane, Line, Out, Sent, SentCommand, SentWork, SentWrite};
 use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
-use crate::request::{Effect, Guard, Request, Work, Write};
+use crate::request::{CommandWork, Effect, Guard, Request, Work, Write};
 use crate::slots;
 use std::sync::atomic::Ordering;
 
@@ -95,12 +95,27 @@ impl Lane {
                     return None;
                 }
                 self.pod.counters.writes_total.bump();
-                let op = write.op.clone();
-                self.batch(SentWork::Write(write), Line::Lane, vec![op], deadline, now)
+                let Write { op, key, done, .. } = write;
+                let verbatim = op.is_verbatim();
+                let work = SentWork::Write(SentWrite {
+                    key,
+                    done,
+                    verbatim,
+                });
+                self.batch(work, Line::Lane, vec![op], deadline, now)
             }
-            Work::Command(command) => {
-                let mut ops = command.ops.clone();
-                let line = match command.effect {
+            Work::Command(CommandWork {
+                mut ops,
+                effect,
+                done,
+            }) => {
+                let work = SentWork::Command(SentCommand {
+                    wanted: ops.len(),
+                    verbatim: ops.iter().all(Op::is_verbatim),
+                    effect,
+                    done,
+                });
+                let line = match effect {
                     Effect::None => Line::Lane,
                     Effect::Fenced => {
                         ops.push(self.fence());
@@ -108,7 +123,7 @@ impl Lane {
                     }
                     Effect::Side(side) => Line::Side(side),
                 };
-                self.batch(SentWork::Command(command), line, ops, deadline, now)
+                self.batch(work, line, ops, deadline, now)
             }
             // The others never enter this queue.
             other => {

@@ -29,8 +29,9 @@ impl Span {
 /// contiguously. `resting_db` is the database the connection is in between ops.
 ///
 /// # Cost
-/// A list per command and a few words; keys and values are shared, not copied.
-pub fn encode(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) -> Span {
+/// A list per command and a few words; keys and values are shared, not copied, and the words of an
+/// [`Op::Command`] are taken out of it.
+pub fn encode(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) -> Span {
     let first = out.len();
     let db = op.db();
     let visited = db.filter(|db| *db != resting_db && *db != Op::AS_IS);
@@ -47,7 +48,7 @@ pub fn encode(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) -> Span {
     }
 }
 
-fn body(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
+fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
     match op {
         Op::Read { key, tracked, .. } => {
             read(vec![word("GET"), key.clone()], *tracked, out);
@@ -71,7 +72,8 @@ fn body(op: &Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
             out.push(argv);
         }
         Op::Delete { key, .. } => out.push(vec![word("DEL"), key.clone()]),
-        Op::Command { argv, .. } => out.push(argv.clone()),
+        // Nothing of it is needed to read its reply.
+        Op::Command { argv, .. } => out.push(std::mem::take(argv)),
         Op::Transaction { commands, .. } => {
             out.push(words(&["MULTI"]));
             out.extend(commands.iter().cloned());

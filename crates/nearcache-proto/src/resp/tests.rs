@@ -22,14 +22,14 @@ fn line(argv: &[Bytes]) -> String {
 
 fn lines(op: &Op) -> Vec<String> {
     let mut out = Vec::new();
-    let span = encode(op, 0, &mut out);
+    let span = encode(&mut op.clone(), 0, &mut out);
     assert_eq!(span.replies(), out.len());
     out.iter().map(|argv| line(argv)).collect()
 }
 
 /// Decodes, checking that exactly the op's replies are consumed.
 fn answer(op: &Op, replies: Vec<Reply>) -> Result<OpReply, OpError> {
-    let span = encode(op, 0, &mut Vec::new());
+    let span = encode(&mut op.clone(), 0, &mut Vec::new());
     assert_eq!(span.replies(), replies.len(), "test gives all replies");
     let mut replies = replies.into_iter().chain([Reply::Int(4711)]);
     let answer = decode(op, &span, &mut replies);
@@ -119,9 +119,9 @@ fn ops_become_contiguous_commands() {
 #[test]
 fn the_resting_db_is_not_selected() {
     let mut out = Vec::new();
-    encode(&read(5, true), 5, &mut out);
+    encode(&mut read(5, true), 5, &mut out);
     assert_eq!(out.len(), 3);
-    encode(&read(0, true), 5, &mut out);
+    encode(&mut read(0, true), 5, &mut out);
     assert_eq!(line(&out[3]), "SELECT 0");
     assert_eq!(line(&out[7]), "SELECT 5");
 }
@@ -427,7 +427,7 @@ fn a_handshake_says_what_is_missing() {
 #[test]
 fn missing_replies_are_noticed() {
     let op = read(1, true);
-    let span = encode(&op, 0, &mut Vec::new());
+    let span = encode(&mut op.clone(), 0, &mut Vec::new());
     for given in 0..span.replies() {
         let mut replies = std::iter::repeat_n(Reply::ok(), given);
         assert!(is_protocol(decode(&op, &span, &mut replies)));

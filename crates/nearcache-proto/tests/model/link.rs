@@ -56,7 +56,7 @@ impl Link {
         let mut commands = Vec::new();
         let spans: Vec<Span> = ops
             .iter()
-            .map(|op| resp::encode(op, 0, &mut commands))
+            .map(|op| resp::encode(&mut op.clone(), 0, &mut commands))
             .collect();
         for op in &ops {
             if let Op::Handshake { canary, .. } = op {
