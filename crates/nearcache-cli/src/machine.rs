@@ -30,6 +30,13 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(kilobytes.parse::<u64>().ok()? * 1024)
 }
 
+/// Memory that programs can still have, in bytes; `None` where the system does not tell.
+pub(crate) fn free_bytes() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes = field(&meminfo, "MemAvailable")?.split_whitespace().next()?;
+    Some(kilobytes.parse::<u64>().ok()? * 1024)
+}
+
 /// The hardware a figure was made on.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Hardware {

@@ -6,9 +6,9 @@
     reason = "a command talks to its terminal"
 )]
 
-#[cfg(feature = "bench")]
 mod bench;
 mod demo;
+mod fleet;
 mod machine;
 #[cfg(feature = "bench")]
 mod trace;
@@ -30,19 +30,11 @@ struct Cli {
 enum Command {
     /// Runs pods against one server, first with an ordinary connection pool, then with nearcache, and compares.
     Demo(demo::Args),
-    /// One pod of the demo; started by the demo itself.
+    /// One pod of the demo or of a benchmark; started by those themselves.
     #[command(hide = true)]
     DemoPod,
-    /// Measures L1 next to moka, quick_cache, foyer and a plain map.
-    #[cfg(feature = "bench")]
+    /// Measures: a fleet in three architectures, or L1 next to other caches.
     Bench(bench::Args),
-    /// Measures L1 next to other caches (needs a build with `--features bench`).
-    #[cfg(not(feature = "bench"))]
-    Bench {
-        /// What the full build would be asked.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        _rest: Vec<String>,
-    },
 }
 
 /// How a command ended that did not fail.
@@ -60,15 +52,8 @@ type Failure = String;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
-        Command::DemoPod => demo::run_pod(),
-        #[cfg(feature = "bench")]
+        Command::DemoPod => fleet::run_pod(),
         Command::Bench(args) => bench::run(&args),
-        #[cfg(not(feature = "bench"))]
-        Command::Bench { .. } => Err(
-            "this build leaves the benchmarks out, because they bring other cache libraries with them; \
-             build with: cargo run --release --features bench -- bench l1"
-                .to_owned(),
-        ),
     };
     match outcome {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

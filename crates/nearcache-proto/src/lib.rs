@@ -21,6 +21,8 @@ mod read_many;
 mod replies;
 mod request;
 pub mod resp;
+#[cfg(feature = "break")]
+pub mod sabotage;
 #[cfg(all(test, feature = "loom"))]
 #[path = "schedules/tests.rs"]
 mod schedules;

@@ -183,6 +183,10 @@ impl Pod {
     ) -> (Verdict, Timestamp) {
         let flush = self.coherence.flush();
         let now = clock();
+        #[cfg(feature = "break")]
+        if crate::sabotage::is_off(crate::sabotage::Mechanism::Lease) {
+            return (Verdict::Fresh, now);
+        }
         let verdict = if stamp.flush != flush || now >= deadline {
             Verdict::Dead
         } else if stamp.history == lease.history() && lease.age(now) < self.lease_time {
@@ -253,6 +257,11 @@ impl Pod {
 
     /// Drops this pod's copies of `key` and refuses fills that are under way.
     pub(crate) fn invalidate_local(&self, key: &[u8]) {
+        #[cfg(feature = "break")]
+        if crate::sabotage::is_off(crate::sabotage::Mechanism::Token) {
+            // Orphaning the key's flights would refuse their fills as the token does.
+            return crate::sabotage::drop_entry_only(&self.store, key);
+        }
         self.coherence.bump_epoch(key);
         self.store.invalidate(key);
     }
@@ -422,6 +431,10 @@ impl Invalidations for Pod {
 
     fn invalidate_all(&self, _connection: u64) {
         self.counters.flushes_total.bump();
+        #[cfg(feature = "break")]
+        if crate::sabotage::is_off(crate::sabotage::Mechanism::Null) {
+            return;
+        }
         self.coherence.bump_flush();
     }
 

@@ -248,8 +248,15 @@ impl<I: Io> Cache<I> {
         let slot = Key::new(db, key);
         let deadline = self.call_deadline();
         let start = self.io.now();
-        self.ask(deadline, |done| Work::Fence { role: true, done })
-            .await?;
+        let fenced = self.ask(deadline, |done| Work::Fence { role: true, done });
+        #[cfg(feature = "break")]
+        let fenced = async {
+            match crate::sabotage::is_off(crate::sabotage::Mechanism::Fence) {
+                true => Ok(()),
+                false => fenced.await,
+            }
+        };
+        fenced.await?;
         // Everything that was executed before the fence has been applied by now. The copy must be of
         // a life of the lane that is still on: of this one, or filled after the fence by a later one.
         if self.pod.is_tracked()

@@ -1,19 +1,8 @@
 //! `nearcache demo`: the same pods and the same reads on the same L2, first through an ordinary connection pool, then
 //! through nearcache, with a writer beside them and a checker behind them.
 
-mod check;
-pub(crate) mod control;
-mod fleet;
-mod load;
-mod message;
-mod plan;
-mod pod;
-mod progress;
-mod reader;
 mod report;
-pub(crate) mod server;
 mod table;
-mod writer;
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,21 +10,20 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use nearcache::MemoryL2;
 
-use crate::machine::{Hardware, now_ns};
+use crate::fleet::check::Acks;
+use crate::fleet::control::{Control, Place};
+use crate::fleet::measure::{Work, measure};
+use crate::fleet::message::Load;
+use crate::fleet::plan::{self, Arm, Plan};
+use crate::fleet::pods::Fleet;
+use crate::fleet::progress::Progress;
+use crate::fleet::server::{self, Server};
+use crate::fleet::show;
+use crate::fleet::side::{Phases, Side};
+use crate::fleet::writer::{Updates, Writer};
+use crate::machine::Hardware;
 use crate::{Failure, Outcome};
-use check::Acks;
-use control::{Control, Place};
-use fleet::Fleet;
-use message::{Load, Phase};
-use plan::{Arm, Plan};
-pub(crate) use pod::run_process as run_pod;
-use progress::Progress;
-use report::{Measured, Phases, Run, Side};
-use server::Server;
-use writer::Writer;
-
-/// How long before a phase the pods are told of it.
-const NOTICE_NS: u64 = 50_000_000;
+use report::Run;
 
 /// What the demo can be told.
 #[derive(clap::Args, Debug)]
@@ -101,9 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let run = result?;
     cleaned?;
     print!("\n{}", table::table(&run));
-    println!("\n{}\n", table::wrapped(&run.verdict, "", 96));
+    println!("\n{}\n", show::wrapped(&run.verdict, "", 96));
     for note in table::notes(&run) {
-        println!("- {}", table::wrapped(&note, "  ", 94));
+        println!("- {}", show::wrapped(&note, "  ", 94));
     }
     println!(
         "- Seed {}; {}; {}.",
@@ -158,10 +146,15 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         tasks: args.tasks.into(),
         pool: args.pool.into(),
         capacity_bytes,
+        watched_writes: 4.0,
+        sidecar_ttl_ms: 0,
         seconds: args.duration,
         cold_seconds: args.duration.min(2),
         flat_out_seconds: args.duration.min(2),
         max_staleness_ms: 1000,
+        validated: false,
+        #[cfg(feature = "break")]
+        sabotage: crate::fleet::sabotage::Sabotage::None,
         seed: args.seed,
         prefix: "nearcache-demo:".to_owned(),
     })
@@ -179,7 +172,7 @@ fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
     let Some(program) = program else {
         return Ok((Place::Embedded(MemoryL2::new()), None));
     };
-    let server = Server::start(&program)?;
+    let server = Server::start(&program, &[])?;
     println!("Started {} at {}.", program.display(), server.url());
     Ok((Place::Server { url: server.url() }, Some(server)))
 }
@@ -195,14 +188,14 @@ fn announce(plan: &Plan, place: &Place, server: &str) {
     };
     let load = format!(
         "{} keys of {}, read by Zipf {} at {}/s and pod; {} writes/s. Seed {}.",
-        table::count(plan.keys.into()),
-        table::bytes(plan.value_bytes as f64),
+        show::count(plan.keys.into()),
+        show::bytes(plan.value_bytes as f64),
         plan.zipf,
-        table::count(plan.reads_per_pod),
+        show::count(plan.reads_per_pod),
         plan.writes,
         plan.seed
     );
-    println!("{}", table::wrapped(&format!("{pods}. {load}"), "", 96));
+    println!("{}", show::wrapped(&format!("{pods}. {load}"), "", 96));
 }
 
 /// Both sides, one after the other, and what follows.
@@ -220,10 +213,10 @@ fn compare(
     acks.add(&writer.fill()?);
     let mut sides = Vec::new();
     for (number, arm) in [Arm::Before, Arm::After].into_iter().enumerate() {
-        let (phases, back) = side(plan, place, control, writer, arm, &mut acks, &mut progress)
+        let (figures, back) = side(plan, place, control, writer, arm, &mut acks, &mut progress)
             .map_err(|why| format!("{} ({} of 2): {why}", arm.name(), number + 1))?;
         writer = back;
-        sides.push(Side::new(arm, &phases, &acks, plan));
+        sides.push(figures);
     }
     progress.end();
     let (after, before) = (
@@ -254,16 +247,27 @@ fn side(
     arm: Arm,
     acks: &mut Acks,
     progress: &mut Progress,
-) -> Result<(Phases, Writer), Failure> {
+) -> Result<(Side, Writer), Failure> {
     let other_connections = control
         .snapshot()?
         .map_or(0, |snapshot| snapshot.connections);
     progress.say(&format!("{}: starting {} pods", arm.name(), plan.pods));
-    let mut fleet = Fleet::start(plan, arm, place)?;
-    let writing = writer.start(arm as u64 + 1);
-    let mut phase = |name: &str, load, seconds, stream| {
+    let mut fleet = Fleet::start(plan, arm, place, &[])?;
+    let updates = Updates {
+        per_s: plan.writes,
+        skewed: false,
+        twice: false,
+    };
+    let writing = writer.start(updates, arm as u64 + 1);
+    let mut phase = |name: &str, load, seconds: u64, stream| {
         let title = format!("{}: {name}", arm.name());
-        measure(&mut fleet, control, progress, &title, load, seconds, stream)
+        let work = Work {
+            load,
+            seconds: seconds as f64,
+            stream,
+            reads_per_pod: plan.reads_per_pod,
+        };
+        measure(&mut fleet, control, progress, &title, work)
     };
     // The same choices on both sides, so that both are asked the same questions.
     let cold = phase("cold", Load::Paced, plan.cold_seconds, 1)?;
@@ -272,43 +276,13 @@ fn side(
     drop(fleet);
     let (writer, log) = writing.stop()?;
     acks.add(&log);
-    let writes = log.len() as u64;
-    Ok((
-        Phases {
-            cold,
-            paced,
-            flat_out,
-            other_connections,
-            writes,
-        },
-        writer,
-    ))
-}
-
-fn measure(
-    fleet: &mut Fleet,
-    control: &mut Control,
-    progress: &mut Progress,
-    title: &str,
-    load: Load,
-    seconds: u64,
-    stream: u64,
-) -> Result<Measured, Failure> {
-    let start = control.snapshot()?;
-    let (start_ns, duration_ns) = (now_ns() + NOTICE_NS, seconds * 1_000_000_000);
-    let phase = Phase {
-        load,
-        start_ns,
-        duration_ns,
-        stream,
+    let phases = Phases {
+        cold: &cold,
+        paced: &paced,
+        flat_out: &flat_out,
+        max_staleness_ms: plan.max_staleness_ms,
+        other_connections,
+        writes: log.len() as u64,
     };
-    progress.begin(title, start_ns, start.map(|snapshot| snapshot.reads));
-    let reports = fleet.run(phase, |reads| progress.tick(reads, control))?;
-    let seconds = now_ns().saturating_sub(start_ns) as f64 / 1e9;
-    let end = control.snapshot()?;
-    Ok(Measured {
-        reports,
-        l2: start.zip(end),
-        seconds,
-    })
+    Ok((Side::new(arm, &phases, acks), writer))
 }

@@ -16,9 +16,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Goal, counting, releases};
-use crate::demo::control::info;
-use crate::demo::server::{self, Server};
+use super::l1::{Goal, counting, releases};
+use crate::fleet::control::info;
+use crate::fleet::server::{self, Server};
 use crate::machine::Hardware;
 use crate::{Failure, Outcome};
 use clients::Clients;
@@ -123,7 +123,7 @@ fn place(args: &Args) -> Result<(String, Option<Server>), Failure> {
     }
     let program = server::find(None)?
         .ok_or("no server was found: put valkey-server or redis-server on PATH, or use --redis")?;
-    let server = Server::start(&program)?;
+    let server = Server::start(&program, &[])?;
     Ok((server.url(), Some(server)))
 }
 

@@ -1,6 +1,6 @@
 //! The load of one pod: which keys are read when, how long each read takes, and what it returned.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::message::{Load, Phase, Report, Sample};
 use super::plan::{Header, Plan};
 use super::reader::Reader;
+use super::timer::Timer;
 use crate::machine::now_ns;
 use crate::zipf::{Rng, Zipf};
 
@@ -22,6 +23,10 @@ const LATE_NS: u64 = 10_000_000;
 const SAMPLES_MAX: usize = 1_000_000;
 /// At full throughput every so many reads one is kept for the checker, and the task makes way for others.
 const FLAT_OUT_STRIDE: u64 = 32;
+/// Seconds of a phase that are told apart.
+const SECONDS_MAX: usize = 3_600;
+/// What an entry of L1 takes beside its value, at most.
+const ENTRY_BYTES: usize = 512;
 
 /// What a pod reads, and with what.
 pub(crate) struct Pod {
@@ -58,7 +63,10 @@ impl Pod {
 
     /// Does a phase and tells what came of it.
     pub(crate) async fn run(self: &Rc<Self>, phase: Phase) -> Report {
-        *self.meter.borrow_mut() = Meter::default();
+        *self.meter.borrow_mut() = Meter {
+            start_ns: phase.start_ns,
+            ..Meter::default()
+        };
         let fills = self.reader.fills();
         sleep(Duration::from_nanos(
             phase.start_ns.saturating_sub(now_ns()),
@@ -67,6 +75,7 @@ impl Pod {
         match phase.load {
             Load::Paced => self.paced(phase).await,
             Load::FlatOut => self.flat_out(phase).await,
+            Load::Fill => self.fill().await,
         }
         let mut report = self.meter.take().finish();
         report.fills = self.reader.fills().zip(fills).map(|(now, then)| now - then);
@@ -78,21 +87,24 @@ impl Pod {
     async fn paced(self: &Rc<Self>, phase: Phase) {
         let mut rng = self.rng(phase, 0);
         let mut reads = JoinSet::new();
-        let mean_ns = 1e9 / self.plan.reads_per_pod;
+        let timer = match Timer::new() {
+            Ok(timer) => timer,
+            Err(error) => return self.cannot(&format!("no timer: {error}")),
+        };
+        let mean_ns = 1e9 / phase.reads_per_pod;
         let end_ns = (phase.start_ns + phase.duration_ns) as f64;
         let mut due_ns = phase.start_ns as f64 + rng.exponential(mean_ns);
         while due_ns < end_ns {
-            let now = now_ns();
-            if due_ns > now as f64 {
-                // The timer's millisecond is shared by all reads that fall due in it.
-                sleep(Duration::from_nanos(due_ns as u64 - now)).await;
+            if let Err(error) = timer.until(due_ns as u64).await {
+                return self.cannot(&format!("the timer fails: {error}"));
             }
-            let late = now_ns() > due_ns as u64 + LATE_NS;
+            let due = due_ns as u64;
+            let late = now_ns() > due + LATE_NS;
             self.meter.borrow_mut().report.late += u64::from(late);
             let key = self.zipf.sample(&mut rng);
             if reads.len() < UNDER_WAY_MAX {
                 let pod = Rc::clone(self);
-                reads.spawn_local(async move { pod.read(key, true).await });
+                reads.spawn_local(async move { pod.read(key, true, Some(due)).await });
             } else {
                 self.meter.borrow_mut().report.shed += 1;
             }
@@ -112,10 +124,9 @@ impl Pod {
                 loop {
                     for turn in 0..FLAT_OUT_STRIDE {
                         let key = pod.zipf.sample(&mut rng);
-                        pod.read(key, turn == 0).await;
-                    }
-                    if now_ns() >= end_ns {
-                        break;
+                        if pod.read(key, turn == 0, None).await >= end_ns {
+                            return;
+                        }
                     }
                     // A hit never waits, so without this the first task would be the only one.
                     yield_now().await;
@@ -125,7 +136,33 @@ impl Pod {
         while tasks.join_next().await.is_some() {}
     }
 
-    async fn read(&self, key: u32, sampled: bool) {
+    /// Reads every key that the capacity has room for once, the most read ones last.
+    async fn fill(self: &Rc<Self>) {
+        let room = self.plan.capacity_bytes / (self.plan.value_bytes + ENTRY_BYTES);
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        let left = Rc::new(Cell::new(self.plan.keys.min(room)));
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.plan.tasks {
+            let (pod, left) = (Rc::clone(self), Rc::clone(&left));
+            tasks.spawn_local(async move {
+                while let Some(key) = left.get().checked_sub(1) {
+                    left.set(key);
+                    pod.read(key, true, None).await;
+                }
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Tells that the load cannot be made: an error of the phase.
+    fn cannot(&self, why: &str) {
+        let mut meter = self.meter.borrow_mut();
+        meter.report.errors += 1;
+        meter.report.error.get_or_insert(why.to_owned());
+    }
+
+    /// One read, and when it ended; `due_ns` is when it was to begin, where there is such a moment.
+    async fn read(&self, key: u32, sampled: bool, due_ns: Option<u64>) -> u64 {
         let started_ns = now_ns();
         let value = self.reader.read(&self.names[key as usize]).await;
         let ended_ns = now_ns();
@@ -135,6 +172,18 @@ impl Pod {
         match header {
             Ok(Some(header)) if header.key == key => {
                 meter.report.reads += 1;
+                let second = (ended_ns.saturating_sub(meter.start_ns) / 1_000_000_000) as usize;
+                if second < SECONDS_MAX {
+                    if meter.report.seconds.len() <= second {
+                        meter.report.seconds.resize(second + 1, 0);
+                    }
+                    meter.report.seconds[second] += 1;
+                }
+                if let Some(due_ns) = due_ns {
+                    meter
+                        .intended
+                        .saturating_record(ended_ns.saturating_sub(due_ns));
+                }
                 if sampled {
                     meter.latencies.saturating_record(ended_ns - started_ns);
                     if meter.report.samples.len() < SAMPLES_MAX {
@@ -152,6 +201,7 @@ impl Pod {
                 meter.report.error.get_or_insert(error);
             }
         }
+        ended_ns
     }
 
     fn rng(&self, phase: Phase, task: u64) -> Rng {
@@ -165,6 +215,8 @@ impl Pod {
 /// What is written down while reads run.
 struct Meter {
     latencies: Histogram<u64>,
+    intended: Histogram<u64>,
+    start_ns: u64,
     report: Report,
 }
 
@@ -172,6 +224,8 @@ impl Default for Meter {
     fn default() -> Self {
         Self {
             latencies: histogram(),
+            intended: histogram(),
+            start_ns: 0,
             report: Report::default(),
         }
     }
@@ -179,10 +233,8 @@ impl Default for Meter {
 
 impl Meter {
     fn finish(mut self) -> Report {
-        let recorded = self.latencies.iter_recorded();
-        self.report.latencies = recorded
-            .map(|bar| (bar.value_iterated_to(), bar.count_at_value()))
-            .collect();
+        self.report.latencies = bars(&self.latencies);
+        self.report.intended = bars(&self.intended);
         self.report
     }
 }
@@ -193,10 +245,20 @@ pub(crate) fn histogram() -> Histogram<u64> {
         .expect("the bounds are those hdrhistogram allows")
 }
 
-/// Puts the latencies of several pods together.
-pub(crate) fn merged(reports: &[Report]) -> Histogram<u64> {
+fn bars(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    histogram
+        .iter_recorded()
+        .map(|bar| (bar.value_iterated_to(), bar.count_at_value()))
+        .collect()
+}
+
+/// Puts the latencies of several pods together, those that `pick` picks.
+pub(crate) fn merged(
+    reports: &[Report],
+    pick: impl Fn(&Report) -> &Vec<(u64, u64)>,
+) -> Histogram<u64> {
     let mut all = histogram();
-    for &(nanoseconds, count) in reports.iter().flat_map(|report| &report.latencies) {
+    for &(nanoseconds, count) in reports.iter().flat_map(pick) {
         all.saturating_record_n(nanoseconds, count);
     }
     all

@@ -1,4 +1,4 @@
-//! What a run of the demo does: its parameters, its keys, and values that say which write they come from.
+//! What a run of a fleet does: its parameters, its keys, and values that say which write they come from.
 //! Plain data, the same in every process of the run.
 
 use serde::{Deserialize, Serialize};
@@ -19,14 +19,18 @@ pub(crate) struct Plan {
     pub(crate) zipf: f64,
     /// Reads each pod is asked for, per second.
     pub(crate) reads_per_pod: f64,
-    /// Writes per second, spread evenly over the keys.
+    /// Writes per second, spread evenly over the keys unless a phase says otherwise.
     pub(crate) writes: f64,
+    /// Writes per second of the watched key, besides.
+    pub(crate) watched_writes: f64,
     /// Tasks per pod that read one after the other while throughput is measured.
     pub(crate) tasks: usize,
     /// Connections in the ordinary pool of each pod.
     pub(crate) pool: usize,
     /// Bytes L1 may hold in each pod.
     pub(crate) capacity_bytes: usize,
+    /// How long a sidecar keeps a value.
+    pub(crate) sidecar_ttl_ms: u64,
     /// Seconds from a cold start, per side, at the set rate.
     pub(crate) cold_seconds: u64,
     /// Seconds at full throughput, after that.
@@ -35,6 +39,11 @@ pub(crate) struct Plan {
     pub(crate) seconds: u64,
     /// The staleness bound in milliseconds.
     pub(crate) max_staleness_ms: u64,
+    /// Whether nearcache is asked for validated reads.
+    pub(crate) validated: bool,
+    /// What of nearcache is switched off.
+    #[cfg(feature = "break")]
+    pub(crate) sabotage: super::sabotage::Sabotage,
     /// What all choices follow from.
     pub(crate) seed: u64,
     /// What the names of the keys begin with.
@@ -73,6 +82,8 @@ pub(crate) enum Arm {
     Before,
     /// nearcache in front of the same L2.
     After,
+    /// A server of the pod's own, filled from the same L2 by the application.
+    Sidecar,
 }
 
 impl Arm {
@@ -81,6 +92,7 @@ impl Arm {
         match self {
             Self::Before => "before",
             Self::After => "after",
+            Self::Sidecar => "sidecar",
         }
     }
 }

@@ -28,10 +28,14 @@ const WATCH_TRIES: usize = 4;
 /// The pod's side of the process: reads its set-up and its commands from standard input.
 pub(crate) fn run_process() -> Result<Outcome, Failure> {
     let mut lines = BufReader::new(std::io::stdin()).lines();
-    let first = match lines.next() {
-        Some(Ok(line)) => line,
-        _ => return Err("this is a part of `nearcache demo`; run that instead".to_owned()),
-    };
+    let first =
+        match lines.next() {
+            Some(Ok(line)) => line,
+            _ => return Err(
+                "this is a part of `nearcache demo` and `nearcache bench fleet`; run those instead"
+                    .to_owned(),
+            ),
+        };
     let setup: Setup =
         serde_json::from_str(&first).map_err(|error| format!("bad set-up of a pod: {error}"))?;
     let (send, commands) = unbounded_channel();
@@ -87,6 +91,8 @@ async fn work(
     mut commands: UnboundedReceiver<Command>,
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), Failure> {
+    #[cfg(feature = "break")]
+    setup.plan.sabotage.apply();
     let reader = Reader::open(setup, store).await?;
     let pod = Rc::new(Pod::new(&setup.plan, setup.pod, reader));
     let (seen, mut sightings) = unbounded_channel();
@@ -126,6 +132,7 @@ async fn watch(pod: &Pod, name: &str, mut tell: impl FnMut((Option<Sighting>, u6
     let Reader::Near {
         cache,
         changed: Some(changed),
+        ..
     } = pod.reader()
     else {
         return;

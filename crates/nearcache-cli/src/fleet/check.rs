@@ -34,6 +34,16 @@ pub(crate) struct Findings {
     pub(crate) behind_max_ns: u64,
 }
 
+impl Findings {
+    /// Adds what was found elsewhere.
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.checked += more.checked;
+        self.stale += more.stale;
+        self.behind += more.behind;
+        self.behind_max_ns = self.behind_max_ns.max(more.behind_max_ns);
+    }
+}
+
 impl Acks {
     /// Adds what a writer acknowledged, oldest first.
     pub(crate) fn add(&mut self, log: &[Written]) {
@@ -61,17 +71,25 @@ impl Acks {
         found
     }
 
-    fn judge(&self, read: &Sample, bound_ns: u64, found: &mut Findings) {
-        found.checked += 1;
-        let Some(acks) = self.by_key.get(&read.key) else {
-            return;
-        };
+    /// For how long a write had been acknowledged, when the read began, that the read did not return; 0: for none.
+    pub(crate) fn age_ns(&self, read: &Sample) -> u64 {
+        let acks = self.of(read.key);
         // The first write that the read did not return.
         let missed = acks.partition_point(|&(_, sequence)| sequence <= read.sequence);
-        let Some(&(acked_ns, _)) = acks.get(missed) else {
-            return;
-        };
-        let age_ns = read.started_ns.saturating_sub(acked_ns);
+        match acks.get(missed) {
+            Some(&(acked_ns, _)) => read.started_ns.saturating_sub(acked_ns),
+            None => 0,
+        }
+    }
+
+    /// The acknowledged writes of a key, oldest first: when, and which.
+    pub(crate) fn of(&self, key: u32) -> &[(u64, u64)] {
+        self.by_key.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    fn judge(&self, read: &Sample, bound_ns: u64, found: &mut Findings) {
+        found.checked += 1;
+        let age_ns = self.age_ns(read);
         if age_ns > 0 {
             found.behind += 1;
             found.behind_max_ns = found.behind_max_ns.max(age_ns);

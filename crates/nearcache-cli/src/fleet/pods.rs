@@ -1,4 +1,4 @@
-//! The pods of one side: started together, told together, heard together, ended together.
+//! The pods of one arm: started together, told together, heard together, ended together.
 //! Ends only what it started, by its handle.
 
 use std::env;
@@ -43,7 +43,13 @@ enum Handle {
 
 impl Fleet {
     /// Starts the pods and waits until all are connected.
-    pub(crate) fn start(plan: &Plan, arm: Arm, place: &Place) -> Result<Self, Failure> {
+    /// `sidecars` are the addresses of the pods' own servers, where they have such.
+    pub(crate) fn start(
+        plan: &Plan,
+        arm: Arm,
+        place: &Place,
+        sidecars: &[String],
+    ) -> Result<Self, Failure> {
         let (send, events) = channel();
         let mut fleet = Self {
             pods: Vec::new(),
@@ -58,6 +64,7 @@ impl Fleet {
                         pod,
                         arm,
                         url: Some(url.clone()),
+                        sidecar: sidecars.get(pod).cloned(),
                     },
                     send,
                 )?,
@@ -67,6 +74,7 @@ impl Fleet {
                         pod,
                         arm,
                         url: None,
+                        sidecar: None,
                     },
                     store.clone(),
                     send,

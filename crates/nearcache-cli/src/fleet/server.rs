@@ -22,14 +22,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the program.
-    pub(crate) fn start(program: &Path) -> Result<Self, Failure> {
-        // A relative path would be looked for in the folder the server starts in.
-        let program = &std::path::absolute(program).map_err(|error| error.to_string())?;
+    /// Starts the program with these arguments besides.
+    pub(crate) fn start(program: &Path, more: &[&str]) -> Result<Self, Failure> {
         let mut why = String::new();
         // Whoever takes the port between our look and the server's makes it end; then another is tried.
         for _ in 0..5 {
-            match Self::start_once(program) {
+            match Self::start_once(program, more) {
                 Ok(server) => return Ok(server),
                 Err(error) => why = error,
             }
@@ -42,11 +40,14 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    fn start_once(program: &Path) -> Result<Self, Failure> {
+    fn start_once(program: &Path, more: &[&str]) -> Result<Self, Failure> {
         let port = free_port().map_err(|error| format!("no free loopback port: {error}"))?;
+        // The child begins in another folder.
+        let program = std::path::absolute(program).map_err(|error| error.to_string())?;
         let child = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .args(more)
             .current_dir(env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_no_server_does_not_start() {
-        let why = Server::start(Path::new("/bin/true")).unwrap_err();
+        let why = Server::start(Path::new("/bin/true"), &[]).unwrap_err();
         assert!(why.contains("/bin/true does not start"), "{why}");
     }
 }

@@ -1,4 +1,5 @@
-//! How a pod reads: through an ordinary pool of connections, or through nearcache.
+//! How a pod reads: through an ordinary pool of connections, through nearcache, or from a server of its own that it fills
+//! from the shared one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,17 @@ use crate::Failure;
 pub(crate) enum Reader {
     /// An ordinary pool.
     Pool(Pool<Opener>),
+    /// Cache-aside: the pod's own server first, then the shared one, and what that gave is put into the first for a time.
+    Sidecar {
+        own: Pool<Opener>,
+        shared: Pool<Opener>,
+        ttl_ms: u64,
+    },
     /// nearcache; `changed` is rung when the watched key leaves L1.
     Near {
         cache: NearCache,
         changed: Option<Arc<Notify>>,
+        validated: bool,
     },
 }
 
@@ -37,11 +45,21 @@ impl Reader {
     /// Connects. `store` is the embedded L2, where there is no server.
     pub(crate) async fn open(setup: &Setup, store: Option<MemoryL2>) -> Result<Self, Failure> {
         match (&setup.url, store, setup.arm) {
-            (Some(url), _, Arm::Before) => Self::pool(url, setup.plan.pool).await,
+            (Some(url), _, Arm::Before) => Ok(Self::Pool(pool(url, setup.plan.pool).await?)),
+            (Some(url), _, Arm::Sidecar) => {
+                let own = setup.sidecar.as_deref();
+                let own = own.ok_or("a pod has no server of its own")?;
+                Ok(Self::Sidecar {
+                    own: pool(own, setup.plan.pool).await?,
+                    shared: pool(url, setup.plan.pool).await?,
+                    ttl_ms: setup.plan.sidecar_ttl_ms,
+                })
+            }
             (Some(url), _, Arm::After) => {
                 let builder = NearCache::builder().redis(url);
                 Self::near(setup, builder).await
             }
+            (None, _, Arm::Sidecar) => Err("there are no sidecars without a server".to_owned()),
             (None, Some(store), _) => {
                 let builder = NearCache::builder().store(store);
                 Self::near(setup, builder).await
@@ -54,17 +72,37 @@ impl Reader {
     #[inline]
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Value>, Failure> {
         match self {
-            Self::Pool(pool) => {
-                let mut connection = pool.get().await.map_err(|error| error.to_string())?;
-                let value: Option<Vec<u8>> = redis::cmd("GET")
+            Self::Pool(pool) => Ok(get(pool, name).await?.map(Value::Owned)),
+            Self::Sidecar {
+                own,
+                shared,
+                ttl_ms,
+            } => {
+                if let Some(value) = get(own, name).await? {
+                    return Ok(Some(Value::Owned(value)));
+                }
+                let Some(value) = get(shared, name).await? else {
+                    return Ok(None);
+                };
+                let mut connection = own.get().await.map_err(|error| error.to_string())?;
+                redis::cmd("SET")
                     .arg(name)
-                    .query_async(&mut *connection)
+                    .arg(&value)
+                    .arg("PX")
+                    .arg(*ttl_ms)
+                    .exec_async(&mut *connection)
                     .await
-                    .map_err(|error: RedisError| error.to_string())?;
-                Ok(value.map(Value::Owned))
+                    .map_err(|error| error.to_string())?;
+                Ok(Some(Value::Owned(value)))
             }
-            Self::Near { cache, .. } => {
-                let value = cache.get(name).await.map_err(|error| error.to_string())?;
+            Self::Near {
+                cache, validated, ..
+            } => {
+                let value = match validated {
+                    false => cache.get(name).await,
+                    true => cache.get_validated(name).await,
+                };
+                let value = value.map_err(|error| error.to_string())?;
                 Ok(value.map(Value::Shared))
             }
         }
@@ -73,29 +111,9 @@ impl Reader {
     /// Reads nearcache sent to L2 so far, by its own count.
     pub(crate) fn fills(&self) -> Option<u64> {
         match self {
-            Self::Pool(_) => None,
+            Self::Pool(_) | Self::Sidecar { .. } => None,
             Self::Near { cache, .. } => Some(cache.stats().totals.fills_total),
         }
-    }
-
-    async fn pool(url: &str, size: usize) -> Result<Self, Failure> {
-        let failed = |error: String| format!("cannot open the pool: {error}");
-        let client = Client::open(url).map_err(|error| failed(error.to_string()))?;
-        let pool = Pool::builder(Opener { client })
-            .max_size(size)
-            .build()
-            .map_err(|error| failed(error.to_string()))?;
-        // All connections at once: opening them is no part of what is measured.
-        let mut open = Vec::new();
-        for _ in 0..size {
-            open.push(
-                pool.get()
-                    .await
-                    .map_err(|error| failed(error.to_string()))?,
-            );
-        }
-        drop(open);
-        Ok(Self::Pool(pool))
     }
 
     async fn near(setup: &Setup, builder: nearcache::Builder) -> Result<Self, Failure> {
@@ -103,7 +121,7 @@ impl Reader {
         let (builder, changed) = match setup.arm {
             // Without a server there is no pool: the same path, keeping nothing.
             Arm::Before => (builder.capacity(1usize << 20).max_entry(1usize), None),
-            Arm::After => {
+            Arm::After | Arm::Sidecar => {
                 let bell = Arc::new(Notify::new());
                 let (changed, watched) = (Arc::clone(&bell), setup.plan.name(WATCHED).into_bytes());
                 let ring = move |key: Key<'_>, _cause| {
@@ -118,8 +136,38 @@ impl Reader {
             }
         };
         let cache = builder.connect().await.map_err(|error| error.to_string())?;
-        Ok(Self::Near { cache, changed })
+        Ok(Self::Near {
+            cache,
+            changed,
+            validated: setup.plan.validated,
+        })
     }
+}
+
+async fn get(pool: &Pool<Opener>, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let mut connection = pool.get().await.map_err(|error| error.to_string())?;
+    redis::cmd("GET")
+        .arg(name)
+        .query_async(&mut *connection)
+        .await
+        .map_err(|error: RedisError| error.to_string())
+}
+
+/// An ordinary pool, all connections at once: opening them is no part of what is measured.
+async fn pool(url: &str, size: usize) -> Result<Pool<Opener>, Failure> {
+    let failed = |error: String| format!("cannot open the pool: {error}");
+    let client = Client::open(url).map_err(|error| failed(error.to_string()))?;
+    let pool = Pool::builder(Opener { client })
+        .max_size(size)
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    let mut open = Vec::new();
+    for _ in 0..size {
+        let connection = pool.get().await;
+        open.push(connection.map_err(|error| failed(error.to_string()))?);
+    }
+    drop(open);
+    Ok(pool)
 }
 
 impl Value {
@@ -142,8 +190,10 @@ impl Manager for Opener {
     type Error = RedisError;
 
     async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config =
-            AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(5)));
+        let patience = Some(Duration::from_secs(5));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(patience)
+            .set_response_timeout(patience);
         self.client
             .get_multiplexed_async_connection_with_config(&config)
             .await

@@ -1,4 +1,4 @@
-//! What the demo and its pods say to each other: one JSON document a line over standard input and output, or the same
+//! What the controller and its pods say to each other: one JSON document a line over standard input and output, or the same
 //! values over channels where the pods are threads.
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub(crate) struct Setup {
     pub(crate) arm: Arm,
     /// Address of the server; `None` for the embedded L2, which comes by another way.
     pub(crate) url: Option<String>,
+    /// Address of this pod's own server, where it has one.
+    pub(crate) sidecar: Option<String>,
 }
 
 /// What a pod is told afterwards.
@@ -38,6 +40,8 @@ pub(crate) struct Phase {
     pub(crate) duration_ns: u64,
     /// Distinguishes the random choices of one phase from those of another.
     pub(crate) stream: u64,
+    /// Reads a second of each pod, where the load is paced.
+    pub(crate) reads_per_pod: f64,
 }
 
 /// How reads come.
@@ -47,6 +51,8 @@ pub(crate) enum Load {
     Paced,
     /// As fast as they are answered, from a set number of tasks.
     FlatOut,
+    /// Each key once that a cache of the plan's capacity has room for, as fast as it is answered.
+    Fill,
 }
 
 /// What a pod says.
@@ -79,6 +85,10 @@ pub(crate) struct Report {
     pub(crate) shed: u64,
     /// How long reads took: nanoseconds and how many.
     pub(crate) latencies: Vec<(u64, u64)>,
+    /// How long after they were due paced reads ended, in the same form.
+    pub(crate) intended: Vec<(u64, u64)>,
+    /// Reads that ended in each second of the phase.
+    pub(crate) seconds: Vec<u64>,
     /// Reads for the checker.
     pub(crate) samples: Vec<Sample>,
     /// Writes of the watched key as this pod first saw them.

@@ -13,7 +13,7 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// Counts no more, for good: two atomic additions per allocation would be part of what is timed.
-pub(super) fn stop() {
+pub(in crate::bench) fn stop() {
     STOPPED.store(true, Relaxed);
 }
 

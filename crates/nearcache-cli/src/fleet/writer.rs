@@ -11,10 +11,23 @@ use super::control::{Control, Place};
 use super::plan::{Header, Plan, WATCHED};
 use crate::Failure;
 use crate::machine::{now_ns, sleep_until};
-use crate::zipf::Rng;
+use crate::zipf::{Rng, Zipf};
 
-/// Writes of the watched key per second.
-const WATCHED_PER_SECOND: f64 = 4.0;
+/// How values change during a phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Updates {
+    /// Writes a second, at random moments.
+    pub(crate) per_s: f64,
+    /// Which keys: as uneven as the reads, instead of all alike.
+    pub(crate) skewed: bool,
+    /// Each key twice, soon after each other: what a reader that asked in between gets is old at once.
+    pub(crate) twice: bool,
+}
+
+/// How long the writer sleeps at a time.
+const STEP_NS: u64 = 50_000_000;
+/// The longest gap between the two writes of a pair.
+const TWICE_NS: u32 = 60_000_000;
 
 /// The values as they are in L2, and the connection that puts them there.
 pub(crate) struct Writer {
@@ -50,35 +63,52 @@ impl Writer {
             .collect()
     }
 
-    /// Starts to write at random moments with the plan's mean rate, until told to stop.
-    pub(crate) fn start(self, stream: u64) -> Writing {
+    /// Starts to write, until told to stop.
+    pub(crate) fn start(self, updates: Updates, stream: u64) -> Writing {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut writer = self;
-            let log = writer.work(stream, &seen);
+            let log = writer.work(updates, stream, &seen);
             (writer, log)
         });
         Writing { stop, thread }
     }
 
-    fn work(&mut self, stream: u64, stop: &AtomicBool) -> Result<Vec<Written>, Failure> {
+    fn work(
+        &mut self,
+        updates: Updates,
+        stream: u64,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Written>, Failure> {
+        let exponent = if updates.skewed { self.plan.zipf } else { 0.0 };
+        let zipf = Zipf::new(self.plan.keys, exponent);
         let mut rng = Rng::new(self.plan.seed, stream);
         let (mut log, start) = (Vec::new(), now_ns() as f64);
         let gap = |rng: &mut Rng, rate: f64| rng.exponential(1e9 / rate);
         let mut next_watched = start;
-        let mut next = match self.plan.writes > 0.0 {
-            true => start + gap(&mut rng, self.plan.writes),
+        let mut next = match updates.per_s > 0.0 {
+            true => start + gap(&mut rng, updates.per_s),
             false => f64::INFINITY,
         };
         while !stop.load(Ordering::Relaxed) {
-            sleep_until(next.min(next_watched) as u64);
+            // In short steps: a phase that is over waits for its writer.
+            let due = (next.min(next_watched) as u64).min(now_ns() + STEP_NS);
+            sleep_until(due);
+            if (due as f64) < next.min(next_watched) - 1.0 {
+                continue;
+            }
             if next_watched <= next {
                 log.push(self.write(WATCHED)?);
-                next_watched += 1e9 / WATCHED_PER_SECOND;
+                next_watched += 1e9 / self.plan.watched_writes;
             } else {
-                log.push(self.write(rng.below(self.plan.keys))?);
-                next += gap(&mut rng, self.plan.writes);
+                let key = zipf.sample(&mut rng);
+                log.push(self.write(key)?);
+                if updates.twice {
+                    sleep_until(now_ns() + u64::from(rng.below(TWICE_NS)));
+                    log.push(self.write(key)?);
+                }
+                next += gap(&mut rng, updates.per_s);
             }
         }
         Ok(log)

@@ -1,4 +1,4 @@
-//! The demo's own way to L2, beside the pods: fills it, writes to it and asks it what it has done.
+//! The controller's own way to L2, beside the pods: fills it, writes to it and asks it what it has done.
 //! Shares no code with nearcache where there is a server, so that its word on nearcache counts.
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) enum Place {
 /// Values live this long, so that an interrupted run against a server of the user's leaves nothing for good.
 const LIFE_SECONDS: u64 = 3600;
 
-/// A connection of the demo's own.
+/// A connection of the controller's own.
 pub(crate) enum Control {
     /// An ordinary connection.
     Server(Connection),
@@ -31,14 +31,20 @@ pub(crate) enum Control {
 }
 
 /// What a server says it has done so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Snapshot {
     /// When it said so.
     pub(crate) at_ns: u64,
     /// `GET` and `MGET` commands executed.
     pub(crate) reads: u64,
+    /// Commands executed, of every kind.
+    pub(crate) commands: u64,
     /// Bytes sent, of everything.
     pub(crate) bytes_out: u64,
+    /// Memory the server has set aside for data and connections.
+    pub(crate) memory_bytes: u64,
+    /// Memory of the server's process that is in RAM.
+    pub(crate) resident_bytes: u64,
     /// Connections open.
     pub(crate) connections: u64,
     /// Processor time used, in seconds.
@@ -100,14 +106,30 @@ impl Control {
         Ok(())
     }
 
+    /// Deletes everything there is.
+    #[cfg(feature = "break")]
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        let Self::Server(connection) = self else {
+            return Ok(());
+        };
+        redis::cmd("FLUSHALL")
+            .exec(connection)
+            .map_err(|error| format!("cannot flush: {error}"))
+    }
+
     /// Asks the server; `None` for the embedded store, which counts nothing.
     pub(crate) fn snapshot(&mut self) -> Result<Option<Snapshot>, Failure> {
         let Self::Server(connection) = self else {
             return Ok(None);
         };
-        let text: String = redis::cmd("INFO").arg("all").query(connection).map_err(|error| {
-            format!("L2 does not answer INFO, which the demo needs to count what reaches it: {error}")
-        })?;
+        let text: String = redis::cmd("INFO")
+            .arg("all")
+            .query(connection)
+            .map_err(|error| {
+                format!(
+                    "L2 does not answer INFO, which is needed to count what reaches it: {error}"
+                )
+            })?;
         Ok(Some(Snapshot::parse(&text, now_ns())))
     }
 
@@ -145,7 +167,10 @@ impl Snapshot {
         Self {
             at_ns,
             reads: calls(text, "get") + calls(text, "mget"),
+            commands: number("total_commands_processed"),
             bytes_out: number("total_net_output_bytes"),
+            memory_bytes: number("used_memory"),
+            resident_bytes: number("used_memory_rss"),
             connections: number("connected_clients"),
             cpu_seconds: seconds("used_cpu_user") + seconds("used_cpu_sys"),
         }

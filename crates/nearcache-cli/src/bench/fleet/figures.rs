@@ -1,0 +1,347 @@
+//! Figures of one phase, beyond those of the demo: distributions, seconds, the fleet as a whole.
+//! Judges nothing.
+
+use hdrhistogram::Histogram;
+
+use super::report::{Figures, Second, Sidecars};
+use crate::fleet::check::Acks;
+use crate::fleet::control::Snapshot;
+use crate::fleet::load::{histogram, merged};
+use crate::fleet::message::Load;
+use crate::fleet::plan::{Arm, Plan, WATCHED};
+use crate::fleet::side::{Measured, Phases, Side};
+use crate::fleet::writer::Updates;
+
+/// Buckets for every factor of ten.
+const PER_DECADE: f64 = 20.0;
+
+/// One phase as it was asked for and measured.
+pub(crate) struct Done {
+    pub(crate) arm: Arm,
+    pub(crate) load: Load,
+    pub(crate) reads_per_s: f64,
+    pub(crate) updates: Updates,
+    pub(crate) measured: Measured,
+    pub(crate) sidecars: Option<Sidecars>,
+    /// Connections at L2 that are not of the pods.
+    pub(crate) other_connections: u64,
+    pub(crate) writes: u64,
+    /// What the pods of this phase were told.
+    pub(crate) plan: Plan,
+}
+
+impl Done {
+    /// Its own figures.
+    pub(crate) fn figures(&self, acks: &Acks) -> Figures {
+        self.with(&self.measured, &self.measured, acks)
+    }
+
+    /// Its figures as the demo has them: filling and full throughput are phases of their own.
+    pub(crate) fn with(&self, fill: &Measured, max: &Measured, acks: &Acks) -> Figures {
+        let measured = &self.measured;
+        let phases = Phases {
+            cold: fill,
+            paced: measured,
+            flat_out: max,
+            max_staleness_ms: self.plan.max_staleness_ms,
+            other_connections: self.other_connections,
+            writes: self.writes,
+        };
+        let mut side = Side::new(self.arm, &phases, acks);
+        let own = Phases {
+            cold: measured,
+            flat_out: measured,
+            ..phases
+        };
+        // While it fills, a pod is too busy to look at once.
+        let own = Side::new(self.arm, &own, acks);
+        side.lag_samples = own.lag_samples;
+        (side.lag_p50_us, side.lag_p99_us) = (own.lag_p50_us, own.lag_p99_us);
+        side.lag_max_us = own.lag_max_us;
+        let probe = measured.sum(|report| report.watch_reads) as f64 / measured.seconds;
+        side.l2_reads_per_s = (side.l2_reads_per_s - probe).max(0.0);
+        let intended = merged(&measured.reports, |report| &report.intended);
+        let since_due = |us: f64| (self.load == Load::Paced).then_some(us / 1e3);
+        let quantile = |q| since_due(intended.value_at_quantile(q) as f64);
+        let everywhere = Everywhere::new(self.arm, measured, acks);
+        let rss = side.rss_bytes_per_pod;
+        Figures {
+            intended_mean_us: since_due(intended.mean()),
+            intended_p50_us: quantile(0.5),
+            intended_p99_us: quantile(0.99),
+            intended_p999_us: quantile(0.999),
+            intended_max_us: since_due(intended.max() as f64),
+            asked_reads_per_s: (self.load == Load::Paced).then_some(self.reads_per_s),
+            updates_per_s: self.updates.per_s,
+            updates_skewed: self.updates.skewed,
+            steady_hit_rate: self.steady_hit_rate(),
+            seconds: measured.seconds,
+            l2_commands_per_s: measured
+                .rate(|snapshot| snapshot.commands as f64)
+                .unwrap_or(0.0),
+            l2_memory_bytes: measured.l2.map_or(0, |(_, end)| end.memory_bytes),
+            probe_reads_per_s: probe,
+            rss_bytes_fleet: rss.map(|bytes| bytes * self.plan.pods as u64),
+            everywhere_samples: everywhere.histogram.len(),
+            everywhere_unseen: everywhere.unseen,
+            everywhere_p50_us: everywhere.quantile(0.5),
+            everywhere_max_us: everywhere.quantile(1.0),
+            sidecars: self.sidecars,
+            latency_buckets: buckets(&merged(&measured.reports, |report| &report.latencies)),
+            intended_buckets: buckets(&intended),
+            age_buckets: buckets(&ages(measured, acks)),
+            series: series(measured, probe),
+            side,
+        }
+    }
+
+    /// Of nearcache, where everything fits and the rate is set.
+    fn steady_hit_rate(&self) -> Option<f64> {
+        let plan = &self.plan;
+        let fits = plan.capacity_bytes as u64 > plan.data_bytes();
+        let known = fits && self.arm == Arm::After && self.load == Load::Paced;
+        let reads_per_pod = self.reads_per_s / plan.pods as f64;
+        known.then(|| steady(plan.keys, plan.zipf, reads_per_pod, self.updates))
+    }
+}
+
+/// What the hit rate would become: a key that is read r times a second by a pod and written w times misses
+/// r w / (r + w) times.
+fn steady(keys: u32, exponent: f64, reads_per_pod: f64, updates: Updates) -> f64 {
+    let weight = |key: u32| f64::from(key + 1).powf(-exponent);
+    let all: f64 = (0..keys).map(weight).sum();
+    let missed: f64 = (0..keys)
+        .map(|key| {
+            let reads = reads_per_pod * weight(key) / all;
+            let share = match updates.skewed {
+                true => weight(key) / all,
+                false => 1.0 / f64::from(keys),
+            };
+            let writes = updates.per_s * share;
+            reads * writes / (reads + writes).max(f64::MIN_POSITIVE)
+        })
+        .sum();
+    1.0 - missed / reads_per_pod.max(f64::MIN_POSITIVE)
+}
+
+/// Upper ends in microseconds, with how many lie below each and above the one before. Empty ones are left out.
+fn buckets(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
+    let mut buckets: Vec<(i64, u64)> = Vec::new();
+    for bar in histogram.iter_recorded() {
+        let us = bar.value_iterated_to() as f64 / 1e3;
+        let number = (us.log10() * PER_DECADE).ceil() as i64;
+        match buckets.last_mut() {
+            Some((last, count)) if *last == number => *count += bar.count_at_value(),
+            _ => buckets.push((number, bar.count_at_value())),
+        }
+    }
+    let end = |number: i64| 10f64.powf(number as f64 / PER_DECADE);
+    buckets
+        .into_iter()
+        .map(|(number, count)| ((end(number) * 1e4).round() / 1e4, count))
+        .collect()
+}
+
+/// By how much those reads were behind that were.
+fn ages(measured: &Measured, acks: &Acks) -> Histogram<u64> {
+    let mut ages = histogram();
+    let samples = measured.reports.iter().flat_map(|report| &report.samples);
+    for age_ns in samples.map(|sample| acks.age_ns(sample)) {
+        if age_ns > 0 {
+            ages.saturating_record(age_ns);
+        }
+    }
+    ages
+}
+
+/// From a write until no pod returns what was before it.
+struct Everywhere {
+    histogram: Histogram<u64>,
+    /// Writes that not every pod had seen when the phase ended.
+    unseen: u64,
+}
+
+impl Everywhere {
+    fn new(arm: Arm, measured: &Measured, acks: &Acks) -> Self {
+        let mut found = Self {
+            histogram: histogram(),
+            unseen: 0,
+        };
+        if arm != Arm::After {
+            return found;
+        }
+        let end_ns = measured.start_ns + (measured.seconds * 1e9) as u64;
+        let writes = acks.of(WATCHED);
+        for &(acked_ns, sequence) in writes {
+            if !(measured.start_ns..end_ns).contains(&acked_ns) {
+                continue;
+            }
+            let seen = measured.reports.iter().map(|report| {
+                let mut later = report.sightings.iter();
+                later
+                    .find(|sighting| sighting.sequence >= sequence)
+                    .map(|sighting| sighting.seen_ns)
+            });
+            match seen.collect::<Option<Vec<u64>>>() {
+                Some(all) => {
+                    let last = all.into_iter().max().unwrap_or(acked_ns);
+                    // A push may overtake the acknowledgement.
+                    let lag_ns = last.saturating_sub(acked_ns).max(1);
+                    found.histogram.saturating_record(lag_ns);
+                }
+                None => found.unseen += 1,
+            }
+        }
+        found
+    }
+
+    fn quantile(&self, quantile: f64) -> Option<f64> {
+        let some = !self.histogram.is_empty();
+        some.then(|| self.histogram.value_at_quantile(quantile) as f64 / 1e3)
+    }
+}
+
+/// Second by second. The server is asked at other moments than full seconds: in between, its figures grow evenly.
+fn series(measured: &Measured, probe: f64) -> Vec<Second> {
+    let whole = measured.asked_seconds.floor() as u64;
+    let at = |second: u64, pick: fn(&Snapshot) -> f64| {
+        let at_ns = measured.start_ns + second * 1_000_000_000;
+        interpolated(&measured.series, at_ns, pick)
+    };
+    let grown = |second, pick| (at(second + 1, pick) - at(second, pick)).max(0.0);
+    (0..whole)
+        .map(|second| {
+            let ended = measured.sum(|report| {
+                let number = usize::try_from(second).unwrap_or(usize::MAX);
+                report.seconds.get(number).copied().unwrap_or(0)
+            });
+            let reads = ended as f64;
+            let l2_reads = (grown(second, |snapshot| snapshot.reads as f64) - probe).max(0.0);
+            let missed = if reads > 0.0 { l2_reads / reads } else { 1.0 };
+            Second {
+                second,
+                reads_per_s: reads,
+                hit_rate: 1.0 - missed.min(1.0),
+                l2_reads_per_s: l2_reads,
+                l2_bytes_per_s: grown(second, |snapshot| snapshot.bytes_out as f64),
+                l2_cpu_percent: grown(second, |snapshot| snapshot.cpu_seconds * 100.0),
+            }
+        })
+        .collect()
+}
+
+fn interpolated(series: &[Snapshot], at_ns: u64, pick: fn(&Snapshot) -> f64) -> f64 {
+    let later = series.partition_point(|snapshot| snapshot.at_ns < at_ns);
+    let (Some(before), Some(after)) = (series.get(later.wrapping_sub(1)), series.get(later)) else {
+        let edge = if later == 0 {
+            series.first()
+        } else {
+            series.last()
+        };
+        return edge.map_or(0.0, pick);
+    };
+    let share = (at_ns - before.at_ns) as f64 / (after.at_ns - before.at_ns).max(1) as f64;
+    pick(before) + (pick(after) - pick(before)) * share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::check::Written;
+    use crate::fleet::message::{Report, Sighting};
+
+    fn snapshot(at_ns: u64, reads: u64) -> Snapshot {
+        Snapshot {
+            at_ns,
+            reads,
+            ..Snapshot::default()
+        }
+    }
+
+    fn measured(reports: Vec<Report>) -> Measured {
+        Measured {
+            reports,
+            l2: None,
+            seconds: 2.0,
+            asked_seconds: 2.0,
+            start_ns: 1_000_000_000,
+            series: vec![
+                snapshot(500_000_000, 0),
+                snapshot(1_500_000_000, 10),
+                snapshot(3_500_000_000, 50),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_servers_figures_are_cut_at_full_seconds() {
+        let report = Report {
+            seconds: vec![100, 50],
+            ..Report::default()
+        };
+        let seconds = series(&measured(vec![report]), 0.0);
+        let found: Vec<(f64, f64)> = seconds
+            .iter()
+            .map(|second| (second.l2_reads_per_s, second.hit_rate))
+            .collect();
+        assert_eq!(found, [(15.0, 0.85), (20.0, 0.6)]);
+    }
+
+    #[test]
+    fn everywhere_is_when_the_last_pod_has_seen_it() {
+        let mut acks = Acks::default();
+        let write = |sequence, acked_ns| Written {
+            key: WATCHED,
+            sequence,
+            acked_ns,
+        };
+        acks.add(&[
+            write(1, 5),
+            write(2, 1_100_000_000),
+            write(3, 1_200_000_000),
+            write(4, 1_300_000_000),
+        ]);
+        let pod = |seen: &[(u64, u64)]| Report {
+            sightings: seen
+                .iter()
+                .map(|&(sequence, seen_ns)| Sighting { sequence, seen_ns })
+                .collect(),
+            ..Report::default()
+        };
+        // The second pod never read write 2: it saw write 3 in its place. Nobody but the first has seen write 4.
+        let reports = vec![
+            pod(&[(2, 1_101_000_000), (3, 1_201_000_000), (4, 1_301_000_000)]),
+            pod(&[(3, 1_202_000_000)]),
+        ];
+        let found = Everywhere::new(Arm::After, &measured(reports), &acks);
+        assert_eq!((found.histogram.len(), found.unseen), (2, 1));
+        assert!((found.histogram.max() as f64 / 102e6 - 1.0).abs() < 0.01);
+        assert!((found.histogram.min() as f64 / 2e6 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn the_steady_hit_rate_follows_from_reads_and_writes() {
+        let updates = |skewed| Updates {
+            per_s: 2.0,
+            skewed,
+            twice: false,
+        };
+        // w / (w + r), for every key and so for all.
+        let skewed = steady(1000, 0.99, 98.0, updates(true));
+        assert!((skewed - 0.98).abs() < 1e-9, "{skewed}");
+        let alike = steady(1000, 0.0, 98.0, updates(false));
+        assert!((alike - 0.98).abs() < 1e-9, "{alike}");
+        assert!(steady(1000, 0.99, 98.0, updates(false)) > 0.98);
+    }
+
+    #[test]
+    fn buckets_are_even_on_a_logarithmic_scale() {
+        let mut all = histogram();
+        all.saturating_record_n(1_000, 3);
+        all.saturating_record_n(1_050, 2);
+        all.saturating_record(1_000_000);
+        let found = buckets(&all);
+        assert_eq!(found.iter().map(|bucket| bucket.1).sum::<u64>(), 6);
+        assert!(found.len() <= 3 && found.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}

@@ -1,0 +1,205 @@
+//! `nearcache bench fleet`: many pods on one server, under the same loads through an ordinary pool, through nearcache,
+//! and from a server in each pod. What it costs is reported beside what it brings.
+
+mod arms;
+#[cfg(feature = "break")]
+mod broken;
+mod figures;
+mod options;
+mod report;
+mod sidecar;
+mod table;
+mod verdict;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::fleet::check::Acks;
+use crate::fleet::control::{Control, Place};
+use crate::fleet::plan::Plan;
+use crate::fleet::progress::Progress;
+use crate::fleet::proxy::Proxy;
+use crate::fleet::server::{self, Server};
+use crate::fleet::show;
+use crate::fleet::writer::Writer;
+use crate::machine::{Hardware, free_bytes, now_ns};
+use crate::{Failure, Outcome};
+use arms::{Arms, Bench};
+pub(crate) use options::Args;
+use options::Options;
+use report::Run;
+
+/// Runs the benchmark.
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let start_ns = now_ns();
+    let (plan, options) = options::parse(args)?;
+    #[cfg(feature = "break")]
+    if let Some(sabotage) = args.sabotage {
+        return broken::run(args, sabotage);
+    }
+    options::room(&plan, &options, free_bytes())?;
+    let hardware = Hardware::detect();
+    // Both are held until the end: dropping them ends them.
+    let (place, _server) = place(args)?;
+    let program = match args.sidecar {
+        true => Some(
+            server::find(args.server.as_deref())?
+                .ok_or("--sidecar needs valkey-server or redis-server on PATH, or --server")?,
+        ),
+        false => None,
+    };
+    let (pods_place, _proxy) = behind(&place, Duration::from_micros(options.l2_latency_us))?;
+    let mut control = Control::open(&place)?;
+    let server = control.describe()?;
+    announce(&plan, &options, &server);
+    let mut bench = Bench {
+        plan: &plan,
+        options: &options,
+        place: &pods_place,
+        control: Control::open(&place)?,
+        writer: None,
+        acks: Acks::default(),
+        progress: Progress::new(),
+        program,
+        rows: Vec::new(),
+        stream: 0,
+    };
+    let result = fill(&mut bench, &place).and_then(|()| bench.run());
+    bench.progress.end();
+    let cleaned = control.clean(&plan);
+    let arms = result?;
+    cleaned?;
+    let rows = bench.rows;
+    let run = finish(
+        plan,
+        options,
+        hardware,
+        server,
+        arms,
+        rows,
+        now_ns() - start_ns,
+    );
+    show(&run);
+    if let Some(path) = &args.json {
+        write(path, &run)?;
+    }
+    Ok(if run.good {
+        Outcome::Good
+    } else {
+        Outcome::Negative
+    })
+}
+
+/// Fills L2.
+fn fill(bench: &mut Bench<'_>, place: &Place) -> Result<(), Failure> {
+    bench.progress.say("filling L2");
+    let mut writer = Writer::new(place, bench.plan)?;
+    bench.acks.add(&writer.fill()?);
+    bench.writer = Some(writer);
+    Ok(())
+}
+
+fn finish(
+    plan: Plan,
+    options: Options,
+    hardware: Hardware,
+    server: String,
+    arms: Arms,
+    rows: Vec<report::Row>,
+    elapsed_ns: u64,
+) -> Run {
+    let mut run = Run {
+        format: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        seed: plan.seed,
+        hardware,
+        server,
+        pods_are_processes: true,
+        capacity_bytes: plan.capacity_bytes,
+        data_bytes: plan.data_bytes(),
+        plan,
+        options,
+        base_rate_per_s: arms.base_rate_per_s,
+        before: arms.before,
+        after: arms.after,
+        sidecar: arms.sidecar,
+        rows,
+        goals: Vec::new(),
+        elapsed_seconds: elapsed_ns as f64 / 1e9,
+        verdict: String::new(),
+        good: false,
+    };
+    run.goals = verdict::goals(&run);
+    (run.verdict, run.good) = verdict::verdict(&run);
+    run
+}
+
+fn show(run: &Run) {
+    print!("\n{}", table::arms(run));
+    print!("\n{}", table::rows(run));
+    print!("\n{}", table::goals(run));
+    println!("\n{}\n", show::wrapped(&run.verdict, "", 110));
+    for note in table::notes(run) {
+        println!("- {}", show::wrapped(&note, "  ", 108));
+    }
+}
+
+fn write(path: &Path, run: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(run).map_err(|error| error.to_string())?;
+    fs::write(path, text + "\n")
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
+    if let Some(url) = &args.redis {
+        return Ok((Place::Server { url: url.clone() }, None));
+    }
+    let program = server::find(args.server.as_deref())?.ok_or(
+        "there is no server: put valkey-server or redis-server on PATH, or name one with --server or --redis",
+    )?;
+    let server = Server::start(&program, &[])?;
+    println!("Started {} at {}.", program.display(), server.url());
+    Ok((Place::Server { url: server.url() }, Some(server)))
+}
+
+/// The same server through a proxy, where there is to be a delay.
+fn behind(place: &Place, delay: Duration) -> Result<(Place, Option<Proxy>), Failure> {
+    let Place::Server { url } = place else {
+        return Ok((place.clone(), None));
+    };
+    if delay.is_zero() {
+        return Ok((place.clone(), None));
+    }
+    // The proxy looks at no byte, so TLS, a user or a database would have to be taken over from the address.
+    let target = url
+        .strip_prefix("redis://")
+        .or(url.strip_prefix("valkey://"));
+    let target = target
+        .map(|rest| rest.trim_end_matches('/'))
+        .filter(|rest| !rest.contains(['@', '/', '?']))
+        .ok_or("--l2-latency needs an address of the form redis://host:port")?;
+    let target = match target.contains(':') {
+        true => target.to_owned(),
+        false => format!("{target}:6379"),
+    };
+    let proxy = Proxy::start(&target, delay)?;
+    Ok((Place::Server { url: proxy.url() }, Some(proxy)))
+}
+
+fn announce(plan: &Plan, options: &Options, server: &str) {
+    let text = format!(
+        "{} pods, each a process, on {server}. {} keys of {}, read by Zipf {}; updates {} % of the reads and at least \
+         {}/s; {} of L1 per pod; {} s at each rate; seed {}.",
+        plan.pods,
+        show::count(plan.keys.into()),
+        show::bytes(plan.value_bytes as f64),
+        plan.zipf,
+        options.writes_percent,
+        options.writes_min_per_s,
+        show::bytes(plan.capacity_bytes as f64),
+        plan.seconds,
+        plan.seed
+    );
+    println!("{}", show::wrapped(&text, "", 110));
+}

@@ -1,0 +1,230 @@
+//! What `bench fleet` can be told, and whether this machine has room for it. Starts nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Serialize;
+
+use crate::Failure;
+use crate::fleet::plan::{self, Plan};
+use crate::fleet::show;
+
+/// What the benchmark can be told.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Pods that share L2, each a process of its own
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pods: u16,
+    /// Keys
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    keys: u32,
+    /// Size of each value
+    #[arg(long, default_value = "200KB")]
+    value_size: ByteSize,
+    /// Exponent of the Zipf distribution of reads; 0 reads all keys alike
+    #[arg(long, default_value_t = 0.99)]
+    zipf: f64,
+    /// Updates, in per cent of the reads, spread evenly over the keys
+    #[arg(long, default_value_t = 0.01, value_name = "PCT")]
+    writes: f64,
+    /// Updates per second at least, whatever --writes makes of the rate
+    #[arg(long, default_value_t = 2.0, value_name = "N")]
+    writes_min: f64,
+    /// Bytes L1 may hold in each pod, and the maxmemory of a sidecar
+    #[arg(long, default_value = "256MiB")]
+    capacity: ByteSize,
+    /// Reads per second of the whole fleet that 100 % means, instead of the measured maximum of `before`
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Seconds at each of the three rates; other phases take their share
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    duration: u64,
+    /// What a delay proxy adds to every round trip to L2, in all arms, for example 1ms
+    #[arg(long, value_name = "TIME", value_parser = latency, default_value = "0ms")]
+    l2_latency: Duration,
+    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+    /// Start this server program instead of one found on PATH; sidecars always are started
+    #[arg(long, value_name = "PATH")]
+    pub(crate) server: Option<PathBuf>,
+    /// Measure a server in each pod as well, filled cache-aside
+    #[arg(long)]
+    pub(crate) sidecar: bool,
+    /// How long a sidecar keeps a value, in seconds: the longest time it serves old ones
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    sidecar_ttl: u64,
+    /// Connections in each ordinary pool, and tasks per pod that read at full throughput
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pool: u16,
+    /// What all random choices follow from
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Break a mechanism of nearcache in a short run made for it, which must find stale reads
+    #[cfg(feature = "break")]
+    #[arg(long = "break", value_name = "WHAT")]
+    pub(crate) sabotage: Option<crate::fleet::sabotage::Sabotage>,
+}
+
+/// What the pods need not know.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Options {
+    pub(crate) writes_percent: f64,
+    pub(crate) writes_min_per_s: f64,
+    pub(crate) rate: Option<f64>,
+    pub(crate) l2_latency_us: u64,
+    pub(crate) sidecar: bool,
+}
+
+impl Options {
+    /// Updates a second that belong to this many reads a second of the fleet.
+    pub(crate) fn updates_per_s(&self, reads_per_s: f64, percent: f64) -> f64 {
+        (reads_per_s * percent / 100.0).max(self.writes_min_per_s)
+    }
+}
+
+/// Checks what was asked for.
+pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
+    let bytes = |name: &str, size: ByteSize, least: u64, most: u64| {
+        usize::try_from(size.as_u64())
+            .ok()
+            .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
+            .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
+    };
+    let value_bytes = bytes(
+        "value-size",
+        args.value_size,
+        plan::HEADER as u64,
+        512 << 20,
+    )?;
+    let capacity_bytes = bytes("capacity", args.capacity, 64 << 10, isize::MAX as u64)?;
+    if args.rate.is_some_and(|rate| !(1.0..=1e8).contains(&rate)) {
+        return Err("--rate must be from 1 to 100000000 reads per second of the fleet".to_owned());
+    }
+    if !(0.0..=100.0).contains(&args.writes) {
+        return Err("--writes must be from 0 to 100 per cent of the reads".to_owned());
+    }
+    if !(0.0..=1e5).contains(&args.writes_min) {
+        return Err("--writes-min must be from 0 to 100000 a second".to_owned());
+    }
+    if !(0.0..=10.0).contains(&args.zipf) {
+        return Err("--zipf must be from 0 to 10".to_owned());
+    }
+    let plan = Plan {
+        pods: args.pods.into(),
+        keys: args.keys,
+        value_bytes,
+        zipf: args.zipf,
+        reads_per_pod: 0.0,
+        writes: args.writes_min,
+        watched_writes: 0.5,
+        tasks: args.pool.into(),
+        pool: args.pool.into(),
+        capacity_bytes,
+        sidecar_ttl_ms: args.sidecar_ttl * 1000,
+        seconds: args.duration,
+        cold_seconds: 0,
+        flat_out_seconds: args.duration.div_ceil(2),
+        max_staleness_ms: 1000,
+        validated: false,
+        #[cfg(feature = "break")]
+        sabotage: crate::fleet::sabotage::Sabotage::None,
+        seed: args.seed,
+        prefix: "nearcache-bench:".to_owned(),
+    };
+    let options = Options {
+        writes_percent: args.writes,
+        writes_min_per_s: args.writes_min,
+        rate: args.rate,
+        l2_latency_us: args.l2_latency.as_micros() as u64,
+        sidecar: args.sidecar,
+    };
+    Ok((plan, options))
+}
+
+/// Whether the memory that is free is enough for the fullest arm.
+pub(crate) fn room(plan: &Plan, options: &Options, free: Option<u64>) -> Result<(), Failure> {
+    // Allocators and servers round sizes up; a process is some megabytes besides.
+    const ROUNDED: f64 = 1.25;
+    const PROCESS: f64 = 16e6;
+    let held = (plan.capacity_bytes as f64).min(plan.data_bytes() as f64);
+    let processes = if options.sidecar { 2.0 } else { 1.0 };
+    let per_pod = held * ROUNDED + processes * PROCESS;
+    let l2 = plan.data_bytes() as f64 * ROUNDED + 256e6;
+    let needed = per_pod * plan.pods as f64 + l2;
+    match free {
+        Some(free) if needed > free as f64 => Err(format!(
+            "{} pods that hold {} each need about {}, and {} of memory are free: lower --pods to {}, or --capacity, \
+             --value-size or --keys",
+            plan.pods,
+            show::bytes(held),
+            show::bytes(needed),
+            show::bytes(free as f64),
+            ((free as f64 - l2) / per_pod).max(1.0) as u64
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// `1ms`, `500us`, `0.5ms`, `1s`.
+fn latency(text: &str) -> Result<Duration, String> {
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let seconds = units.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        Some(number * factor)
+    });
+    match seconds {
+        Some(seconds) if (0.0..=1.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("a time from 0us to 1s with its unit, for example 1ms".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn defaults() -> (Plan, Options) {
+        let line = <Line as clap::Parser>::parse_from(["fleet"]);
+        parse(&line.args).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_cannot_flatter() {
+        let (plan, options) = defaults();
+        assert_eq!(
+            (plan.pods, plan.keys, plan.value_bytes),
+            (50, 1000, 200_000)
+        );
+        assert_eq!((plan.capacity_bytes, plan.pool), (256 << 20, 10));
+        assert!((plan.zipf - 0.99).abs() < 1e-9);
+        // 0.01 % of the reads, and two a second at least.
+        assert!((options.updates_per_s(1e6, options.writes_percent) - 100.0).abs() < 1e-9);
+        assert!((options.updates_per_s(1e3, options.writes_percent) - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_does_not_fit_says_what_to_lower() {
+        let (plan, options) = defaults();
+        assert!(room(&plan, &options, None).is_ok());
+        assert!(room(&plan, &options, Some(24 << 30)).is_ok());
+        let why = room(&plan, &options, Some(6 << 30)).unwrap_err();
+        assert!(why.contains("lower --pods to 2"), "{why}");
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(latency("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(latency("0.5ms"), Ok(Duration::from_micros(500)));
+        assert!(latency("1").is_err() && latency("2s").is_err() && latency("-1ms").is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! What was to be reached and what was, and the finding in one sentence.
+
+use super::report::{Figures, Goal, Kind, Row, Run};
+use crate::fleet::plan::Arm;
+use crate::fleet::show::{count, time};
+
+/// The hit rate from which on a read is expected to cost microseconds.
+const WARM: f64 = 0.99;
+
+/// The goals of a run with the defaults; with other parameters they are only figures.
+pub(crate) fn goals(run: &Run) -> Vec<Goal> {
+    let (before, after) = (&run.before.side, &run.after.side);
+    let warm = warm(run);
+    let at = |row: &Row| {
+        format!(
+            "{}, hit rate {:.2} %",
+            row.name,
+            row.figures.side.hit_rate * 100.0
+        )
+    };
+    let of_warm = |name: &str, most_us: f64, pick: fn(&Figures) -> f64| match warm {
+        Some(row) => Goal {
+            name: format!("after: {name} at {}", at(row)),
+            wanted: format!("at most {}", time(most_us)),
+            found: time(pick(&row.figures)),
+            reached: pick(&row.figures) <= most_us,
+        },
+        None => Goal {
+            name: format!("after: {name} at a hit rate of 99 %"),
+            wanted: format!("at most {}", time(most_us)),
+            found: "no rate had it".to_owned(),
+            reached: false,
+        },
+    };
+    let gone = gone(&run.before, &run.after);
+    let connections = after.connections.unwrap_or(0);
+    let stale = stale(run, Arm::After);
+    vec![
+        Goal {
+            name: "before: mean at its 100 % rate, since intended start".to_owned(),
+            wanted: "above 10 ms".to_owned(),
+            found: run.before.intended_mean_us.map_or_else(String::new, time),
+            reached: run.before.intended_mean_us > Some(10e3),
+        },
+        of_warm("mean", 3.0, |figures| figures.side.mean_us),
+        of_warm("p99", 20.0, |figures| figures.side.p99_us),
+        Goal {
+            name: "reads at L2, 100 % rate".to_owned(),
+            wanted: "-95 %".to_owned(),
+            found: format!("-{:.1} %", gone * 100.0),
+            reached: gone >= 0.95,
+        },
+        Goal {
+            name: "after: connections at L2".to_owned(),
+            wanted: format!("{} (one a pod)", run.plan.pods),
+            found: count(connections as f64),
+            reached: connections == run.plan.pods as u64,
+        },
+        Goal {
+            name: "after: stale reads, all phases".to_owned(),
+            wanted: "0".to_owned(),
+            found: format!("{stale} of {}", count(checked(run, Arm::After) as f64)),
+            reached: stale == 0 && after.checked_reads > 0 && before.checked_reads > 0,
+        },
+        Goal {
+            name: "whole run".to_owned(),
+            wanted: "under 360 s".to_owned(),
+            found: format!("{:.0} s", run.elapsed_seconds),
+            reached: run.elapsed_seconds < 360.0,
+        },
+    ]
+}
+
+/// The slowest rate of nearcache, at the default capacity and updates, that is warm.
+fn warm(run: &Run) -> Option<&Row> {
+    let timed = |row: &&Row| row.arm == Arm::After && row.kind == Kind::Rate;
+    run.rows
+        .iter()
+        .filter(timed)
+        .find(|row| row.figures.side.hit_rate >= WARM)
+}
+
+/// The share of the reads that L2 does not see any more.
+fn gone(before: &Figures, after: &Figures) -> f64 {
+    1.0 - after.side.l2_reads_per_s / before.side.l2_reads_per_s.max(f64::MIN_POSITIVE)
+}
+
+fn of(run: &Run, arm: Arm) -> impl Iterator<Item = &Row> {
+    run.rows.iter().filter(move |row| row.arm == arm)
+}
+
+/// Stale reads in all phases of an arm.
+pub(crate) fn stale(run: &Run, arm: Arm) -> u64 {
+    of(run, arm).map(|row| row.figures.side.stale_reads).sum()
+}
+
+fn checked(run: &Run, arm: Arm) -> u64 {
+    of(run, arm).map(|row| row.figures.side.checked_reads).sum()
+}
+
+/// The finding, and whether it is a good one. That sidecars serve old values is a finding about them, and no fault.
+pub(crate) fn verdict(run: &Run) -> (String, bool) {
+    let total = |arm, pick: fn(&Row) -> u64| of(run, arm).map(pick).sum::<u64>();
+    let wrong = [Arm::Before, Arm::After, Arm::Sidecar]
+        .map(|arm| total(arm, |row| row.figures.side.wrong_values))
+        .iter()
+        .sum::<u64>();
+    let errors = |arm| total(arm, |row| row.figures.side.errors);
+    let bad = stale(run, Arm::Before) + stale(run, Arm::After) + wrong + errors(Arm::After);
+    if bad > 0 {
+        let why = of(run, Arm::After).find_map(|row| row.figures.side.error.clone());
+        let text = format!(
+            "NOT GOOD: before {} stale, after {} stale, {wrong} wrong values, {} failed reads in after{}.",
+            stale(run, Arm::Before),
+            stale(run, Arm::After),
+            errors(Arm::After),
+            why.map(|why| format!(" ({why})")).unwrap_or_default()
+        );
+        return (text, false);
+    }
+    let (before, after) = (&run.before, &run.after);
+    let better = after.side.mean_us < before.side.mean_us && gone(before, after) > 0.0;
+    let text = format!(
+        "{}: at {} reads/s of {} pods, mean {} -> {} and p99 {} -> {} a call; {:.1} % of the reads gone from L2; none of \
+         {} checked reads older than {}.",
+        if better { "Better" } else { "NOT BETTER" },
+        count(run.base_rate_per_s),
+        run.plan.pods,
+        time(before.side.mean_us),
+        time(after.side.mean_us),
+        time(before.side.p99_us),
+        time(after.side.p99_us),
+        gone(before, after) * 100.0,
+        count((checked(run, Arm::Before) + checked(run, Arm::After)) as f64),
+        time(run.plan.max_staleness_ms as f64 * 1e3),
+    );
+    (text, better)
+}

@@ -1,0 +1,189 @@
+//! `nearcache bench fleet` as a user runs it, small: what it prints, what it writes, and that it leaves nothing. Judges
+//! no figure but those that must not depend on the machine.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use nearcache_testkit::Server;
+use serde_json::Value;
+
+const SMALL: [&str; 14] = [
+    "bench",
+    "fleet",
+    "--pods",
+    "3",
+    "--keys",
+    "60",
+    "--value-size",
+    "2KB",
+    "--capacity",
+    "8MiB",
+    "--rate",
+    "600",
+    "--duration",
+    "2",
+];
+
+fn nearcache(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nearcache"))
+        .args(args)
+        .output()
+        .expect("the program was built for this test")
+}
+
+/// Runs a small fleet; its figures and what it printed.
+fn fleet(name: &str, args: &[&str]) -> (Value, String) {
+    let file = std::env::temp_dir().join(format!(
+        "nearcache-fleet-{name}-{}.json",
+        std::process::id()
+    ));
+    let path = file
+        .to_str()
+        .expect("the folder for temporary files has a plain name");
+    let args: Vec<&str> = args.iter().copied().chain(["--json", path]).collect();
+    let out = nearcache(&args);
+    let (said, errors) = (
+        String::from_utf8_lossy(&out.stdout).into_owned(),
+        String::from_utf8_lossy(&out.stderr),
+    );
+    // A machine under load may find nearcache no better; it may not find an error.
+    assert!(matches!(out.status.code(), Some(0 | 1)), "{said}\n{errors}");
+    let figures = fs::read_to_string(&file).expect("the figures were written");
+    fs::remove_file(&file).expect("the figures can be removed");
+    let figures = serde_json::from_str(&figures).expect("the figures are JSON");
+    (figures, said)
+}
+
+#[test]
+fn a_small_fleet_in_all_three_architectures() {
+    let server = Server::start();
+    let url = server.url();
+    let program = nearcache_testkit::try_find().expect("a server: run scripts/servers");
+    let program = program.to_str().expect("a plain path");
+    let mut args = SMALL.to_vec();
+    args.extend(["--redis", &url, "--server", program]);
+    args.extend(["--sidecar", "--sidecar-ttl", "3", "--l2-latency", "1ms"]);
+    let (figures, said) = fleet("small", &args);
+    for word in ["before", "after", "sidecar", "stale", "Seed 1", "due p99"] {
+        assert!(said.contains(word), "no {word} in:\n{said}");
+    }
+    for arm in ["before", "after", "sidecar"] {
+        let side = &figures[arm];
+        for none in ["wrong_values", "errors"] {
+            assert_eq!(side[none], 0, "{none} of {arm}: {side:#}");
+        }
+        for some in [
+            "mean_us",
+            "intended_mean_us",
+            "intended_p99_us",
+            "checked_reads",
+        ] {
+            assert!(side[some].as_f64() > Some(0.0), "{some} of {arm}: {side:#}");
+        }
+        for distribution in ["latency_buckets", "intended_buckets"] {
+            let buckets = side[distribution].as_array().expect("a distribution");
+            let reads: u64 = buckets.iter().filter_map(|bucket| bucket[1].as_u64()).sum();
+            assert_eq!(
+                Some(reads),
+                side["reads"].as_u64(),
+                "{distribution} of {arm}"
+            );
+        }
+        assert_eq!(side["series"].as_array().map(Vec::len), Some(2), "{side:#}");
+    }
+    // A pool of ten each; one lane each.
+    assert_eq!(figures["before"]["connections"], 30);
+    assert_eq!(figures["after"]["connections"], 3);
+    assert_eq!(figures["before"]["hit_rate"], 0.0);
+    assert!(figures["after"]["hit_rate"].as_f64() > Some(0.5), "{said}");
+    assert!(figures["sidecar"]["sidecars"]["rss_bytes"].as_u64() > Some(0));
+    // Delayed, each read of `before` takes the delay at least.
+    assert!(
+        figures["before"]["p50_us"].as_f64() > Some(1000.0),
+        "{said}"
+    );
+
+    let rows = figures["rows"].as_array().expect("rows");
+    let of = |arm: &str, kind: &str| {
+        let matching = |row: &&Value| row["arm"] == arm && row["kind"] == kind;
+        rows.iter().filter(matching).count()
+    };
+    assert_eq!((of("before", "rate"), of("before", "max")), (3, 1));
+    assert_eq!((of("after", "fill"), of("after", "max")), (1, 1));
+    assert_eq!((of("after", "rate"), of("after", "sensitivity")), (4, 5));
+    assert_eq!((of("sidecar", "rate"), of("sidecar", "fill")), (3, 1));
+    for row in rows.iter().filter(|row| row["arm"] != "sidecar") {
+        assert_eq!(row["stale_reads"], 0, "{row:#}");
+        assert_eq!(row["wrong_values"], 0, "{row:#}");
+    }
+
+    let left = format!("{:?}", server.client().cmd(&["KEYS", "nearcache-bench:*"]));
+    assert!(!left.contains("product"), "{left}");
+    every_figure_is_documented(&figures);
+}
+
+fn every_figure_is_documented(figures: &Value) {
+    let pages = [
+        include_str!("../../../docs/benchmarks.md"),
+        include_str!("../../../docs/demo-json.md"),
+    ];
+    let side = &figures["sidecar"];
+    for object in [
+        figures,
+        side,
+        &figures["rows"][0],
+        &side["sidecars"],
+        &side["series"][0],
+        &figures["options"],
+        &figures["goals"][0],
+    ] {
+        for field in object.as_object().expect("an object").keys() {
+            assert!(
+                pages
+                    .iter()
+                    .any(|page| page.contains(&format!("`{field}`"))),
+                "no document says what {field} is"
+            );
+        }
+    }
+}
+
+#[test]
+fn c12_bad_input_ends_with_2_and_says_what_to_do() {
+    let cases: [(&[&str], &str); 7] = [
+        (&["--redis", "redis://127.0.0.1:1"], "cannot reach L2"),
+        (&["--server", "/nonexistent/server"], "/nonexistent/server"),
+        (&["--capacity", "0"], "--capacity"),
+        (&["--value-size", "1B"], "--value-size"),
+        (&["--rate", "0"], "--rate"),
+        (&["--l2-latency", "1"], "1ms"),
+        (&["--keys", "10000000", "--capacity", "1TB"], "lower --pods"),
+    ];
+    for (args, expected) in cases {
+        let args: Vec<&str> = ["bench", "fleet"].iter().chain(args).copied().collect();
+        let out = nearcache(&args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+}
+
+/// The check can fail: with a mechanism of nearcache switched off there are stale reads, and with none there are none.
+#[cfg(feature = "break")]
+#[test]
+fn what_is_broken_is_found() {
+    let program = nearcache_testkit::try_find().expect("a server: run scripts/servers");
+    let program = program.to_str().expect("a plain path");
+    for (broken, found) in [
+        ("none", false),
+        ("token", true),
+        ("lease", true),
+        ("fence", true),
+        ("null", true),
+    ] {
+        let args = ["bench", "fleet", "--server", program, "--break", broken];
+        let (figures, said) = fleet(broken, &args);
+        let stale = figures["stale_reads"].as_u64();
+        assert_eq!(stale > Some(0), found, "{broken}: {said}");
+    }
+}
