@@ -37,6 +37,8 @@ pub(crate) struct Bench<'a> {
     /// The program of the sidecars.
     pub(crate) program: Option<PathBuf>,
     pub(crate) rows: Vec<Row>,
+    /// Connections that L2 had before there were pods. Only then: those of the pods of one arm may end after the next begins.
+    pub(crate) other_connections: u64,
     /// Streams of random choices given away so far.
     pub(crate) stream: u64,
 }
@@ -55,7 +57,6 @@ struct Stage {
     servers: Option<Servers>,
     arm: Arm,
     plan: Plan,
-    other_connections: u64,
 }
 
 /// What to do in a phase.
@@ -173,7 +174,6 @@ impl Bench<'_> {
     }
 
     fn stage(&mut self, arm: Arm, plan: &Plan) -> Result<Stage, Failure> {
-        let before = self.control.snapshot()?;
         self.progress
             .say(&format!("{}: starting {} pods", arm.name(), plan.pods));
         let servers = match (arm, &self.program) {
@@ -187,7 +187,6 @@ impl Bench<'_> {
             servers,
             arm,
             plan: plan.clone(),
-            other_connections: before.map_or(0, |snapshot| snapshot.connections),
         })
     }
 
@@ -243,7 +242,7 @@ impl Bench<'_> {
             updates: step.updates,
             sidecars: sidecars.map(|(start, end)| between(&start, &end, measured.seconds)),
             measured,
-            other_connections: stage.other_connections,
+            other_connections: self.other_connections,
             writes: log.len() as u64,
             plan: stage.plan.clone(),
         })

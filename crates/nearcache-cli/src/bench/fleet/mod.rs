@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         progress: Progress::new(),
         program,
         rows: Vec::new(),
+        other_connections: 0,
         stream: 0,
     };
     let result = fill(&mut bench, &place).and_then(|()| bench.run());
@@ -97,6 +98,8 @@ fn fill(bench: &mut Bench<'_>, place: &Place) -> Result<(), Failure> {
     let mut writer = Writer::new(place, bench.plan)?;
     bench.acks.add(&writer.fill()?);
     bench.writer = Some(writer);
+    let now = bench.control.snapshot()?;
+    bench.other_connections = now.map_or(0, |snapshot| snapshot.connections);
     Ok(())
 }
 

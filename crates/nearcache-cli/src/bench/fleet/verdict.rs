@@ -71,9 +71,12 @@ pub(crate) fn goals(run: &Run) -> Vec<Goal> {
     ]
 }
 
-/// The slowest rate of nearcache, at the default capacity and updates, that is warm.
+/// The 100 % rate of nearcache if it is warm, else the next above that is.
 fn warm(run: &Run) -> Option<&Row> {
-    let timed = |row: &&Row| row.arm == Arm::After && row.kind == Kind::Rate;
+    let timed = |row: &&Row| {
+        let enough = row.figures.asked_reads_per_s >= Some(run.base_rate_per_s);
+        row.arm == Arm::After && row.kind == Kind::Rate && enough
+    };
     run.rows
         .iter()
         .filter(timed)
