@@ -109,11 +109,15 @@ impl<I: Io> Cache<I> {
 
     /// The fresh copy in this pod of a slot of any kind.
     pub(crate) fn fresh(&self, slot: Key<'_>) -> Option<Hit> {
+        let hit = self.copy(slot)?;
+        self.pod.counters.hits.bump();
+        Some(hit)
+    }
+
+    /// The same, before it is known whether it will be served.
+    pub(crate) fn copy(&self, slot: Key<'_>) -> Option<Hit> {
         match self.pod.look(slot, || self.io.now())? {
-            (hit, Verdict::Fresh, _) => {
-                self.pod.counters.hits.bump();
-                Some(hit)
-            }
+            (hit, Verdict::Fresh, _) => Some(hit),
             _ => None,
         }
     }

@@ -151,14 +151,18 @@ impl<I: Io> Cache<I> {
         let mut until = Timestamp::MAX;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            let hit = self.get_resident(db, key.as_ref())?;
+            let hit = self.copy(Key::new(db, key.as_ref()))?;
             until = until.min(hit.deadline);
             values.push(value(hit.value));
         }
         let reply = Reply::Array(values);
         let made = Made { reply, until };
         let alone = keys.len() == 1;
-        (alone || (self.pod.is_tracked() && self.hold(keys, &tokens, until))).then_some(made)
+        let together = alone || (self.pod.is_tracked() && self.hold(keys, &tokens, until));
+        together.then(|| {
+            keys.iter().for_each(|_| self.pod.counters.hits.bump());
+            made
+        })
     }
 
     fn tokens<A: AsRef<[u8]>>(&self, keys: &[A]) -> Vec<FillToken> {

@@ -153,7 +153,7 @@ pub(crate) fn url_error(error: &RedisError) -> Error {
             "user or password in the URL are not UTF-8 after percent-decoding"
         }
         text if text.contains("protocol") => {
-            "leave `protocol` out of the URL: RESP3 is always used"
+            "`protocol` in the URL must be resp2 or resp3: it decides the shapes of replies"
         }
         text if text.contains("fragment") => "leave the `#` part out of the URL",
         _ => {

@@ -114,10 +114,13 @@ impl Handle {
     pub fn command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         let mut packed = Vec::new();
         let words = words(cmd, &mut packed);
-        if let Some(reply) = self.resident(&words) {
-            return Box::pin(ready(one(Ok(reply))));
-        }
         let mute = cmd.is_no_response();
+        if let Some(reply) = self.resident(&words) {
+            return Box::pin(ready(match mute {
+                true => Ok(Value::Nil),
+                false => one(Ok(reply)),
+            }));
+        }
         let argv = owned(&words);
         Box::pin(async move {
             let result = one(self.call(argv).await);
@@ -189,7 +192,20 @@ impl Handle {
         seat.session.get_mut().resident(words)
     }
 
+    /// Whether it is between `MULTI` or `WATCH` and their end.
+    pub fn in_transaction(&self) -> bool {
+        self.seat.in_transaction.load(Ordering::Acquire)
+    }
+
+    /// A clone that was made in a transaction parts with the others when it is over.
+    fn part(&mut self) {
+        if Arc::strong_count(&self.seat) > 1 && !self.in_transaction() {
+            *self = Self::made(self.seat.db(), self.seat.make.clone());
+        }
+    }
+
     async fn call(&mut self, argv: Vec<bytes::Bytes>) -> Result<Reply, Error> {
+        self.part();
         let mut session = self.seat.session.lock().await;
         let reply = session.call(argv).await;
         self.seat.note(&session);
@@ -203,6 +219,7 @@ impl Handle {
         offset: usize,
         count: usize,
     ) -> RedisResult<Vec<Value>> {
+        self.part();
         let mut session = self.seat.session.lock().await;
         let length = commands.len();
         let result = match atomic {
@@ -246,7 +263,7 @@ impl Seat {
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
-        if self.seat.in_transaction.load(Ordering::Acquire) {
+        if self.in_transaction() {
             let seat = self.seat.clone();
             return Self { seat };
         }

@@ -20,13 +20,14 @@ impl managed::Manager for Handles {
         Ok(self.0.clone())
     }
 
-    /// A lost connection comes back by itself, so nothing need be checked. But whoever left a transaction open must
-    /// not hand it to the next: within one, `PING` is queued and not answered.
+    /// A lost connection comes back by itself, so that need not be checked. But whoever left a `MULTI` or `WATCH`
+    /// open must not hand it to the next; and a call that was dropped is given up by the next, here `PING`.
     async fn recycle(&self, con: &mut Connection, _: &Metrics) -> RecycleResult<RedisError> {
-        match con.ping::<String>().await?.as_str() {
-            "PONG" => Ok(()),
-            _ => Err(RecycleError::message("a transaction was left open")),
+        if con.in_transaction() {
+            return Err(RecycleError::message("a transaction was left open"));
         }
+        con.ping::<()>().await?;
+        Ok(())
     }
 }
 

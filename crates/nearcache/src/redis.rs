@@ -88,6 +88,11 @@ impl Connection {
         }))
     }
 
+    /// Whether it is between `MULTI` or `WATCH` and their end, for pools that take handles back.
+    pub fn in_transaction(&self) -> bool {
+        self.handle.in_transaction()
+    }
+
     fn of(&self, handle: Handle) -> Self {
         Self {
             cache: self.cache.clone(),

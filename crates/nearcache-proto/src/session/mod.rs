@@ -95,7 +95,7 @@ impl<I: Io> Session<I> {
     /// # Cost
     /// As [`Cache::resident_reply`].
     pub fn resident(&self, argv: &[impl AsRef<[u8]>]) -> Option<Reply> {
-        if self.l1.is_none() || self.side.in_transaction() || self.side.pending() {
+        if self.l1.is_none() || self.side.in_transaction() {
             return None;
         }
         let reply = self.cache.resident_reply(self.db, argv)?;
@@ -116,8 +116,10 @@ impl<I: Io> Session<I> {
         let Some(name) = argv.first().cloned() else {
             return Err(Error::new(ErrorKind::Usage, "the command is empty"));
         };
+        self.settle()?;
         let class = classify(&argv);
         if let Class::Refused(why) = class {
+            self.side.spoil();
             return Err(refused(&name, why));
         }
         if self.side.in_transaction() || matches!(class, Class::Transaction(_)) {
@@ -230,8 +232,10 @@ fn is_select(argv: &[Bytes]) -> bool {
 }
 
 fn db_number(text: &[u8]) -> Option<u32> {
-    let number: u32 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (number < DBS).then_some(number)
+    let text = std::str::from_utf8(text).ok()?;
+    let number: u32 = text.parse().ok()?;
+    // As servers do, which take no zeros and no sign in front.
+    (number < DBS && number.to_string() == text).then_some(number)
 }
 
 fn value(reply: OpReply) -> Result<Reply, Error> {

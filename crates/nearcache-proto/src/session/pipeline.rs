@@ -9,7 +9,7 @@ use super::side::Queued;
 use super::{Session, refused};
 use crate::cache::{Io, check_sizes};
 use crate::commands::{Class, classify};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
 use crate::request::Effect;
 use crate::resp::Reply;
@@ -28,9 +28,10 @@ impl<I: Io> Session<I> {
     /// One round trip for reads that L1 lacks, and one for all other commands; one for each
     /// command that needs the side connection.
     pub async fn pipeline(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Vec<Reply>, Error> {
+        self.settle()?;
         let mut replies = Vec::with_capacity(commands.len());
         let mut rest = commands;
-        if self.l1.is_some() && !self.side.in_transaction() && !self.side.pending() {
+        if self.l1.is_some() && !self.side.in_transaction() {
             let served = |argv: &Vec<Bytes>| matches!(classify(argv), Class::Serve(_));
             let reads = rest.iter().take_while(|argv| served(argv)).count();
             if let Some(answers) = self.cache.replies(self.db, &rest[..reads]).await? {
@@ -39,11 +40,30 @@ impl<I: Io> Session<I> {
                 }
             }
         }
-        let mut batch = Vec::new();
-        for argv in rest {
-            for arg in &argv {
+        for argv in &rest {
+            for arg in argv {
                 check_sizes(arg, 0)?;
             }
+        }
+        let mut handed_over = false;
+        let result = self.rest(rest, &mut replies, &mut handed_over).await;
+        match result {
+            Ok(()) => Ok(replies),
+            // Something before was executed: the whole was not *not sent*.
+            Err(error) if handed_over => Err(error.for_write(WriteOutcome::Unknown)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is not answered from L1. `handed_over`: whether something that may write was answered before an error.
+    async fn rest(
+        &mut self,
+        rest: Vec<Vec<Bytes>>,
+        replies: &mut Vec<Reply>,
+        handed_over: &mut bool,
+    ) -> Result<(), Error> {
+        let mut batch = Vec::new();
+        for argv in rest {
             let class = classify(&argv);
             let on_lane = matches!(
                 class,
@@ -52,30 +72,33 @@ impl<I: Io> Session<I> {
             if on_lane && !self.side.in_transaction() {
                 batch.push((class, argv));
                 if batch.len() >= BATCH {
-                    self.lane_batch(&mut batch, &mut replies).await?;
+                    *handed_over |= self.lane_batch(&mut batch, replies).await?;
                 }
                 continue;
             }
-            self.lane_batch(&mut batch, &mut replies).await?;
+            *handed_over |= self.lane_batch(&mut batch, replies).await?;
+            let refused = matches!(class, Class::Refused(_));
             replies.push(match self.call(argv).await {
                 // It is not sent, and does not keep the others from being.
-                Err(error) if error.kind() == ErrorKind::Usage => {
+                Err(error) if refused && error.kind() == ErrorKind::Usage => {
                     Reply::error(&format!("ERR {error}"))
                 }
                 result => result?,
             });
+            *handed_over |= !refused;
         }
-        self.lane_batch(&mut batch, &mut replies).await?;
-        Ok(replies)
+        self.lane_batch(&mut batch, replies).await?;
+        Ok(())
     }
 
+    /// Returns whether there was anything that may write.
     async fn lane_batch(
         &mut self,
         batch: &mut Vec<(Class, Vec<Bytes>)>,
         replies: &mut Vec<Reply>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if batch.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let mut effect = Effect::None;
         for (class, argv) in batch.iter() {
@@ -94,7 +117,7 @@ impl<I: Io> Session<I> {
         for (reply, name) in answers.into_iter().zip(names) {
             replies.push(self.shaped(reply, &name));
         }
-        Ok(())
+        Ok(effect != Effect::None)
     }
 
     /// Sends commands as one atomic `MULTI`..`EXEC` and returns the reply to `EXEC`: a list in which errors
@@ -103,6 +126,7 @@ impl<I: Io> Session<I> {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn transaction(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Reply, Error> {
+        self.settle()?;
         let mut on_lane = !self.side.in_transaction();
         for argv in &commands {
             for arg in argv {
@@ -118,6 +142,11 @@ impl<I: Io> Session<I> {
         }
         if self.side.in_multi() {
             return Err(refused(b"MULTI", "the session is inside a transaction"));
+        }
+        for argv in &commands {
+            if let Class::Write { key } = classify(argv) {
+                self.cache.pod.invalidate_local(&argv[key]);
+            }
         }
         let queued: Vec<_> = commands.iter().map(|argv| Queued::of(argv)).collect();
         let reply = if on_lane {

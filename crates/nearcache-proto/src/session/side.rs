@@ -17,6 +17,9 @@ use crate::op::{Op, Protocol};
 use crate::request::{Effect, Work};
 use crate::resp::{Reply, to_resp2};
 
+/// Commands between `MULTI` and `EXEC`; the server holds them, too.
+const MOST_QUEUED: usize = 1 << 20;
+
 /// What is known of a session's side connection.
 pub(super) struct SideState {
     id: u64,
@@ -29,6 +32,8 @@ pub(super) struct SideState {
     db: Option<u32>,
     /// A `SWAPDB` waits for its `EXEC`.
     swapping: bool,
+    /// A command between `MULTI` and `EXEC` was refused, so the whole is.
+    spoilt: bool,
     /// A command was sent and its answer not seen: if its call was dropped, what state the connection is
     /// in is not known.
     pending: bool,
@@ -50,8 +55,14 @@ impl SideState {
             queued: Vec::new(),
             db: None,
             swapping: false,
+            spoilt: false,
             pending: false,
         }
+    }
+
+    /// A command was refused without asking the server: as an error of the server would, that ends a transaction.
+    pub(super) fn spoil(&mut self) {
+        self.spoilt = self.in_multi;
     }
 
     pub(super) fn in_transaction(&self) -> bool {
@@ -65,10 +76,6 @@ impl SideState {
     /// A transaction was executed or given up by the server.
     pub(super) fn unwatch(&mut self) {
         self.watching = false;
-    }
-
-    pub(super) fn pending(&self) -> bool {
-        self.pending
     }
 }
 
@@ -95,6 +102,9 @@ impl<I: Io> Session<I> {
         let queued = Queued::of(&argv);
         let name = argv.first().cloned().unwrap_or_default();
         let was_open = self.side.in_multi;
+        if self.side.spoilt && name.eq_ignore_ascii_case(b"EXEC") {
+            return self.abort().await;
+        }
         let reply = self.on_side(as_is(argv)).await?;
         let accepted = !matches!(reply, Reply::Error { .. });
         let reply = match step {
@@ -113,6 +123,11 @@ impl<I: Io> Session<I> {
             // Refused without a MULTI: whatever is watched still is.
             Some(Step::End) if was_open => self.ended(&name, reply),
             None if was_open && accepted => {
+                if self.side.queued.len() >= MOST_QUEUED {
+                    self.drop_side();
+                    let why = "the transaction has too many commands and was given up: divide it";
+                    return Err(Error::new(ErrorKind::Usage, why));
+                }
                 self.side.queued.push(queued);
                 reply
             }
@@ -128,13 +143,26 @@ impl<I: Io> Session<I> {
         Ok(reply)
     }
 
+    /// In place of the `EXEC` of a transaction one of whose commands was refused.
+    async fn abort(&mut self) -> Result<Reply, Error> {
+        let discard = as_is(vec![Bytes::from_static(b"DISCARD")]);
+        let reply = self.on_side(discard).await?;
+        self.ended(b"DISCARD", reply);
+        self.swapped();
+        let why = "EXECABORT Transaction discarded because of previous errors.";
+        Ok(Reply::error(why))
+    }
+
     /// `EXEC` or `DISCARD` was answered.
     fn ended(&mut self, name: &[u8], reply: Reply) -> Reply {
         let queued = take(&mut self.side.queued);
         match &reply {
             // Whether the server is still in the transaction is not known.
             Reply::Error { code, .. } if code != "EXECABORT" => self.drop_side(),
-            _ => (self.side.in_multi, self.side.watching) = (false, false),
+            _ => {
+                (self.side.in_multi, self.side.watching) = (false, false);
+                self.side.spoilt = false;
+            }
         }
         match name.eq_ignore_ascii_case(b"EXEC") {
             true => self.executed(&queued, reply),
@@ -166,17 +194,25 @@ impl<I: Io> Session<I> {
         )
     }
 
+    /// Gives the side connection up if what was sent on it last was dropped before its answer came: it may still
+    /// wait there, and take what nobody receives.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if !self.side.pending {
+            return Ok(());
+        }
+        let lost = self.side.in_transaction();
+        self.drop_side();
+        match lost {
+            // On a new connection it would run outside the transaction.
+            true => Err(abandoned()),
+            false => Ok(()),
+        }
+    }
+
     /// Sends on the side connection, in the session's db. There is no deadline: a blocking command
     /// waits as long as it was told to.
     pub(super) async fn on_side(&mut self, op: Op) -> Result<Reply, Error> {
-        if self.side.pending {
-            let lost = self.side.in_transaction();
-            self.drop_side();
-            if lost {
-                // On a new connection it would run outside the transaction.
-                return Err(abandoned());
-            }
-        }
+        self.settle()?;
         if names_swapdb(&op) {
             // No server announces it: whatever this pod holds may be in another db now.
             self.side.swapping = true;

@@ -137,3 +137,33 @@ async fn c12_odd_input_is_answered_and_harms_nothing() {
     assert_eq!(large.len(), 3 << 20);
     cache.fence().await.unwrap();
 }
+
+#[tokio::test]
+async fn c15_a_pipeline_that_failed_half_way_was_not_not_sent() {
+    let server = Server::start();
+    let proxy = Proxy::to(&server);
+    let (cache, mut con) = at(proxy.url(), |b| b.operation_timeout("300ms")).await;
+    // Three pieces: before, at and behind the command of the side connection, which waits.
+    let mut pieces = pipe();
+    pieces.cmd("INCR").arg("n").cmd("BLPOP").arg("queue").arg(0);
+    pieces.cmd("INCR").arg("n");
+    let run = pieces.query_async::<Vec<Value>>(&mut con);
+    let cut = async {
+        while !server
+            .client()
+            .ok(&["INFO", "clients"])
+            .text()
+            .contains("blocked_clients:1")
+        {
+            tokio::task::yield_now().await;
+        }
+        proxy.refuse(true);
+        proxy.reset_all();
+    };
+    let (result, ()) = tokio::join!(run, cut);
+    let why = result.unwrap_err();
+    let why = cause(&why).expect("an error of nearcache").clone();
+    assert_eq!(why.write_outcome(), Some(WriteOutcome::Unknown), "{why}");
+    assert_eq!(server.client().ok(&["GET", "n"]).text(), "1");
+    drop(cache);
+}

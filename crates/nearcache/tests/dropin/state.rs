@@ -1,5 +1,6 @@
 //! C16: the connection state of a handle is its own, and what is watched is really watched.
 
+use nearcache_testkit::eventually;
 use redis::aio::{ConnectionLike, transaction_async};
 use redis::{AsyncCommands, RedisResult, Script, Value, pipe};
 
@@ -152,4 +153,72 @@ async fn blocking_commands_delay_nobody() {
     let popped = popped.await.unwrap();
     assert_eq!(popped, Value::Array(vec![text("queue"), text("job")]));
     assert_eq!(ask(&mut other, "LLEN queue").await, Value::Int(0));
+}
+
+#[tokio::test]
+async fn a_blocking_command_that_was_dropped_takes_nothing_later() {
+    let (server, cache, mut con) = start().await;
+    let blocked = |count: &str| {
+        let text = server.client().ok(&["INFO", "clients"]).text();
+        text.contains(&format!("blocked_clients:{count}"))
+    };
+    let at_the_server = async {
+        while !blocked("1") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        popped = ask(&mut con, "BLPOP queue 0") => panic!("{popped:?}"),
+        () = at_the_server => {}
+    }
+    // Any call at all, on the lane or not, gives the connection up.
+    ask(&mut con, "PING").await;
+    eventually("nobody waits", || blocked("0"));
+    ask(&mut con, "RPUSH queue job").await;
+    for _ in 0..2 {
+        assert_eq!(ask(&mut con, "LLEN queue").await, Value::Int(1));
+    }
+    assert!(cache.stats().totals.hits_total > 0, "and L1 answers again");
+}
+
+#[tokio::test]
+async fn a_command_refused_inside_a_transaction_ends_it() {
+    let (_server, _cache, mut con) = start().await;
+    ask(&mut con, "MULTI").await;
+    ask(&mut con, "SET a 1").await;
+    let refused: RedisResult<Value> = line("WAIT 1 0").query_async(&mut con).await;
+    assert!(refused.is_err());
+    let executed: RedisResult<Value> = line("EXEC").query_async(&mut con).await;
+    assert_eq!(executed.unwrap_err().code(), Some("EXECABORT"));
+    assert_eq!(ask(&mut con, "EXISTS a").await, Value::Int(0));
+    ask(&mut con, "MULTI").await;
+    ask(&mut con, "SET a 2").await;
+    assert_eq!(ask(&mut con, "EXEC").await, Value::Array(vec![Value::Okay]));
+}
+
+#[tokio::test]
+async fn c16_a_clone_of_a_transaction_parts_when_it_is_over() {
+    let (_server, _cache, mut con) = start().await;
+    ask(&mut con, "WATCH k").await;
+    let mut clone = con.clone();
+    assert!(con.in_transaction() && clone.in_transaction());
+    ask(&mut clone, "UNWATCH").await;
+    assert!(!con.in_transaction());
+    ask(&mut clone, "SELECT 3").await;
+    ask(&mut clone, "SET k three").await;
+    ask(&mut con, "SET k zero").await;
+    assert_eq!(ask(&mut clone, "GET k").await, text("three"));
+    assert_eq!(ask(&mut con, "GET k").await, text("zero"));
+}
+
+#[tokio::test]
+async fn a_db_is_named_as_the_server_wants_it() {
+    let (_server, _cache, mut con) = start().await;
+    for odd in ["01", "+1", "-1", "", "99999999999"] {
+        let refused: RedisResult<Value> = redis::cmd("SELECT").arg(odd).query_async(&mut con).await;
+        assert!(refused.is_err(), "{odd}");
+    }
+    ask(&mut con, "SET k zero").await;
+    ask(&mut con, "SELECT 0").await;
+    assert_eq!(ask(&mut con, "GET k").await, text("zero"));
 }
