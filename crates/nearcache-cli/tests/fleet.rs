@@ -2,6 +2,7 @@
 //! no figure but those that must not depend on the machine.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use nearcache_testkit::Server;
@@ -63,7 +64,10 @@ fn a_small_fleet_in_all_three_architectures() {
     let mut args = SMALL.to_vec();
     args.extend(["--redis", &url, "--server", program]);
     args.extend(["--sidecar", "--sidecar-ttl", "3", "--l2-latency", "1ms"]);
+    let page = std::env::temp_dir().join(format!("nearcache-fleet-{}.html", std::process::id()));
+    args.extend(["--html", page.to_str().expect("a plain path")]);
     let (figures, said) = fleet("small", &args);
+    a_page_was_written(&page);
     for word in ["before", "after", "sidecar", "stale", "Seed 1", "due p99"] {
         assert!(said.contains(word), "no {word} in:\n{said}");
     }
@@ -120,6 +124,24 @@ fn a_small_fleet_in_all_three_architectures() {
     let left = format!("{:?}", server.client().cmd(&["KEYS", "nearcache-bench:*"]));
     assert!(!left.contains("product"), "{left}");
     every_figure_is_documented(&figures);
+}
+
+/// It has a chart of every kind and the command, and it fetches nothing.
+fn a_page_was_written(path: &Path) {
+    let page = fs::read_to_string(path).expect("the page was written");
+    fs::remove_file(path).expect("the page can be removed");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    // Two distributions at two rates; four series at the 100 % rate and while filling.
+    assert_eq!(page.matches("<svg").count(), 12);
+    for part in ["bench fleet --pods 3", "id=\"cost-sidecar\"", "updates 1 %"] {
+        assert!(page.contains(part), "no {part} in the page");
+    }
+    for outside in ["http:", "https:", "src=", "href=", "url(", "NaN"] {
+        assert!(!page.contains(outside), "{outside} in the page");
+    }
+    let folder = std::env::temp_dir();
+    let folder = folder.to_str().expect("a plain path");
+    assert!(!page.contains(folder), "a folder of this machine is in it");
 }
 
 fn every_figure_is_documented(figures: &Value) {

@@ -5,6 +5,7 @@ mod arms;
 #[cfg(feature = "break")]
 mod broken;
 mod figures;
+mod html;
 mod options;
 mod report;
 mod sidecar;
@@ -85,6 +86,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     if let Some(path) = &args.json {
         write(path, &run)?;
     }
+    if let Some(path) = &args.html {
+        let command = html::command(std::env::args().skip(1));
+        put(path, &html::page(&run, &command))?;
+    }
     Ok(if run.good {
         Outcome::Good
     } else {
@@ -150,8 +155,11 @@ fn show(run: &Run) {
 
 fn write(path: &Path, run: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(run).map_err(|error| error.to_string())?;
-    fs::write(path, text + "\n")
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+    put(path, &(text + "\n"))
+}
+
+fn put(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {

@@ -64,9 +64,12 @@ pub(crate) struct Args {
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page for a browser to this file: it needs no other file and no network
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Break a mechanism of nearcache in a short run made for it, which must find stale reads
     #[cfg(feature = "break")]
-    #[arg(long = "break", value_name = "WHAT")]
+    #[arg(long = "break", value_name = "WHAT", conflicts_with = "html")]
     pub(crate) sabotage: Option<crate::fleet::sabotage::Sabotage>,
 }
 

@@ -51,6 +51,20 @@ pub(crate) struct Run {
     pub(crate) good: bool,
 }
 
+impl Run {
+    /// The arms that were measured, with their figures at the 100 % rate.
+    pub(crate) fn arms(&self) -> impl Iterator<Item = (Arm, &Figures)> {
+        let sidecar = self.sidecar.as_ref();
+        [
+            Some((Arm::Before, &self.before)),
+            Some((Arm::After, &self.after)),
+            sidecar.map(|figures| (Arm::Sidecar, figures)),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// Which kind of phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

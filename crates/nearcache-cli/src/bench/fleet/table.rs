@@ -1,45 +1,67 @@
 //! The figures as people read them: the arms side by side, every phase in a line, the goals, and what to know.
 
+use std::cell::Cell;
+
 use super::report::{Figures, Row, Run};
 use super::verdict::stale;
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
 
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-fn or_dash(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+pub(crate) fn or_dash(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
+}
+
+/// One figure of every arm.
+pub(crate) struct Line {
+    /// What it belongs to.
+    pub(crate) group: &'static str,
+    /// What it is.
+    pub(crate) name: String,
+    /// One for each arm.
+    pub(crate) cells: Vec<String>,
 }
 
 /// The arms at the 100 % rate.
 pub(crate) fn arms(run: &Run) -> String {
-    let arms: Vec<(&str, &Figures)> = [("before", Some(&run.before)), ("after", Some(&run.after))]
-        .into_iter()
-        .chain([("sidecar", run.sidecar.as_ref())])
-        .filter_map(|(name, figures)| Some((name, figures?)))
-        .collect();
-    let line = |name: &str, cells: Vec<String>| {
+    let line = |name: &str, cells: &[String]| {
         let cells: String = cells.iter().map(|cell| format!("{cell:>16}")).collect();
         format!("  {name:<34}{cells}\n")
     };
     let title = format!("at {} reads/s (100 %)", count(run.base_rate_per_s));
-    let head = arms.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let mut text = line(&title, head);
+    let heads = run.arms().map(|(arm, _)| arm.name().to_owned());
+    let head = line(&title, &heads.collect::<Vec<_>>());
+    let lines = compared(run);
+    let lines = lines.iter().map(|own| line(&own.name, &own.cells));
+    head + &lines.collect::<String>()
+}
+
+/// The same, figure by figure.
+pub(crate) fn compared(run: &Run) -> Vec<Line> {
+    let arms: Vec<&Figures> = run.arms().map(|(_, figures)| figures).collect();
+    let mut lines = Vec::new();
+    let group = Cell::new("the read call");
     let mut row = |name: &str, show: &dyn Fn(&Figures) -> String| {
-        text += &line(
-            name,
-            arms.iter().map(|(_, figures)| show(figures)).collect(),
-        );
+        lines.push(Line {
+            group: group.get(),
+            name: name.to_owned(),
+            cells: arms.iter().map(|figures| show(figures)).collect(),
+        });
     };
     row("call, mean", &|f| time(f.side.mean_us));
     row("call, p50", &|f| time(f.side.p50_us));
     row("call, p99", &|f| time(f.side.p99_us));
     row("call, p99.9", &|f| time(f.side.p999_us));
     row("call, max", &|f| time(f.side.max_us));
+    group.set("since the read was due");
     row("since intended start, mean", &|f| {
         or_dash(f.intended_mean_us, time)
+    });
+    row("since intended start, p50", &|f| {
+        or_dash(f.intended_p50_us, time)
     });
     row("since intended start, p99", &|f| {
         or_dash(f.intended_p99_us, time)
@@ -50,14 +72,19 @@ pub(crate) fn arms(run: &Run) -> String {
     row("since intended start, max", &|f| {
         or_dash(f.intended_max_us, time)
     });
+    group.set("reads");
     let capacity = bytes(run.capacity_bytes as f64);
     row(&format!("hit rate at {capacity}"), &|f| {
         percent(f.side.hit_rate)
+    });
+    row("- if the phase went on", &|f| {
+        or_dash(f.steady_hit_rate, percent)
     });
     row("reads/s, as asked", &|f| count(f.side.reads_per_s));
     row("reads/s, own maximum", &|f| {
         count(f.side.flat_out_reads_per_s)
     });
+    group.set("the shared server (L2)");
     row("reads/s at L2", &|f| count(f.side.l2_reads_per_s));
     row("commands/s at L2", &|f| count(f.l2_commands_per_s));
     row("bytes/s out of L2", &|f| {
@@ -69,6 +96,7 @@ pub(crate) fn arms(run: &Run) -> String {
     row("connections at L2", &|f| {
         or_dash(f.side.connections.map(|n| n as f64), count)
     });
+    group.set("memory of the pods");
     row("memory per pod (RSS)", &|f| {
         or_dash(f.side.rss_bytes_per_pod.map(|n| n as f64), bytes)
     });
@@ -86,6 +114,7 @@ pub(crate) fn arms(run: &Run) -> String {
             })
         });
     }
+    group.set("freshness");
     row("write to visible, a pod, p50", &|f| {
         or_dash(f.side.lag_p50_us, time)
     });
@@ -102,7 +131,7 @@ pub(crate) fn arms(run: &Run) -> String {
     row("- stale", &|f| count(f.side.stale_reads as f64));
     row("- behind a write", &|f| count(f.side.behind_reads as f64));
     row("- by at most", &|f| time(f.side.behind_max_us));
-    text
+    lines
 }
 
 /// Every phase in a line.

@@ -1,0 +1,213 @@
+//! What the charts of the page show: latencies by percentile, and the seconds of a phase.
+
+use super::super::report::{Figures, Kind, Run, Second};
+use super::chart::{Axis, Line, chart};
+use super::text::escape;
+use crate::fleet::plan::Arm;
+use crate::fleet::show::{bytes, count, time};
+
+type Buckets = [(f64, u64)];
+
+/// Latency distributions at the lowest rate and at the 100 % one.
+pub(super) fn distributions(run: &Run) -> String {
+    let full: Vec<(Arm, &Figures)> = run.arms().collect();
+    let lowest: Vec<(Arm, &Figures)> = full
+        .iter()
+        .filter_map(|&(arm, _)| {
+            let rows = run.rows.iter();
+            let timed = rows.filter(|row| row.arm == arm && row.kind == Kind::Rate);
+            let asked = |figures: &Figures| figures.asked_reads_per_s.unwrap_or(f64::MAX);
+            let row = timed.min_by(|a, b| asked(&a.figures).total_cmp(&asked(&b.figures)))?;
+            (asked(&row.figures) < run.base_rate_per_s).then_some((arm, &row.figures))
+        })
+        .collect();
+    let mut text = "<h2>Latencies</h2>\n<p class=\"soft\">How long all but the slowest reads took, on logarithmic axes: at \
+                    p99 one read in a hundred took longer. The call includes waiting for a pooled connection; since the \
+                    read was due also counts what it waited before it began.</p>\n"
+        .to_owned();
+    for (name, arms) in [("a part of it", lowest), ("100 %", full)] {
+        let Some(&(_, first)) = arms.first() else {
+            continue;
+        };
+        let rate = first.asked_reads_per_s.unwrap_or(run.base_rate_per_s);
+        let share = match name {
+            "100 %" => name.to_owned(),
+            _ => format!("{:.0} %", 100.0 * rate / run.base_rate_per_s),
+        };
+        let title = format!("At {share}: {} reads/s", count(rate));
+        text += &format!("<h3>{}</h3>\n<div class=\"charts\">", escape(&title));
+        text += &distribution("The read call", &arms, |figures| &figures.latency_buckets);
+        text += &distribution("Since the read was due", &arms, |figures| {
+            &figures.intended_buckets
+        });
+        text += "</div>\n";
+    }
+    text
+}
+
+fn distribution(title: &str, arms: &[(Arm, &Figures)], pick: fn(&Figures) -> &Buckets) -> String {
+    let lines: Vec<Line> = arms
+        .iter()
+        .map(|&(arm, figures)| Line {
+            arm,
+            points: steps(pick(figures)),
+            marked: false,
+        })
+        .collect();
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let range = points().fold((f64::MAX, f64::MIN), |(least, most), point| {
+        (least.min(point.1), most.max(point.1))
+    });
+    if range.0 > range.1 {
+        return String::new();
+    }
+    let most = points().fold(2.0f64, |most, point| most.max(point.0));
+    let names = ["0", "p90", "p99", "p99.9", "p99.99", "p99.999", "p99.9999"];
+    let ticks = names.iter().zip(0u32..);
+    let x = Axis {
+        name: "percentile of the reads",
+        from: 0.0,
+        to: most,
+        ticks: ticks
+            .map(|(name, nines)| (f64::from(nines), (*name).to_owned()))
+            .filter(|(nines, _)| *nines <= most)
+            .chain([(0.5f64.log10().abs(), "p50".to_owned())])
+            .collect(),
+    };
+    let y = Axis::decades("latency", range, round_time);
+    chart(title, "", &x, &y, &lines)
+}
+
+/// A power of ten of microseconds.
+fn round_time(us: f64) -> String {
+    match us {
+        us if us >= 1e6 => format!("{:.0} s", us / 1e6),
+        us if us >= 1e3 => format!("{:.0} ms", us / 1e3),
+        us if us >= 1.0 => format!("{us:.0} us"),
+        us => time(us),
+    }
+}
+
+/// Nines of the share of reads, against the logarithm of the time they took at most.
+fn steps(buckets: &Buckets) -> Vec<(f64, f64)> {
+    let all: u64 = buckets.iter().map(|bucket| bucket.1).sum();
+    let nines = |slower: f64| (all as f64 / slower.max(0.5)).log10();
+    let mut slower = all;
+    let mut points = Vec::new();
+    for &(upper_us, reads) in buckets.iter().filter(|bucket| bucket.1 > 0) {
+        let height = upper_us.max(1e-3).log10();
+        points.push((nines(slower as f64), height));
+        slower -= reads;
+        points.push((nines(slower as f64), height));
+    }
+    points
+}
+
+/// Hit rate and the load at L2, second by second.
+pub(super) fn over_time(run: &Run) -> String {
+    let filling: Vec<(Arm, &Figures)> = run
+        .rows
+        .iter()
+        .filter(|row| row.kind == Kind::Fill)
+        .map(|row| (row.arm, &row.figures))
+        .collect();
+    let full: Vec<(Arm, &Figures)> = run.arms().collect();
+    let mut text = "<h2>Hit rate and load at L2 over time</h2>\n<p class=\"soft\">Reads at L2 are those that no cache of a \
+                    pod answered.</p>\n"
+        .to_owned();
+    for (title, arms) in [
+        ("At the 100 % rate", full),
+        (
+            "While filling from empty pods: each key once that there is room for",
+            filling,
+        ),
+    ] {
+        let hit = series(
+            "Hit rate",
+            "",
+            &arms,
+            |second| second.hit_rate * 100.0,
+            |value| format!("{value:.0} %"),
+        );
+        if hit.is_empty() {
+            continue;
+        }
+        text += &format!("<h3>{title}</h3>\n<div class=\"charts\">");
+        text += &hit;
+        text += &series(
+            "Reads at L2",
+            "reads/s",
+            &arms,
+            |second| second.l2_reads_per_s,
+            count,
+        );
+        text += &series(
+            "Bytes out of L2",
+            "bytes/s",
+            &arms,
+            |second| second.l2_bytes_per_s,
+            bytes,
+        );
+        text += &series(
+            "Processor used by L2",
+            "of one core",
+            &arms,
+            |second| second.l2_cpu_percent,
+            |value| format!("{value:.0} %"),
+        );
+        text += "</div>\n";
+    }
+    text
+}
+
+fn series(
+    title: &str,
+    unit: &'static str,
+    arms: &[(Arm, &Figures)],
+    pick: fn(&Second) -> f64,
+    show: impl Fn(f64) -> String,
+) -> String {
+    let lines: Vec<Line> = arms
+        .iter()
+        .map(|&(arm, figures)| Line {
+            arm,
+            points: figures
+                .series
+                .iter()
+                .map(|second| (second.second as f64 + 1.0, pick(second)))
+                .collect(),
+            marked: true,
+        })
+        .collect();
+    let points = || lines.iter().flat_map(|line| &line.points);
+    if points().next().is_none() {
+        return String::new();
+    }
+    let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0f64, f64::max);
+    let last = most(|point| point.0);
+    let x = Axis::linear("seconds", last, |value| {
+        if value.fract() > 0.01 {
+            String::new()
+        } else {
+            format!("{value:.0}")
+        }
+    });
+    let y = Axis::linear(unit, most(|point| point.1), show);
+    chart(title, "", &x, &y, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_rise_with_the_share_of_reads() {
+        let points = steps(&[(10.0, 90), (100.0, 0), (1000.0, 10)]);
+        let expected = [(0.0, 1.0), (1.0, 1.0), (1.0, 3.0), (200f64.log10(), 3.0)];
+        for (found, expected) in points.iter().zip(expected) {
+            assert!((found.0 - expected.0).abs() < 1e-9 && (found.1 - expected.1).abs() < 1e-9);
+        }
+        assert_eq!(points.len(), 4);
+        assert!(steps(&[]).is_empty());
+    }
+}

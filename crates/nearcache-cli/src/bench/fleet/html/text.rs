@@ -1,0 +1,92 @@
+//! Text that becomes part of a page, and the command that a page shows.
+
+/// Text as it may stand between tags and in quoted attributes.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// The command again, to be shown to others: without folders, and without the secrets of an address.
+pub(crate) fn command(args: impl Iterator<Item = String>) -> String {
+    let words = args.map(|word| {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (format!("{name}="), value),
+            _ => (String::new(), word.as_str()),
+        };
+        quoted(&(name + &harmless(value)))
+    });
+    std::iter::once("nearcache".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn harmless(value: &str) -> String {
+    match value.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://...@{host}"),
+            None => value.to_owned(),
+        },
+        None => {
+            let name = value.rsplit(['/', '\\']).next();
+            name.unwrap_or_default().to_owned()
+        }
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_=.,:/@%+".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(words: &[&str]) -> String {
+        command(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn tags_become_text() {
+        assert_eq!(
+            escape("<a b=\"c\">&'"),
+            "&lt;a b=&quot;c&quot;&gt;&amp;&#39;"
+        );
+    }
+
+    #[test]
+    fn a_command_tells_neither_folders_nor_secrets() {
+        assert_eq!(
+            shown(&[
+                "bench",
+                "--html",
+                "/home/me/a b.html",
+                "--server=/opt/x/valkey-server"
+            ]),
+            "nearcache bench --html 'a b.html' --server=valkey-server"
+        );
+        assert_eq!(
+            shown(&["--redis", "rediss://user:p@ss@host:6379/0"]),
+            "nearcache --redis rediss://...@host:6379/0"
+        );
+        assert_eq!(
+            shown(&["--redis=redis://h:1"]),
+            "nearcache --redis=redis://h:1"
+        );
+    }
+}
