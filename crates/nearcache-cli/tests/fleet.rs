@@ -131,8 +131,8 @@ fn a_page_was_written(path: &Path) {
     let page = fs::read_to_string(path).expect("the page was written");
     fs::remove_file(path).expect("the page can be removed");
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
-    // Two distributions at two rates; four series at the 100 % rate and while filling.
-    assert_eq!(page.matches("<svg").count(), 12);
+    // Two distributions at two rates, and four series; more, where filling took a second.
+    assert!(page.matches("<svg").count() >= 8);
     for part in ["bench fleet --pods 3", "id=\"cost-sidecar\"", "updates 1 %"] {
         assert!(page.contains(part), "no {part} in the page");
     }

@@ -130,7 +130,10 @@ pub(crate) fn compared(run: &Run) -> Vec<Line> {
     row("reads checked", &|f| count(f.side.checked_reads as f64));
     row("- stale", &|f| count(f.side.stale_reads as f64));
     row("- behind a write", &|f| count(f.side.behind_reads as f64));
-    row("- by at most", &|f| time(f.side.behind_max_us));
+    row("- by at most", &|f| {
+        let some = f.side.behind_reads > 0;
+        or_dash(some.then_some(f.side.behind_max_us), time)
+    });
     lines
 }
 

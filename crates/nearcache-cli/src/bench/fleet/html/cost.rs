@@ -82,12 +82,25 @@ pub(super) fn cost(run: &Run) -> String {
             own(figures, |servers| servers.connections as f64, count)
         });
     }
+    row("stale of checked reads", &|figures| {
+        let side = &figures.side;
+        format!(
+            "{} of {}",
+            count(side.stale_reads as f64),
+            count(side.checked_reads as f64)
+        )
+    });
+    let _ = writeln!(
+        text,
+        "<tr class=\"group\"><th colspan=\"{}\">a month, at your prices</th></tr>",
+        arms.len() + 1
+    );
     for (kind, name) in [
-        ("server", "a month: RAM at L2"),
-        ("pods", "a month: RAM in pods"),
-        ("transfer", "a month: transfer out of L2"),
-        ("ops", "a month: commands at L2"),
-        ("total", "a month, of what has a price"),
+        ("server", "RAM at L2"),
+        ("pods", "RAM in pods"),
+        ("transfer", "transfer out of L2"),
+        ("ops", "commands at L2"),
+        ("total", "all that has a price"),
     ] {
         let class = if kind == "total" {
             " class=\"total\""

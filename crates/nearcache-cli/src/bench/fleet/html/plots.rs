@@ -112,35 +112,33 @@ pub(super) fn over_time(run: &Run) -> String {
         .map(|row| (row.arm, &row.figures))
         .collect();
     let full: Vec<(Arm, &Figures)> = run.arms().collect();
-    let mut text = "<h2>Hit rate and load at L2 over time</h2>\n<p class=\"soft\">Reads at L2 are those that no cache of a \
-                    pod answered.</p>\n"
+    let mut text = "<h2>Hit rate and load at L2 over time</h2>\n<p class=\"soft\">The hit rate of a second compares the \
+                    reads that ended in it with those that L2 counted, and L2 is asked at other moments: it can be some per \
+                    cent off. Reads at L2 have a logarithmic axis; less than one a second is drawn as one.</p>\n"
         .to_owned();
-    for (title, arms) in [
-        ("At the 100 % rate", full),
+    let percent = |value: f64| format!("{value:.0} %");
+    for (title, arms, hits) in [
+        ("At the 100 % rate", full, true),
         (
             "While filling from empty pods: each key once that there is room for",
             filling,
+            false,
         ),
     ] {
-        let hit = series(
-            "Hit rate",
-            "",
-            &arms,
-            |second| second.hit_rate * 100.0,
-            |value| format!("{value:.0} %"),
-        );
-        if hit.is_empty() {
+        if arms.iter().all(|(_, figures)| figures.series.is_empty()) {
             continue;
         }
         text += &format!("<h3>{title}</h3>\n<div class=\"charts\">");
-        text += &hit;
-        text += &series(
-            "Reads at L2",
-            "reads/s",
-            &arms,
-            |second| second.l2_reads_per_s,
-            count,
-        );
+        if hits {
+            text += &series(
+                "Hit rate",
+                "",
+                &arms,
+                |second| second.hit_rate * 100.0,
+                percent,
+            );
+        }
+        text += &reads_at_l2(&arms);
         text += &series(
             "Bytes out of L2",
             "bytes/s",
@@ -148,16 +146,26 @@ pub(super) fn over_time(run: &Run) -> String {
             |second| second.l2_bytes_per_s,
             bytes,
         );
-        text += &series(
-            "Processor used by L2",
-            "of one core",
-            &arms,
-            |second| second.l2_cpu_percent,
-            |value| format!("{value:.0} %"),
-        );
+        if hits {
+            text += &series(
+                "Processor used by L2",
+                "of one core",
+                &arms,
+                |second| second.l2_cpu_percent,
+                percent,
+            );
+        }
         text += "</div>\n";
     }
     text
+}
+
+/// On a logarithmic axis: what is left of a load is seen beside the load.
+fn reads_at_l2(arms: &[(Arm, &Figures)]) -> String {
+    let lines = lines(arms, |second| second.l2_reads_per_s.max(1.0).log10());
+    let most = largest(&lines, |point| point.1);
+    let y = Axis::decades("reads/s", (0.0, most), count);
+    chart("Reads at L2", "", &seconds(&lines), &y, &lines)
 }
 
 fn series(
@@ -167,33 +175,37 @@ fn series(
     pick: fn(&Second) -> f64,
     show: impl Fn(f64) -> String,
 ) -> String {
-    let lines: Vec<Line> = arms
-        .iter()
-        .map(|&(arm, figures)| Line {
-            arm,
-            points: figures
-                .series
-                .iter()
-                .map(|second| (second.second as f64 + 1.0, pick(second)))
-                .collect(),
-            marked: true,
-        })
-        .collect();
-    let points = || lines.iter().flat_map(|line| &line.points);
-    if points().next().is_none() {
-        return String::new();
-    }
-    let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0f64, f64::max);
-    let last = most(|point| point.0);
-    let x = Axis::linear("seconds", last, |value| {
-        if value.fract() > 0.01 {
-            String::new()
-        } else {
-            format!("{value:.0}")
+    let lines = lines(arms, pick);
+    let y = Axis::linear(unit, largest(&lines, |point| point.1), show);
+    chart(title, "", &seconds(&lines), &y, &lines)
+}
+
+fn lines(arms: &[(Arm, &Figures)], pick: fn(&Second) -> f64) -> Vec<Line> {
+    let line = |&(arm, figures): &(Arm, &Figures)| Line {
+        arm,
+        points: figures
+            .series
+            .iter()
+            .map(|second| (second.second as f64 + 1.0, pick(second)))
+            .collect(),
+        marked: true,
+    };
+    arms.iter().map(line).collect()
+}
+
+fn largest(lines: &[Line], pick: fn(&(f64, f64)) -> f64) -> f64 {
+    let points = lines.iter().flat_map(|line| &line.points);
+    points.map(pick).fold(0.0, f64::max)
+}
+
+/// The axis of time.
+fn seconds(lines: &[Line]) -> Axis {
+    Axis::linear("seconds", largest(lines, |point| point.0), |value| {
+        match value.fract() > 0.01 {
+            true => String::new(),
+            false => format!("{value:.0}"),
         }
-    });
-    let y = Axis::linear(unit, most(|point| point.1), show);
-    chart(title, "", &x, &y, &lines)
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::super::report::{Kind, Row, Run};
 use super::super::table::{self, or_dash, percent};
 use super::text::escape;
+use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
 
 /// The architectures side by side.
@@ -66,10 +67,10 @@ pub(super) fn phases(run: &Run) -> String {
 }
 
 fn phases_of(rows: &[&Row]) -> String {
-    let mut text = "<div class=\"wide\"><table><thead><tr>".to_owned();
+    let mut text = "<div class=\"wide\"><table class=\"phases\"><thead><tr>".to_owned();
     for name in [
         "phase",
-        "L1 per pod",
+        "room per pod",
         "updates/s",
         "reads/s",
         "mean",
@@ -93,7 +94,10 @@ fn phases_of(rows: &[&Row]) -> String {
             escape(&row.name)
         );
         for cell in [
-            bytes(row.capacity_bytes as f64),
+            or_dash(
+                (row.arm != Arm::Before).then_some(row.capacity_bytes as f64),
+                bytes,
+            ),
             format!("{:.1}", figures.updates_per_s),
             count(side.reads_per_s),
             time(side.mean_us),

@@ -160,8 +160,8 @@ fn the_page_is_whole_and_alone() {
     }
     assert_eq!(
         page.matches("<svg").count(),
-        10,
-        "two distributions, eight series"
+        8,
+        "two distributions, six series"
     );
 }
 
