@@ -10,7 +10,7 @@ pub(super) fn cost(run: &Run) -> String {
     let arms: Vec<_> = run.arms().collect();
     let mut text = "<h2>Cost</h2>\n<p class=\"soft\">What was used at the 100 % rate. A month has 730 hours; RAM is what was \
                     in use, and that of the pods counts: it is what a cache near the reader costs. Commands and bytes \
-                    include what the measuring of the lag cost.</p>\n<div id=\"cost\">\n<div class=\"prices\">"
+                    include what the measuring of the lag cost; checked reads, filling and the own maximum.</p>\n<div id=\"cost\">\n<div class=\"prices\">"
         .to_owned();
     for (name, what, value) in [
         ("server", "GB-month of RAM at L2", ""),

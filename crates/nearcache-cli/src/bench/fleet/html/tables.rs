@@ -12,7 +12,8 @@ use crate::fleet::show::{bytes, count, time};
 pub(super) fn compared(run: &Run) -> String {
     let mut text = format!(
         "<h2>Side by side</h2>\n<p class=\"soft\">All at {} reads/s of the fleet, the 100 % rate. All reads count, misses \
-         included.</p>\n<div class=\"wide\"><table><thead><tr><th></th>",
+         included; what was checked for staleness \
+         includes filling and the own maximum.</p>\n<div class=\"wide\"><table><thead><tr><th></th>",
         count(run.base_rate_per_s)
     );
     let columns = run.arms().count() + 1;
@@ -127,8 +128,8 @@ fn phases_of(rows: &[&Row]) -> String {
 /// What was to be reached, and what was.
 pub(super) fn goals(run: &Run) -> String {
     let mut text = "<h2>Goals</h2>\n<p class=\"soft\">Set for the defaults on 2 cores; with other parameters they are only \
-                    figures.</p>\n<table class=\"text\"><thead><tr><th>goal</th><td>wanted</td><td>found</td>\
-                    <td>reached</td></tr></thead><tbody>\n"
+                    figures.</p>\n<table class=\"text\"><thead><tr><th>goal</th><th>wanted</th><th>found</th>\
+                    <th>reached</th></tr></thead><tbody>\n"
         .to_owned();
     for goal in &run.goals {
         let (class, word) = match goal.reached {

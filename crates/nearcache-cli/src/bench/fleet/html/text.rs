@@ -75,7 +75,7 @@ mod tests {
             shown(&[
                 "bench",
                 "--html",
-                "/home/me/a b.html",
+                "/folder/a b.html",
                 "--server=/opt/x/valkey-server"
             ]),
             "nearcache bench --html 'a b.html' --server=valkey-server"
