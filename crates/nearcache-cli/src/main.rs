@@ -10,7 +10,7 @@ mod bench;
 mod demo;
 mod fleet;
 mod machine;
-#[cfg(feature = "bench")]
+mod record;
 mod trace;
 mod zipf;
 
@@ -35,6 +35,8 @@ enum Command {
     DemoPod,
     /// Measures: a fleet in three architectures, or L1 next to other caches.
     Bench(bench::Args),
+    /// Makes a trace file from what clients ask a live server.
+    Record(record::Args),
 }
 
 /// How a command ended that did not fail.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::DemoPod => fleet::run_pod(),
         Command::Bench(args) => bench::run(&args),
+        Command::Record(args) => record::run(&args),
     };
     match outcome {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

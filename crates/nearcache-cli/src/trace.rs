@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -24,9 +25,14 @@ pub(crate) struct Trace {
     pub(crate) requests: Vec<(Op, u32)>,
     /// How many different keys there are.
     pub(crate) keys: u32,
+    /// Who made each request, as a hash; 0 in a plain file of keys.
+    pub(crate) clients: Vec<u32>,
+    /// The last size that was said of each key.
+    pub(crate) sizes: Vec<Option<u32>>,
 }
 
-const HEADER: &str = "ts_ms,client,op,key,size";
+/// The first line of a trace in CSV.
+pub(crate) const HEADER: &str = "ts_ms,client,op,key,size";
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// No trace has longer lines; what has is no trace.
 const LINE_MAX: u64 = 64 << 10;
@@ -75,12 +81,17 @@ impl Trace {
                     "line 1 looks like CSV, but is not the header {HEADER}"
                 ));
             } else if !text.is_empty() {
-                let (op, key) = if csv {
+                let fields = if csv {
                     fields(text).map_err(|why| format!("line {number}: {why}"))?
                 } else {
-                    (Op::Get, text)
+                    Fields {
+                        client: 0,
+                        op: Op::Get,
+                        key: text,
+                        size: None,
+                    }
                 };
-                trace.push(op, key, &mut numbers)?;
+                trace.push(&fields, &mut numbers)?;
             }
         }
         if trace.requests.is_empty() {
@@ -91,30 +102,41 @@ impl Trace {
 
     fn push(
         &mut self,
-        op: Op,
-        key: &[u8],
+        fields: &Fields<'_>,
         numbers: &mut HashMap<Box<[u8]>, u32>,
     ) -> Result<(), Failure> {
-        let number = match numbers.get(key) {
+        let number = match numbers.get(fields.key) {
             Some(number) => *number,
             None => {
                 let number = self.keys;
                 self.keys = number
                     .checked_add(1)
                     .ok_or("there are more than 2^32 keys in it")?;
-                numbers.insert(key.into(), number);
+                numbers.insert(fields.key.into(), number);
+                self.sizes.push(None);
                 number
             }
         };
-        self.requests.push((op, number));
+        let size = &mut self.sizes[number as usize];
+        *size = fields.size.or(*size);
+        self.clients.push(fields.client);
+        self.requests.push((fields.op, number));
         Ok(())
     }
 }
 
-/// Operation and key of one line of CSV.
-fn fields(line: &[u8]) -> Result<(Op, &[u8]), Failure> {
+/// What a line says.
+struct Fields<'a> {
+    client: u32,
+    op: Op,
+    key: &'a [u8],
+    size: Option<u32>,
+}
+
+/// Reads one line of CSV.
+fn fields(line: &[u8]) -> Result<Fields<'_>, Failure> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b',').collect();
-    let [_, _, op, key, size] = fields[..] else {
+    let [_, client, op, key, size] = fields[..] else {
         return Err(format!(
             "{} fields instead of the 5 of {HEADER}",
             fields.len()
@@ -129,14 +151,30 @@ fn fields(line: &[u8]) -> Result<(Op, &[u8]), Failure> {
             size.escape_ascii()
         ));
     }
-    match op {
-        b"get" => Ok((Op::Get, key)),
-        b"set" | b"del" => Ok((Op::Change, key)),
-        other => Err(format!(
-            "the op is \"{}\", which is none of get, set, del",
-            other.escape_ascii()
-        )),
-    }
+    let read = match op {
+        b"get" => Op::Get,
+        b"set" | b"del" => Op::Change,
+        other => {
+            return Err(format!(
+                "the op is \"{}\", which is none of get, set, del",
+                other.escape_ascii()
+            ));
+        }
+    };
+    // What was deleted has no size, whatever is written there.
+    let bytes = str::from_utf8(size).ok().and_then(|size| size.parse().ok());
+    Ok(Fields {
+        client: hash(client),
+        op: read,
+        key,
+        size: bytes.filter(|_| op != b"del"),
+    })
+}
+
+fn hash(client: &[u8]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(client);
+    hasher.finish() as u32
 }
 
 #[cfg(test)]
@@ -162,6 +200,9 @@ mod tests {
             trace.requests,
             [(Op::Get, 0), (Op::Change, 0), (Op::Change, 1)]
         );
+        assert_eq!(trace.sizes, [Some(17), None]);
+        assert_eq!(trace.clients[0], trace.clients[1]);
+        assert_ne!(trace.clients[1], trace.clients[2]);
     }
 
     #[test]

@@ -144,21 +144,79 @@ fn a_page_was_written(path: &Path) {
     assert!(!page.contains(folder), "a folder of this machine is in it");
 }
 
+#[test]
+fn a_trace_is_played() {
+    let server = Server::start();
+    let mut text = "ts_ms,client,op,key,size\n".to_owned();
+    for turn in 0..1_000 {
+        let op = if turn % 10 == 9 { "set" } else { "get" };
+        let (key, size) = (turn * turn % 37, if turn % 2 == 0 { "3000" } else { "" });
+        text += &format!("{turn},{},{op},key{key},{size}\n", turn % 23);
+    }
+    let packed = zstd::encode_all(text.as_bytes(), 3).expect("it can be packed");
+    let trace = std::env::temp_dir().join(format!("nearcache-played-{}.zst", std::process::id()));
+    fs::write(&trace, packed).expect("a file can be written");
+    let (url, path) = (server.url(), trace.to_str().expect("a plain path"));
+    let mut args = vec![
+        "bench",
+        "fleet",
+        "--pods",
+        "2",
+        "--value-size",
+        "500",
+        "--capacity",
+    ];
+    args.extend([
+        "8MiB",
+        "--rate",
+        "300",
+        "--duration",
+        "1",
+        "--redis",
+        &url,
+        "--trace",
+        path,
+    ]);
+    let (figures, said) = fleet("trace", &args);
+    fs::remove_file(&trace).expect("it can be removed");
+    let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains("those of its clients"), "{said}");
+    assert_eq!(figures["options"]["writes_min_per_s"], 0.0);
+    let percent = figures["options"]["writes_percent"].as_f64();
+    assert!(
+        (percent.unwrap_or(0.0) - 100.0 / 9.0).abs() < 1e-6,
+        "{said}"
+    );
+    // Squares modulo 37: 0 and half of the others.
+    assert_eq!(figures["plan"]["keys"], 19, "{said}");
+    for arm in ["before", "after"] {
+        for none in ["wrong_values", "errors", "stale_reads"] {
+            assert_eq!(figures[arm][none], 0, "{none} of {arm}: {said}");
+        }
+    }
+    every_figure_is_documented(&figures);
+}
+
 fn every_figure_is_documented(figures: &Value) {
     let pages = [
         include_str!("../../../docs/benchmarks.md"),
         include_str!("../../../docs/demo-json.md"),
     ];
-    let side = &figures["sidecar"];
+    let side = match &figures["sidecar"] {
+        Value::Null => &figures["after"],
+        side => side,
+    };
     for object in [
         figures,
         side,
         &figures["rows"][0],
-        &side["sidecars"],
         &side["series"][0],
         &figures["options"],
         &figures["goals"][0],
-    ] {
+    ]
+    .into_iter()
+    .chain(side["sidecars"].is_object().then(|| &side["sidecars"]))
+    {
         for field in object.as_object().expect("an object").keys() {
             assert!(
                 pages
@@ -172,13 +230,15 @@ fn every_figure_is_documented(figures: &Value) {
 
 #[test]
 fn c12_bad_input_ends_with_2_and_says_what_to_do() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--redis", "redis://127.0.0.1:1"], "cannot reach L2"),
         (&["--server", "/nonexistent/server"], "/nonexistent/server"),
         (&["--capacity", "0"], "--capacity"),
         (&["--value-size", "1B"], "--value-size"),
         (&["--rate", "0"], "--rate"),
         (&["--l2-latency", "1"], "1ms"),
+        (&["--trace", "nowhere"], "trace nowhere"),
+        (&["--trace", "x", "--zipf", "1"], "--zipf"),
         (&["--keys", "10000000", "--capacity", "1TB"], "lower --pods"),
     ];
     for (args, expected) in cases {

@@ -156,6 +156,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         #[cfg(feature = "break")]
         sabotage: crate::fleet::sabotage::Sabotage::None,
         seed: args.seed,
+        traffic: None,
         prefix: "nearcache-demo:".to_owned(),
     })
 }
@@ -257,6 +258,7 @@ fn side(
         per_s: plan.writes,
         skewed: false,
         twice: false,
+        traced: false,
     };
     let writing = writer.start(updates, arm as u64 + 1);
     let mut phase = |name: &str, load, seconds: u64, stream| {

@@ -8,12 +8,13 @@ use hdrhistogram::Histogram;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use super::message::{Load, Phase, Report, Sample};
+use super::message::{Load, Phase, Report, Sample, Setup};
 use super::plan::{Header, Plan};
 use super::reader::Reader;
 use super::timer::Timer;
+use super::traffic::Draw;
 use crate::machine::now_ns;
-use crate::zipf::{Rng, Zipf};
+use crate::zipf::Rng;
 
 /// Reads that may be under way in a pod under paced load.
 const UNDER_WAY_MAX: usize = 2_000;
@@ -32,7 +33,7 @@ const ENTRY_BYTES: usize = 512;
 pub(crate) struct Pod {
     reader: Reader,
     names: Vec<String>,
-    zipf: Zipf,
+    draw: Draw,
     plan: Plan,
     number: usize,
     meter: RefCell<Meter>,
@@ -40,13 +41,14 @@ pub(crate) struct Pod {
 
 impl Pod {
     /// Prepares the names of all keys.
-    pub(crate) fn new(plan: &Plan, number: usize, reader: Reader) -> Self {
+    pub(crate) fn new(setup: &Setup, reader: Reader) -> Self {
+        let plan = &setup.plan;
         Self {
             reader,
             names: (0..plan.keys).map(|key| plan.name(key)).collect(),
-            zipf: Zipf::new(plan.keys, plan.zipf),
+            draw: Draw::new(&setup.reads, plan.keys, plan.zipf),
             plan: plan.clone(),
-            number,
+            number: setup.pod,
             meter: RefCell::default(),
         }
     }
@@ -101,7 +103,7 @@ impl Pod {
             let due = due_ns as u64;
             let late = now_ns() > due + LATE_NS;
             self.meter.borrow_mut().report.late += u64::from(late);
-            let key = self.zipf.sample(&mut rng);
+            let key = self.draw.sample(&mut rng);
             if reads.len() < UNDER_WAY_MAX {
                 let pod = Rc::clone(self);
                 reads.spawn_local(async move { pod.read(key, true, Some(due)).await });
@@ -123,7 +125,7 @@ impl Pod {
             tasks.spawn_local(async move {
                 loop {
                     for turn in 0..FLAT_OUT_STRIDE {
-                        let key = pod.zipf.sample(&mut rng);
+                        let key = pod.draw.sample(&mut rng);
                         if pod.read(key, turn == 0, None).await >= end_ns {
                             return;
                         }

@@ -18,6 +18,8 @@ pub(crate) struct Setup {
     pub(crate) url: Option<String>,
     /// Address of this pod's own server, where it has one.
     pub(crate) sidecar: Option<String>,
+    /// What it reads, in order, where that comes from a trace.
+    pub(crate) reads: Vec<u32>,
 }
 
 /// What a pod is told afterwards.

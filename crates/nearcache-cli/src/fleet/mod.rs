@@ -18,6 +18,7 @@ pub(crate) mod server;
 pub(crate) mod show;
 pub(crate) mod side;
 mod timer;
+pub(crate) mod traffic;
 pub(crate) mod writer;
 
 pub(crate) use pod::run_process as run_pod;

@@ -1,7 +1,11 @@
 //! What a run of a fleet does: its parameters, its keys, and values that say which write they come from.
 //! Plain data, the same in every process of the run.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use super::traffic::Traffic;
 
 /// Number of the key whose way from the writer to the pods is timed; no ordinary read asks for it.
 pub(crate) const WATCHED: u32 = u32::MAX;
@@ -13,7 +17,7 @@ pub(crate) struct Plan {
     pub(crate) pods: usize,
     /// How many keys there are.
     pub(crate) keys: u32,
-    /// Length of each value.
+    /// Length of each value; with a trace, their mean.
     pub(crate) value_bytes: usize,
     /// Exponent of the distribution of reads over keys; 0 is uniform.
     pub(crate) zipf: f64,
@@ -48,6 +52,9 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// What the names of the keys begin with.
     pub(crate) prefix: String,
+    /// Reads and writes of a trace instead of random ones. Only in the controller: a pod is told its part.
+    #[serde(skip)]
+    pub(crate) traffic: Option<Arc<Traffic>>,
 }
 
 impl Plan {
@@ -61,17 +68,20 @@ impl Plan {
 
     /// The value of a write.
     pub(crate) fn value(&self, header: Header) -> Vec<u8> {
-        let bytes = if header.key == WATCHED {
-            HEADER
-        } else {
-            self.value_bytes
+        let bytes = match &self.traffic {
+            _ if header.key == WATCHED => HEADER,
+            Some(traffic) => traffic.sizes[header.key as usize],
+            None => self.value_bytes,
         };
         header.encode(bytes)
     }
 
     /// Bytes of all values together.
     pub(crate) fn data_bytes(&self) -> u64 {
-        u64::from(self.keys) * self.value_bytes as u64
+        match &self.traffic {
+            Some(traffic) => traffic.data_bytes(),
+            None => u64::from(self.keys) * self.value_bytes as u64,
+        }
     }
 }
 

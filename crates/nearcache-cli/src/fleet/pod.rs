@@ -94,7 +94,7 @@ async fn work(
     #[cfg(feature = "break")]
     setup.plan.sabotage.apply();
     let reader = Reader::open(setup, store).await?;
-    let pod = Rc::new(Pod::new(&setup.plan, setup.pod, reader));
+    let pod = Rc::new(Pod::new(setup, reader));
     let (seen, mut sightings) = unbounded_channel();
     let watched = setup.plan.name(WATCHED);
     let watcher = Rc::clone(&pod);

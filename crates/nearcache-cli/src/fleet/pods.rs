@@ -57,6 +57,9 @@ impl Fleet {
         };
         for pod in 0..plan.pods {
             let (plan, send) = (plan.clone(), send.clone());
+            let traffic = plan.traffic.as_deref();
+            let reads = traffic.map(|traffic| traffic.reads[pod].clone());
+            let reads = reads.unwrap_or_default();
             let handle = match place {
                 Place::Server { url } => Handle::process(
                     &Setup {
@@ -65,6 +68,7 @@ impl Fleet {
                         arm,
                         url: Some(url.clone()),
                         sidecar: sidecars.get(pod).cloned(),
+                        reads,
                     },
                     send,
                 )?,
@@ -75,6 +79,7 @@ impl Fleet {
                         arm,
                         url: None,
                         sidecar: None,
+                        reads,
                     },
                     store.clone(),
                     send,

@@ -9,6 +9,7 @@ use std::{panic, thread};
 use super::check::Written;
 use super::control::{Control, Place};
 use super::plan::{Header, Plan, WATCHED};
+use super::traffic::Draw;
 use crate::Failure;
 use crate::machine::{now_ns, sleep_until};
 use crate::zipf::{Rng, Zipf};
@@ -22,6 +23,8 @@ pub(crate) struct Updates {
     pub(crate) skewed: bool,
     /// Each key twice, soon after each other: what a reader that asked in between gets is old at once.
     pub(crate) twice: bool,
+    /// The keys that the trace writes, in its order, where there is a trace that writes.
+    pub(crate) traced: bool,
 }
 
 /// How long the writer sleeps at a time.
@@ -35,6 +38,8 @@ pub(crate) struct Writer {
     plan: Plan,
     sequences: Vec<u64>,
     watched: u64,
+    /// The writes of the trace; keys all alike where there are none.
+    draw: Draw,
 }
 
 /// A writer at work.
@@ -47,11 +52,14 @@ impl Writer {
     /// Opens its connection.
     pub(crate) fn new(place: &Place, plan: &Plan) -> Result<Self, Failure> {
         let (plan, sequences) = (plan.clone(), vec![0; plan.keys as usize]);
+        let writes = plan.traffic.as_ref().map(|traffic| &traffic.writes[..]);
+        let draw = Draw::new(writes.unwrap_or_default(), plan.keys, 0.0);
         Ok(Self {
             control: Control::open(place)?,
             plan,
             sequences,
             watched: 0,
+            draw,
         })
     }
 
@@ -102,7 +110,11 @@ impl Writer {
                 log.push(self.write(WATCHED)?);
                 next_watched += 1e9 / self.plan.watched_writes;
             } else {
-                let key = zipf.sample(&mut rng);
+                let key = match &self.plan.traffic {
+                    Some(_) if updates.traced => self.draw.sample(&mut rng),
+                    Some(traffic) if updates.skewed => traffic.any_read(&mut rng),
+                    _ => zipf.sample(&mut rng),
+                };
                 log.push(self.write(key)?);
                 if updates.twice {
                     sleep_until(now_ns() + u64::from(rng.below(TWICE_NS)));

@@ -146,6 +146,7 @@ impl Bench<'_> {
                 let mut step = self.step(Load::Paced, self.share(0.5), base);
                 step.updates.per_s = self.options.updates_per_s(base, percent);
                 step.updates.skewed = skewed;
+                step.updates.traced = false;
                 let done = self.phase(stage, &name, step)?;
                 self.keep(&done, Kind::Sensitivity, &name);
             }
@@ -205,6 +206,7 @@ impl Bench<'_> {
                 per_s: self.options.updates_per_s(reads_per_s, percent),
                 skewed: false,
                 twice: false,
+                traced: self.plan.traffic.is_some(),
             },
         }
     }

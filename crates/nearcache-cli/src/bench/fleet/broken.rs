@@ -117,6 +117,7 @@ fn scenario(args: &Args, made_for: Sabotage, broken: Sabotage) -> Result<Scenari
         per_s,
         skewed: true,
         twice: false,
+        traced: false,
     };
     let (mut measured, writer) = stage.phase(writer, Load::Fill, 0.0, updates(0.0))?;
     let load = match made_for {
@@ -125,6 +126,7 @@ fn scenario(args: &Args, made_for: Sabotage, broken: Sabotage) -> Result<Scenari
                 per_s: 8.0,
                 skewed: false,
                 twice: true,
+                traced: false,
             };
             stage.stalled(need(&proxy)?, writer, twice, &stutter())?
         }

@@ -99,7 +99,8 @@ impl Done {
     fn steady_hit_rate(&self) -> Option<f64> {
         let plan = &self.plan;
         let fits = plan.capacity_bytes as u64 > plan.data_bytes();
-        let known = fits && self.arm == Arm::After && self.load == Load::Paced;
+        let known =
+            plan.traffic.is_none() && fits && self.arm == Arm::After && self.load == Load::Paced;
         let reads_per_pod = self.reads_per_s / plan.pods as f64;
         known.then(|| steady(plan.keys, plan.zipf, reads_per_pod, self.updates))
     }

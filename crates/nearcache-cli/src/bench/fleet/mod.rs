@@ -199,13 +199,22 @@ fn behind(place: &Place, delay: Duration) -> Result<(Place, Option<Proxy>), Fail
 }
 
 fn announce(plan: &Plan, options: &Options, server: &str) {
+    let (size, reads) = match &plan.traffic {
+        None => ("", format!("by Zipf {}", plan.zipf)),
+        Some(traffic) => {
+            let dealt = match traffic.by_client {
+                true => "each pod those of its clients",
+                false => "dealt out in turn",
+            };
+            (" on average", format!("as in the trace, {dealt}"))
+        }
+    };
     let text = format!(
-        "{} pods, each a process, on {server}. {} keys of {}, read by Zipf {}; updates {} % of the reads and at least \
+        "{} pods, each a process, on {server}. {} keys of {}{size}, read {reads}; updates {} % of the reads and at least \
          {}/s; {} of L1 per pod; {} s at each rate; seed {}.",
         plan.pods,
         show::count(plan.keys.into()),
         show::bytes(plan.value_bytes as f64),
-        plan.zipf,
         options.writes_percent,
         options.writes_min_per_s,
         show::bytes(plan.capacity_bytes as f64),

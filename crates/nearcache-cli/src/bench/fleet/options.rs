@@ -1,6 +1,7 @@
 //! What `bench fleet` can be told, and whether this machine has room for it. Starts nothing.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -9,6 +10,10 @@ use serde::Serialize;
 use crate::Failure;
 use crate::fleet::plan::{self, Plan};
 use crate::fleet::show;
+use crate::fleet::traffic::Traffic;
+use crate::trace::Trace;
+
+const KEYS_MAX: u32 = 10_000_000;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
@@ -17,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=256))]
     pods: u16,
     /// Keys
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=i64::from(KEYS_MAX)))]
     keys: u32,
     /// Size of each value
     #[arg(long, default_value = "200KB")]
@@ -40,6 +45,9 @@ pub(crate) struct Args {
     /// Seconds at each of the three rates; other phases take their share
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     duration: u64,
+    /// Take keys, their sizes, and which are written how often from this trace (see `nearcache record`)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keys", "zipf"])]
+    trace: Option<PathBuf>,
     /// What a delay proxy adds to every round trip to L2, in all arms, for example 1ms
     #[arg(long, value_name = "TIME", value_parser = latency, default_value = "0ms")]
     l2_latency: Duration,
@@ -81,6 +89,7 @@ pub(crate) struct Options {
     pub(crate) rate: Option<f64>,
     pub(crate) l2_latency_us: u64,
     pub(crate) sidecar: bool,
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl Options {
@@ -117,7 +126,7 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     if !(0.0..=10.0).contains(&args.zipf) {
         return Err("--zipf must be from 0 to 10".to_owned());
     }
-    let plan = Plan {
+    let mut plan = Plan {
         pods: args.pods.into(),
         keys: args.keys,
         value_bytes,
@@ -137,16 +146,39 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         #[cfg(feature = "break")]
         sabotage: crate::fleet::sabotage::Sabotage::None,
         seed: args.seed,
+        traffic: None,
         prefix: "nearcache-bench:".to_owned(),
     };
-    let options = Options {
+    let mut options = Options {
         writes_percent: args.writes,
         writes_min_per_s: args.writes_min,
         rate: args.rate,
         l2_latency_us: args.l2_latency.as_micros() as u64,
         sidecar: args.sidecar,
+        trace: args.trace.clone(),
     };
+    if let Some(path) = &args.trace {
+        let traffic = Traffic::new(&Trace::read(path)?, plan.pods, value_bytes)?;
+        follow(traffic, &mut plan, &mut options)
+            .map_err(|why| format!("trace {}: {why}", path.display()))?;
+    }
     Ok((plan, options))
+}
+
+/// Lets the traffic decide what otherwise the options do.
+fn follow(traffic: Traffic, plan: &mut Plan, options: &mut Options) -> Result<(), Failure> {
+    plan.keys = u32::try_from(traffic.sizes.len())
+        .ok()
+        .filter(|keys| *keys <= KEYS_MAX)
+        .ok_or_else(|| format!("there are more than {KEYS_MAX} keys in it"))?;
+    plan.value_bytes = (traffic.data_bytes() / u64::from(plan.keys)) as usize;
+    // A trace without a write still gets some: without any, no copy could be old.
+    if !traffic.writes.is_empty() {
+        options.writes_percent = traffic.writes_percent();
+        options.writes_min_per_s = 0.0;
+    }
+    plan.traffic = Some(Arc::new(traffic));
+    Ok(())
 }
 
 /// Whether the memory that is free is enough for the fullest arm.

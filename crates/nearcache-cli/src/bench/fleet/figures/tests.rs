@@ -79,6 +79,7 @@ fn the_steady_hit_rate_follows_from_reads_and_writes() {
         per_s: 2.0,
         skewed,
         twice: false,
+        traced: false,
     };
     // w / (w + r), for every key and so for all.
     let skewed = steady(1000, 0.99, 98.0, updates(true));

@@ -1,0 +1,290 @@
+//! `nearcache record`: makes a trace file from what clients ask a live server, with `MONITOR`, under a limit of commands a
+//! second. Changes nothing at the server.
+
+mod commands;
+mod link;
+mod monitor;
+mod output;
+mod sizes;
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::fleet::show;
+use crate::{Failure, Outcome};
+use commands::Op;
+use link::{Got, Link};
+use monitor::{Line, Parser};
+use output::{Names, Output, Request};
+use sizes::Sizes;
+
+/// What is recorded, and how carefully.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The server, for example redis://user:password@127.0.0.1:6379
+    #[arg(long, value_name = "URL")]
+    redis: String,
+    /// For how long, for example 30s or 5m
+    #[arg(long, value_name = "T", value_parser = duration)]
+    duration: Duration,
+    /// The trace file to make
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Write hashes of the keys instead of the keys; the same SALT makes the same hashes, without one nobody can repeat them
+    #[arg(long, value_name = "SALT", num_args = 0..=1, default_missing_value = "")]
+    hash_keys: Option<String>,
+    /// Commands a second from which on MONITOR is dropped for the rest of that second
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_rate: u64,
+    /// Values a second whose size is asked for with STRLEN
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    sample_sizes: u32,
+}
+
+/// The server's lines may be this late before it is given time to get rid of them.
+const BEHIND_US: i64 = 2_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Records.
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let client = redis::Client::open(args.redis.as_str())
+        .map_err(|error| format!("--redis is no address of a server: {error}"))?;
+    let hidden = args.hash_keys.is_some();
+    println!(
+        "{}",
+        show::wrapped(
+            &format!(
+                "MONITOR makes the server send a copy of every command: on a busy server that about halves its throughput, \
+                 for up to {:.0} s. Above {} commands/s it is dropped until the second is over. Sizes are asked for on a second \
+                 connection, up to {}/s. The keys are written {}; values are not written.",
+                args.duration.as_secs_f64(),
+                show::count(args.max_rate as f64),
+                args.sample_sizes,
+                if hidden {
+                    "as hashes"
+                } else {
+                    "as they are (see --hash-keys)"
+                },
+            ),
+            "",
+            110
+        )
+    );
+    let word = format!("nearcache-record-{:016x}", RandomState::new().hash_one(0));
+    let sizes = Sizes::open(&client, args.sample_sizes, word)?;
+    let mut link = Link::open(&client)?;
+    let output = Output::create(&args.output, Names::new(args.hash_keys.as_deref()))?;
+    let mut recorder = Recorder::new(output, sizes, args.max_rate);
+    let (end, mut parser) = (recorder.start + args.duration, Parser::new());
+    let mut buffer = vec![0; 64 << 10];
+    let mut flushed = Instant::now();
+    while Instant::now() < end {
+        let got = link.read(&mut buffer);
+        match got.map_err(|error| format!("the connection failed: {error}"))? {
+            Got::Bytes(bytes) => parser.feed(&buffer[..bytes], &mut |line| recorder.take(line)),
+            Got::Nothing => {}
+            Got::End => recorder.pause = Some(SECOND),
+        }
+        if let Some(why) = recorder.failed.take() {
+            return Err(why);
+        }
+        if flushed.elapsed() >= SECOND {
+            recorder.output.flush()?;
+            flushed = Instant::now();
+        }
+        if let Some(pause) = recorder.pause.take() {
+            drop(link);
+            let left = end.saturating_duration_since(Instant::now());
+            recorder.paused += pause.min(left);
+            recorder.pauses += 1;
+            thread::sleep(pause.min(left));
+            parser.reset();
+            recorder.again();
+            if pause >= left {
+                break;
+            }
+            link = Link::open(&client).inspect_err(|_| {
+                // What there is, is a trace.
+                let _ = recorder.output.flush();
+            })?;
+        }
+    }
+    recorder.output.flush()?;
+    recorder.say(args, parser.bad);
+    Ok(match recorder.requests() {
+        0 => Outcome::Negative,
+        _ => Outcome::Good,
+    })
+}
+
+/// What was recorded so far.
+struct Recorder {
+    output: Output,
+    sizes: Sizes,
+    max_rate: u64,
+    start: Instant,
+    first_us: Option<u64>,
+    /// By the server's clock, and commands in it.
+    second: (u64, u64),
+    /// The least that this host's clock was ahead of a line.
+    ahead_us: Option<i64>,
+    /// The connection that asks for sizes.
+    own: Vec<u8>,
+    pause: Option<Duration>,
+    pauses: u64,
+    paused: Duration,
+    failed: Option<Failure>,
+    counts: [u64; 3],
+    with_size: u64,
+    other: u64,
+    long_keys: u64,
+    left_out: u64,
+}
+
+impl Recorder {
+    fn new(output: Output, sizes: Sizes, max_rate: u64) -> Self {
+        Self {
+            output,
+            sizes,
+            max_rate,
+            start: Instant::now(),
+            first_us: None,
+            second: (0, 0),
+            ahead_us: None,
+            own: Vec::new(),
+            pause: None,
+            pauses: 0,
+            paused: Duration::ZERO,
+            failed: None,
+            counts: [0; 3],
+            with_size: 0,
+            other: 0,
+            long_keys: 0,
+            left_out: 0,
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// After a pause.
+    fn again(&mut self) {
+        self.second = (0, 0);
+        self.ahead_us = None;
+    }
+
+    /// Whether the server is asked too much of: by the rate, or because its lines pile up there.
+    fn guard(&mut self, at_us: u64) {
+        let second = at_us / 1_000_000;
+        if second != self.second.0 {
+            self.second = (second, 0);
+        }
+        self.second.1 += 1;
+        let now_us = self.start.elapsed().as_micros() as i64;
+        let ahead_us = now_us.saturating_sub_unsigned(at_us);
+        let least = self.ahead_us.map_or(ahead_us, |least| least.min(ahead_us));
+        self.ahead_us = Some(least);
+        if self.second.1 > self.max_rate {
+            self.pause = Some(Duration::from_micros(1_000_000 - at_us % 1_000_000));
+        } else if ahead_us - least > BEHIND_US {
+            self.pause = Some(SECOND);
+        }
+    }
+
+    fn take(&mut self, line: &Line<'_>) {
+        self.guard(line.at_us);
+        if self.mine(line) {
+            return;
+        }
+        let first_us = *self.first_us.get_or_insert(line.at_us);
+        let at_ms = line.at_us.saturating_sub(first_us) / 1000;
+        self.left_out += line.left_out;
+        let recorded = commands::requests(line.args, |op, key, size| {
+            let Some(key) = key.whole() else {
+                self.long_keys += 1;
+                return;
+            };
+            let number = self.output.names().number(line.db, key);
+            let size = match op {
+                Op::Get => self.sizes.of(line.db, key, number),
+                Op::Set | Op::Del => {
+                    self.sizes.written(number, size);
+                    size
+                }
+            };
+            self.counts[op as usize] += 1;
+            self.with_size += u64::from(size.is_some());
+            let added = self.output.add(&Request {
+                at_ms,
+                client: line.client,
+                op: op.name(),
+                db: line.db,
+                key,
+                number,
+                size,
+            });
+            self.failed = self.failed.take().or(added.err());
+        });
+        self.other += u64::from(!recorded);
+    }
+
+    /// Whether it is a question for a size. On a unix socket all clients have one name: others' `STRLEN` go with them.
+    fn mine(&mut self, line: &Line<'_>) -> bool {
+        let word = |at: usize| line.args.get(at).and_then(|arg| arg.whole());
+        let (name, text) = (word(0).unwrap_or_default(), word(1).unwrap_or_default());
+        if text == self.sizes.word.as_bytes() {
+            self.own.clear();
+            self.own.extend_from_slice(line.client);
+            return true;
+        }
+        line.client == self.own && (name == b"STRLEN" || name == b"SELECT")
+    }
+
+    fn say(&self, args: &Args, bad: u64) {
+        let [gets, sets, dels] = self.counts.map(|count| show::count(count as f64));
+        println!(
+            "Recorded {} requests in {}: {gets} get, {sets} set, {dels} del; {} with a size, {} sizes asked for.",
+            show::count(self.requests() as f64),
+            args.output.display(),
+            show::count(self.with_size as f64),
+            show::count(self.sizes.asked as f64),
+        );
+        println!(
+            "Skipped: {} commands of other kinds, {} keys over 4 KiB, {} arguments beyond 1,024 of a command, {bad} unreadable lines.",
+            show::count(self.other as f64),
+            self.long_keys,
+            self.left_out
+        );
+        if self.pauses > 0 {
+            println!(
+                "NOT ALL: MONITOR was dropped {} times, {:.1} s together, because there were more than {} commands/s or the server \
+                 fell behind or hung up. Nothing of that time is in the file.",
+                self.pauses,
+                self.paused.as_secs_f64(),
+                show::count(args.max_rate as f64)
+            );
+        }
+        if self.requests() == 0 {
+            println!("There was no request: the file is no trace yet.");
+        }
+    }
+}
+
+/// `30`, `30s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let end = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let factor = match &text[end.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => 0,
+    };
+    let seconds = end.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+    match seconds {
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("a time from 1s to 24h with its unit, for example 30s or 5m".to_owned()),
+    }
+}
