@@ -98,8 +98,10 @@ counters! {
     stale_total,
     /// Reads refused because their policy was `error`.
     unproven_total,
-    /// Reads of keys sent to L2.
+    /// Reads of keys sent to L2, those ahead of demand included.
     fills_total,
+    /// Keys fetched by the warm start that were not kept because L1 was full.
+    warm_no_room_total,
     /// Bytes of values read from L2.
     fill_bytes_total,
     /// Fills whose value was not kept because the key was invalidated meanwhile.

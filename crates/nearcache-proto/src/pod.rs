@@ -49,6 +49,8 @@ pub(crate) struct FillMeta {
     pub(crate) token: FillToken,
     /// Whether its value may be kept; what is not kept is never joined.
     pub(crate) admitted: bool,
+    /// Who wants it.
+    pub(crate) purpose: Purpose,
     /// Number of the lane batch; `u64::MAX` until sent.
     seq: AtomicU64,
     /// Microseconds; `u64::MAX` until sent.
@@ -67,6 +69,17 @@ impl FillMeta {
             micros => Some(Timestamp::from_micros(micros)),
         }
     }
+}
+
+/// Who wants what a flight brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A caller, who waits for it.
+    Demand,
+    /// The warm start: nothing is to be evicted for it.
+    WarmStart,
+    /// The pod itself, while it serves: it has to earn its place like everything else.
+    Background,
 }
 
 /// How a resident entry may be used.
@@ -226,10 +239,11 @@ impl Pod {
     }
 
     /// Metadata of a flight about to start: takes the token.
-    pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool) -> FillMeta {
+    pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool, purpose: Purpose) -> FillMeta {
         FillMeta {
             token: self.coherence.token(slots::subject(slot).bytes),
             admitted,
+            purpose,
             seq: AtomicU64::new(u64::MAX),
             sent_at: AtomicU64::new(u64::MAX),
         }
@@ -242,8 +256,11 @@ impl Pod {
             None => true,
             Some(sent_at) => now.saturating_since(sent_at) < self.lease_time,
         };
+        // What is fetched ahead and still waits its turn is not waited for: the reader's own fetch goes first.
+        let under_way = meta.purpose == Purpose::Demand || meta.sent_at().is_some();
         meta.admitted
             && young
+            && under_way
             && self.coherence.answered() <= meta.seq.load(Ordering::Acquire)
             && self
                 .coherence
@@ -264,6 +281,19 @@ impl Pod {
         }
         self.coherence.bump_epoch(key);
         self.store.invalidate(key);
+    }
+
+    /// A read was served from L1.
+    #[inline]
+    pub(crate) fn count_hit(&self, slot: Key<'_>) {
+        let _ = slot;
+        self.counters.hits.bump();
+    }
+
+    /// A read was not.
+    pub(crate) fn count_miss(&self, slot: Key<'_>) {
+        let _ = slot;
+        self.counters.misses_total.bump();
     }
 
     /// Whether a key is one of those that L1 is not to hold.
