@@ -22,7 +22,7 @@ pub(crate) const LOADS: u32 = 1 << 31;
 pub(crate) const REPLIES: u32 = 1 << 30;
 
 /// Heads.
-const HEADS: u32 = 1 << 29;
+pub(crate) const HEADS: u32 = 1 << 29;
 
 /// Longer commands are not kept: their name would take more room than their reply is worth.
 const LONGEST: usize = 16 << 10;

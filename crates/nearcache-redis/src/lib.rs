@@ -10,6 +10,7 @@ mod handle;
 mod io;
 mod memory;
 mod server;
+mod snapshot;
 
 pub use clock::now;
 pub use convert::call_error as redis_error;
@@ -18,3 +19,4 @@ pub use io::IoThread;
 pub use memory::MemoryL2;
 pub use redis;
 pub use server::RedisL2;
+pub use snapshot::SnapshotFile;

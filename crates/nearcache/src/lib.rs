@@ -47,6 +47,7 @@ pub use codec::MessagePack;
 pub use codec::{Codec, Raw};
 pub use nearcache_l1::{DefaultWeigher, Key, RemovalCause, RemovalHook, StoreStats, Weigher};
 pub use nearcache_proto::resp::Reply;
+pub use nearcache_proto::warm::{Phase, Readiness, WarmEnd, WarmReport};
 pub use nearcache_proto::{
     Error, ErrorKind, Freshness, L2, LaneState, Read, ReadPolicy, Source, Totals, WriteOutcome,
 };
