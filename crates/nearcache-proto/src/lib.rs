@@ -29,6 +29,7 @@ mod schedules;
 mod session;
 mod shim;
 mod slots;
+pub mod working_set;
 mod write;
 
 pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};
