@@ -31,6 +31,7 @@ mod session;
 mod shim;
 mod slots;
 pub mod warm;
+pub mod working_set;
 mod write;
 
 pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};

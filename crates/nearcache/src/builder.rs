@@ -259,6 +259,11 @@ fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snap
         top_up: settings.top_up,
         refetch: settings.refetch,
         half_life: settings.half_life,
+        publish_every: settings.publish_every,
+        look_every: settings.look_every,
+        fold_every: WarmConfig::default()
+            .fold_every
+            .min(settings.publish_every / 2),
         most_bytes: statistics_bytes(settings),
         ..WarmConfig::default()
     };

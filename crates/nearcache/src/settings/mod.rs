@@ -84,6 +84,11 @@ macro_rules! settings_table {
             /// How keys are named in what pods publish about their reads: `plain`; `hashed`, which a new pod can use only
             /// with a snapshot of its own; or `off`, and nothing is published.
             manifest_keys: ManifestKeys, NAMES, "plain";
+            /// How often a pod of a fleet of up to 64 publishes what it reads while that changes; in a larger one less
+            /// often, in proportion.
+            publish_every: Duration, DURATION, "10s";
+            /// How often a running pod looks what the fleet reads.
+            look_every: Duration, DURATION, "1m";
             /// After this long a read counts half.
             half_life: Duration, DURATION, "30m";
             /// Whether a new pod fetches what the fleet reads before it is ready.

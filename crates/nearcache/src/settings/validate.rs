@@ -58,6 +58,8 @@ impl Settings {
         self.within("operation_timeout", self.operation_timeout, MS..=HOUR)?;
         self.within("dead_after", self.dead_after, MS..=HOUR)?;
         self.within("warm_deadline", self.warm_deadline, MS..=HOUR)?;
+        self.within("publish_every", self.publish_every, 100 * MS..=HOUR)?;
+        self.within("look_every", self.look_every, 100 * MS..=HOUR)?;
         self.within("half_life", self.half_life, 1000 * MS..=24 * HOUR)?;
         self.within("backoff_min", self.backoff_min, MS..=HOUR)?;
         self.within("backoff_max", self.backoff_max, MS..=HOUR)?;
