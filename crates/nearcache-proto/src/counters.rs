@@ -86,6 +86,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl Totals {
+            /// All of them with their names.
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![("hits_total", self.hits_total), $((stringify!($name), self.$name),)*]
+            }
+        }
+
         impl Counters {
             pub(crate) fn totals(&self) -> Totals {
                 Totals { hits_total: self.hits.get(), $($name: self.$name.get(),)* }

@@ -21,6 +21,7 @@
 //! - [`NearCache`]: bytes; a hit copies nothing and allocates nothing. [`Typed`]: values decoded once.
 //! - [`redis::Connection`]: code written for redis-rs, unchanged, with its reads served from this process.
 //! - [`blocking`]: the same without an executor. [`Session`]: commands of every other kind.
+//! - [`NearCache::ready`]: a new pod fetches what the fleet reads before its first request; feature `http` has the probes.
 //! - [`Settings`]: everything that can be set; [`Builder`]: the same by calls.
 //! - [`l2`]: what a store of your own has to do.
 //!
@@ -30,6 +31,8 @@ pub mod blocking;
 mod builder;
 mod cache;
 pub mod codec;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod redis;
 mod session;
 pub mod settings;

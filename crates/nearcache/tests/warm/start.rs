@@ -14,7 +14,10 @@ async fn a_new_pod_holds_what_the_fleet_reads() {
             old.get(name(n)).await.unwrap();
         }
     }
-    until("a manifest is there", || old.stats().totals.merges_total >= 3).await;
+    until("a manifest is there", || {
+        old.stats().totals.merges_total >= 3
+    })
+    .await;
 
     let new = builder().store(l2).connect().await.unwrap();
     new.ready().await;
