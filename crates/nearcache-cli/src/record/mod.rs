@@ -322,7 +322,7 @@ impl Recorder {
 }
 
 /// `30`, `30s`, `5m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let end = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let factor = match &text[end.len()..] {
         "" | "s" => 1,

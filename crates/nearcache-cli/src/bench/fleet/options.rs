@@ -11,9 +11,12 @@ use crate::Failure;
 use crate::fleet::plan::{self, Plan};
 use crate::fleet::show;
 use crate::fleet::traffic::Traffic;
+use crate::machine::now_ns;
+use crate::record::duration;
 use crate::trace::Trace;
 
 const KEYS_MAX: u32 = 10_000_000;
+const DURATION_MAX_S: u64 = 3600;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
@@ -42,9 +45,9 @@ pub(crate) struct Args {
     /// Reads per second of the whole fleet that 100 % means, instead of the measured maximum of `before`
     #[arg(long)]
     rate: Option<f64>,
-    /// Seconds at each of the three rates; other phases take their share
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    duration: u64,
+    /// How long at each of the three rates, for example 10s; other phases take their share
+    #[arg(long, value_name = "T", default_value = "10s", value_parser = duration)]
+    duration: Duration,
     /// Take keys, their sizes, and which are written how often from this trace (see `nearcache record`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keys", "zipf"])]
     trace: Option<PathBuf>,
@@ -60,9 +63,9 @@ pub(crate) struct Args {
     /// Measure a server in each pod as well, filled cache-aside
     #[arg(long)]
     pub(crate) sidecar: bool,
-    /// How long a sidecar keeps a value, in seconds: the longest time it serves old ones
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    sidecar_ttl: u64,
+    /// How long a sidecar keeps a value, for example 30s: the longest time it serves old ones
+    #[arg(long, value_name = "T", default_value = "30s", value_parser = duration)]
+    sidecar_ttl: Duration,
     /// Connections in each ordinary pool, and tasks per pod that read at full throughput
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pool: u16,
@@ -126,6 +129,10 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     if !(0.0..=10.0).contains(&args.zipf) {
         return Err("--zipf must be from 0 to 10".to_owned());
     }
+    let seconds = args.duration.as_secs();
+    if seconds > DURATION_MAX_S {
+        return Err("--duration must be at most 1h".to_owned());
+    }
     let mut plan = Plan {
         pods: args.pods.into(),
         keys: args.keys,
@@ -137,17 +144,18 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         tasks: args.pool.into(),
         pool: args.pool.into(),
         capacity_bytes,
-        sidecar_ttl_ms: args.sidecar_ttl * 1000,
-        seconds: args.duration,
+        sidecar_ttl_ms: args.sidecar_ttl.as_secs() * 1000,
+        seconds,
         cold_seconds: 0,
-        flat_out_seconds: args.duration.div_ceil(2),
+        flat_out_seconds: seconds.div_ceil(2),
         max_staleness_ms: 1000,
         validated: false,
         #[cfg(feature = "break")]
         sabotage: crate::fleet::sabotage::Sabotage::None,
         seed: args.seed,
         traffic: None,
-        prefix: "nearcache-bench:".to_owned(),
+        // Of this run alone: another one on the same server must not write what this one checks.
+        prefix: format!("nearcache-bench:{:x}-{:x}:", std::process::id(), now_ns()),
     };
     let mut options = Options {
         writes_percent: args.writes,

@@ -90,6 +90,24 @@ fn the_steady_hit_rate_follows_from_reads_and_writes() {
 }
 
 #[test]
+fn ages_count_what_was_current() {
+    let mut old = histogram();
+    assert_eq!(age_us(0, &old, 0.5), None);
+    assert_eq!(age_us(100, &old, 0.999), Some(0.0));
+    old.saturating_record_n(2_000_000, 9);
+    old.saturating_record(5_000_000);
+    // Ten of a hundred are old, one of them more so.
+    let near = |quantile, us: f64| {
+        let found = age_us(100, &old, quantile).unwrap();
+        assert!((found / us - 1.0).abs() < 0.01, "{quantile}: {found}");
+    };
+    assert_eq!(age_us(100, &old, 0.9), Some(0.0));
+    near(0.91, 2_000.0);
+    near(0.99, 2_000.0);
+    near(1.0, 5_000.0);
+}
+
+#[test]
 fn buckets_are_even_on_a_logarithmic_scale() {
     let mut all = histogram();
     all.saturating_record_n(1_000, 3);
