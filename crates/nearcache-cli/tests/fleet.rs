@@ -204,6 +204,11 @@ fn a_trace_is_played() {
         path,
     ]);
     let (figures, said) = fleet("trace", &args);
+    args.extend(["--writes", "1"]);
+    let refused = nearcache(&args);
+    assert_eq!(refused.status.code(), Some(2));
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(why.contains("writes of its own"), "{why}");
     fs::remove_file(&trace).expect("it can be removed");
     let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(line.contains("those of its clients"), "{said}");
@@ -256,13 +261,14 @@ fn every_figure_is_documented(figures: &Value) {
 
 #[test]
 fn c12_bad_input_ends_with_2_and_says_what_to_do() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--redis", "redis://127.0.0.1:1"], "cannot reach L2"),
         (&["--server", "/nonexistent/server"], "/nonexistent/server"),
         (&["--capacity", "0"], "--capacity"),
         (&["--value-size", "1B"], "--value-size"),
         (&["--rate", "0"], "--rate"),
         (&["--duration", "2h"], "--duration"),
+        (&["--sidecar-ttl", "3"], "--sidecar"),
         (&["--duration", "soon"], "30s"),
         (&["--l2-latency", "1"], "1ms"),
         (&["--trace", "nowhere"], "trace nowhere"),

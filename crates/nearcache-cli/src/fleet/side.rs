@@ -102,10 +102,11 @@ impl Measured {
         }
     }
 
-    /// By how much a figure of the server grew in a second.
+    /// By how much a figure of the server grew in a second. Between its two words there is also some time in which nobody
+    /// read; what it did then is next to nothing, and that time does not count.
     pub(crate) fn rate(&self, count: impl Fn(&Snapshot) -> f64) -> Option<f64> {
         let (start, end) = self.l2.as_ref()?;
-        Some((count(end) - count(start)).max(0.0) / ((end.at_ns - start.at_ns) as f64 / 1e9))
+        Some((count(end) - count(start)).max(0.0) / self.seconds)
     }
 
     /// Checks its reads.

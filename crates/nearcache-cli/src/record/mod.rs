@@ -306,6 +306,11 @@ impl Recorder {
         if let Some(why) = &self.lost {
             println!("The connection was lost at the end ({why}).");
         }
+        if self.sizes.ended {
+            println!(
+                "The connection that asks for sizes ended early: after that there are only those of writes."
+            );
+        }
         if self.pauses > 0 {
             println!(
                 "NOT ALL: MONITOR was dropped {} times, {:.1} s together, because there were more than {} commands/s or the server \

@@ -48,7 +48,7 @@ pub(crate) fn goals(run: &Run) -> Vec<Goal> {
         Goal {
             name: "reads at L2, 100 % rate".to_owned(),
             wanted: "-95 %".to_owned(),
-            found: format!("-{:.1} %", gone * 100.0),
+            found: format!("-{:.2} %", gone * 100.0),
             reached: gone >= 0.95,
         },
         Goal {
@@ -129,6 +129,13 @@ pub(crate) fn verdict(run: &Run) -> (String, bool) {
         .iter()
         .sum::<u64>();
     let errors = |arm| total(arm, |row| row.figures.side.errors);
+    let unchecked = [Arm::Before, Arm::After]
+        .iter()
+        .any(|arm| checked(run, *arm) == 0);
+    if unchecked {
+        let text = "NOT GOOD: there was nothing to check, so that nobody knows of stale reads.";
+        return (text.to_owned(), false);
+    }
     let bad = stale(run, Arm::Before) + stale(run, Arm::After) + wrong + errors(Arm::After);
     if bad > 0 {
         let why = of(run, Arm::After).find_map(|row| row.figures.side.error.clone());
@@ -144,7 +151,7 @@ pub(crate) fn verdict(run: &Run) -> (String, bool) {
     let (before, after) = (&run.before, &run.after);
     let better = after.side.mean_us < before.side.mean_us && gone(before, after) > 0.0;
     let text = format!(
-        "{}: at {} reads/s of {} pods, mean {} -> {} and p99 {} -> {} a call{}; {:.1} % of the reads gone from L2; none of \
+        "{}: at {} reads/s of {} pods, mean {} -> {} and p99 {} -> {} a call{}; {:.2} % of the reads gone from L2; none of \
          {} checked reads older than {}.",
         if better { "Better" } else { "NOT BETTER" },
         count(run.base_rate_per_s),
