@@ -13,7 +13,7 @@ pub(crate) fn goals(run: &Run) -> Vec<Goal> {
     let warm = warm(run);
     let at = |row: &Row| {
         format!(
-            "{}, hit rate {:.2} % of {}",
+            "{}, hit rate {:.2} % at {}",
             row.name,
             row.figures.side.hit_rate * 100.0,
             bytes(row.capacity_bytes as f64)

@@ -100,8 +100,8 @@ fn header(run: &Run, command: &str) -> String {
     pair(
         "updates",
         &format!(
-            "{:.3} % of the reads and at least {}/s, {}",
-            options.writes_percent,
+            "{} of the reads and at least {}/s, {}",
+            table::percent(options.writes_percent / 100.0),
             options.writes_min_per_s,
             match &plan.traffic {
                 Some(traffic) if !traffic.writes.is_empty() => "of the keys that the trace writes",
