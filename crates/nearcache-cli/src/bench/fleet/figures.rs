@@ -97,7 +97,7 @@ impl Done {
             age_p99_us: age(0.99),
             age_p999_us: age(0.999),
             age_buckets: buckets(&old),
-            series: series(measured, probe),
+            series: series(measured, probe, self.arm != Arm::Before),
             side,
         }
     }
@@ -221,8 +221,9 @@ impl Everywhere {
     }
 }
 
-/// Second by second. The server is asked at other moments than full seconds: in between, its figures grow evenly.
-fn series(measured: &Measured, probe: f64) -> Vec<Second> {
+/// Second by second. The server is asked at other moments than full seconds: in between, its figures grow evenly. Where
+/// nothing is kept nothing is hit, whatever the two sides make of one second.
+fn series(measured: &Measured, probe: f64, kept: bool) -> Vec<Second> {
     let whole = measured.asked_seconds.floor() as u64;
     let at = |second: u64, pick: fn(&Snapshot) -> f64| {
         let at_ns = measured.start_ns + second * 1_000_000_000;
@@ -241,7 +242,7 @@ fn series(measured: &Measured, probe: f64) -> Vec<Second> {
             Second {
                 second,
                 reads_per_s: reads,
-                hit_rate: 1.0 - missed.min(1.0),
+                hit_rate: if kept { 1.0 - missed.min(1.0) } else { 0.0 },
                 l2_reads_per_s: l2_reads,
                 l2_bytes_per_s: grown(second, |snapshot| snapshot.bytes_out as f64),
                 l2_cpu_percent: grown(second, |snapshot| snapshot.cpu_seconds * 100.0),

@@ -33,7 +33,13 @@ fn the_servers_figures_are_cut_at_full_seconds() {
         seconds: vec![100, 50],
         ..Report::default()
     };
-    let seconds = series(&measured(vec![report]), 0.0);
+    let measured = measured(vec![report]);
+    assert!(
+        series(&measured, 0.0, false)
+            .iter()
+            .all(|second| second.hit_rate == 0.0)
+    );
+    let seconds = series(&measured, 0.0, true);
     let found: Vec<(f64, f64)> = seconds
         .iter()
         .map(|second| (second.l2_reads_per_s, second.hit_rate))
