@@ -36,11 +36,11 @@ pub(super) fn size(item: &Item) -> u64 {
 }
 
 /// The first items that make one batch: of one db, so that they go out together.
-pub(super) fn batch(items: &[Item]) -> usize {
+pub(super) fn batch(items: &[Item], most: usize) -> usize {
     let db = |item: &Item| item.slot().map(|slot| subject(slot).db);
     let mut bytes = 0;
     let mut count = 0;
-    for item in items.iter().take(BATCH_KEYS) {
+    for item in items.iter().take(BATCH_KEYS.min(most)) {
         bytes += size(item);
         if count > 0 && (bytes > BATCH_BYTES || db(item) != db(&items[0])) {
             break;
