@@ -1,8 +1,12 @@
 //! Commands of the background's own: one batch on the lane, behind which nobody waits long.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nearcache_l1::Timestamp;
 
 use super::Background;
 use crate::cache::Io;
@@ -34,19 +38,51 @@ impl<I: Io> Background<I> {
         let db = self.config.db;
         let ops = commands.into_iter().map(|argv| Op::Command { db, argv });
         let ops = ops.collect();
-        let mut deadline = self.cache.call_deadline();
-        if self.cache.pod.warmth.is_closing() {
-            // A process that ends does not wait long for statistics.
-            deadline = deadline.min(self.cache.io.now().saturating_add(FAREWELL));
-        }
+        let deadline = self.cache.call_deadline();
         let make = |done| {
             // Keys that nobody keeps a copy of: there is nothing to wait for behind a write of one.
             let effect = Effect::None;
             Work::Command(CommandWork { ops, effect, done })
         };
-        let answers = self.cache.ask(deadline, make).await?;
+        let answers = self.cache.ask(deadline, make);
+        let answers = self.bounded(deadline, answers).await;
+        let answers = answers.unwrap_or_else(|| Err(late()))?;
         answers.into_iter().map(reply).collect()
     }
+
+    /// What a future comes to by then; a shutdown leaves it a moment only. The lane ends what it was asked in its
+    /// own time, which may be later.
+    pub(super) async fn bounded<T>(
+        &self,
+        by: Timestamp,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        let warmth = &self.cache.pod.warmth;
+        let mut future = pin!(future);
+        let mut sleep = self.timer.sleep_until(by);
+        let mut closing = false;
+        poll_fn(|cx| {
+            warmth.bell.listen(cx);
+            if !closing && warmth.is_closing() {
+                closing = true;
+                let soon = self.cache.io.now().saturating_add(FAREWELL);
+                sleep = self.timer.sleep_until(by.min(soon));
+            }
+            match future.as_mut().poll(cx) {
+                Poll::Ready(value) => Poll::Ready(Some(value)),
+                Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+            }
+        })
+        .await
+    }
+}
+
+#[cold]
+pub(super) fn late() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "L2 did not answer the fleet's statistics in time",
+    )
 }
 
 fn reply(answer: OpReply) -> Result<Reply, Error> {

@@ -3,6 +3,7 @@
 use nearcache_l1::{Entrance, Key, Landed, Timestamp};
 
 use super::Background;
+use super::ask::late;
 use crate::cache::Io;
 use crate::error::Error;
 use crate::pod::{FillMeta, Pod, Purpose, Verdict};
@@ -84,7 +85,11 @@ impl<I: Io> Background<I> {
         let mut failed = None;
         for (item, flight) in flights {
             let slot = flight.key();
-            match flight.wait_landed().await {
+            let Some(landed) = self.bounded(by, flight.wait_landed()).await else {
+                failed = Some(late());
+                break;
+            };
+            match landed {
                 Landed::Done(Ok(fetched)) => {
                     let bytes = fetched.value.as_ref().map_or(0, |v| v.len() as u64);
                     if self.cache.pod.store.contains(slot) {

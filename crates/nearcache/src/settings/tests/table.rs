@@ -27,6 +27,8 @@ fn every_field_goes_through_text_and_back() {
         "`pass_through` or `error`" => "error",
         "text" => "shop",
         "list" => "cart:,session:",
+        "number, or empty" => "2.5",
+        "`plain`, `hashed` or `off`" => "off",
         kind => panic!("a kind without a test: {kind}"),
     };
     for field in FIELDS {
