@@ -149,27 +149,21 @@ impl<'a> Reader<'a> {
 
     /// A score or a sum of scores.
     pub(super) fn reads(&mut self) -> Result<f64, Ignored> {
-        let reads = f64::from_le_bytes(self.array()?);
-        READS
-            .contains(&reads)
-            .then_some(reads)
-            .ok_or(Ignored::Hostile("a score that no count of reads has"))
+        self.array()
+            .and_then(|bytes| counted(f64::from_le_bytes(bytes)))
     }
 
     /// A score of an item.
     pub(super) fn score(&mut self) -> Result<f64, Ignored> {
-        let reads = f64::from(f32::from_le_bytes(self.array()?));
-        READS
-            .contains(&reads)
-            .then_some(reads)
-            .ok_or(Ignored::Hostile("a score that no count of reads has"))
+        let score = self.array().map(f32::from_le_bytes)?;
+        counted(f64::from(score))
     }
 
     /// A rate per second.
     pub(super) fn rate(&mut self) -> Result<f32, Ignored> {
         let rate = f32::from_le_bytes(self.array()?);
         let sane = rate.is_finite() && rate >= 0.0;
-        sane.then_some(rate)
+        sane.then_some(rate + 0.0)
             .ok_or(Ignored::Hostile("a rate that is not one"))
     }
 
@@ -181,6 +175,13 @@ impl<'a> Reader<'a> {
             .then_some(half_life)
             .ok_or(Ignored::Hostile("a half-life out of range"))
     }
+}
+
+fn counted(reads: f64) -> Result<f64, Ignored> {
+    let sane = READS.contains(&reads);
+    // The sum makes a zero with a sign one without, so that equals stay in the order of their names.
+    sane.then_some(reads + 0.0)
+        .ok_or(Ignored::Hostile("a score that no count of reads has"))
 }
 
 /// As [`Reader::varint`] reads it.

@@ -101,7 +101,8 @@ impl Sampler {
         true
     }
 
-    /// Takes all samples: each slot with the number of reads that its sample stands for.
+    /// Takes all samples: each slot with the number of reads that its sample stands for. One caller at a time;
+    /// `f` must not drain.
     ///
     /// # Cost
     /// Nothing to the hits meanwhile, but that one which comes at the moment of an exchange is dropped.

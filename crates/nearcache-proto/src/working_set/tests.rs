@@ -351,6 +351,22 @@ fn c12_hostile_counts_and_numbers_are_refused() {
 }
 
 #[test]
+fn zeros_with_a_sign_are_zeros() {
+    for (kind, score) in [(0, 62), (1, 62), (2, 34)] {
+        let mut data = published().swap_remove(kind);
+        data[score..score + 4].copy_from_slice(&(-0.0_f32).to_le_bytes());
+        let data = resealed(data);
+        let items = match kind {
+            0 => Blob::decode(&data).unwrap().items,
+            1 => Manifest::decode(&data).unwrap().items,
+            _ => Snapshot::decode(&data).unwrap().items,
+        };
+        let last = items.last().unwrap().score;
+        assert!(last == 0.0 && last.is_sign_positive());
+    }
+}
+
+#[test]
 fn of_items_with_one_name_the_first_counts() {
     let item = |score| Item {
         name: Name::plain(Key::new(0, b"k")),
