@@ -118,8 +118,7 @@ impl Coherence {
     }
 
     pub(crate) fn unchanged(&self, key: &[u8], token: &FillToken) -> bool {
-        #[cfg(feature = "break")]
-        if crate::sabotage::is_off(crate::sabotage::Mechanism::Token) {
+        if off!(Token) {
             return true;
         }
         self.token(key) == *token

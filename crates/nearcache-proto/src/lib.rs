@@ -2,6 +2,20 @@
 //!
 //! No clock, socket, thread or randomness: time and seeds are arguments, requests and replies are values.
 
+/// Whether a mechanism was switched off, which no ordinary build can.
+#[cfg(feature = "break")]
+macro_rules! off {
+    ($mechanism:ident) => {
+        crate::sabotage::is_off(crate::sabotage::Mechanism::$mechanism)
+    };
+}
+#[cfg(not(feature = "break"))]
+macro_rules! off {
+    ($mechanism:ident) => {
+        false
+    };
+}
+
 mod cache;
 mod coherence;
 pub mod commands;

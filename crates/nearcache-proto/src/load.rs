@@ -135,7 +135,7 @@ impl<I: Io> Cache<I> {
             return Ok(value);
         };
         crate::cache::check_sizes(key, value.len())?;
-        let op = set_op(db, key, value.clone(), ttl, true)?;
+        let op = set_op(db, key, value.clone(), ttl, !off!(Overwrite))?;
         match self.set_loaded(op, key, token).await {
             Ok(true) => Ok(value),
             Ok(false) => {

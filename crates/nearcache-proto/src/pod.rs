@@ -164,7 +164,7 @@ impl Pod {
         Ok(Self {
             store,
             coherence: Coherence::new(table),
-            lease_time: config.max_staleness - config.max_staleness / 100,
+            lease_time: cut(config.max_staleness),
             config,
             counters: Counters::default(),
             connection: AtomicU64::new(0),
@@ -191,9 +191,27 @@ impl Pod {
         key: Key<'_>,
         clock: impl FnOnce() -> Timestamp,
     ) -> Option<(Hit, Verdict, Timestamp)> {
+        if off!(EntryFirst) {
+            return self.resident_entry_first(key, clock);
+        }
         let lease = self.coherence.lease();
         let hit = self.store.get(key)?;
         let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
+        Some((hit, verdict, now))
+    }
+
+    /// The hit path in an order that serves values of any age; the first reading of the clock is where the
+    /// caller may be stopped.
+    #[cold]
+    fn resident_entry_first(
+        &self,
+        key: Key<'_>,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Option<(Hit, Verdict, Timestamp)> {
+        let hit = self.store.get(key)?;
+        let now = clock();
+        let lease = self.coherence.lease();
+        let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, || now);
         Some((hit, verdict, now))
     }
 
@@ -208,16 +226,21 @@ impl Pod {
     ) -> (Verdict, Timestamp) {
         let flush = self.coherence.flush();
         let now = clock();
-        #[cfg(feature = "break")]
-        if crate::sabotage::is_off(crate::sabotage::Mechanism::Lease) {
+        if off!(Lease) {
             return (Verdict::Fresh, now);
         }
+        let of_lease = stamp.history == lease.history() || off!(SharedLease);
         let verdict = if stamp.flush != flush || now >= deadline {
             Verdict::Dead
-        } else if stamp.history == lease.history() && lease.age(now) < self.lease_time {
+        } else if of_lease && lease.age(now) < self.lease_time {
             Verdict::Fresh
         } else if stamp.history == self.coherence.history() {
-            Verdict::Lapsed
+            match off!(Lapsed) {
+                true => Verdict::Fresh,
+                false => Verdict::Lapsed,
+            }
+        } else if off!(OldHistory) {
+            Verdict::Fresh
         } else {
             Verdict::Old
         };
@@ -234,7 +257,9 @@ impl Pod {
     pub(crate) fn staleness(&self, hit: &Hit, now: Timestamp) -> Duration {
         let since_fill = now.saturating_since(hit.filled_at);
         // What may have been read untracked is proven fresh by no heartbeat.
-        let untracked_end = hit.filled_at.saturating_add(self.config.untracked_life);
+        let untracked_end = hit
+            .filled_at
+            .saturating_add(cut(self.config.untracked_life));
         if hit.deadline <= untracked_end {
             return since_fill;
         }
@@ -273,7 +298,7 @@ impl Pod {
         meta.admitted
             && young
             && under_way
-            && self.coherence.answered() <= meta.seq.load(Ordering::Acquire)
+            && (self.coherence.answered() <= meta.seq.load(Ordering::Acquire) || off!(Join))
             && self
                 .coherence
                 .unchanged(slots::subject(slot).bytes, &meta.token)
@@ -406,7 +431,9 @@ impl Pod {
             .is_ok();
         if was_current {
             self.tracked.store(false, Ordering::Release);
-            self.coherence.bump_history();
+            if !off!(History) {
+                self.coherence.bump_history();
+            }
             self.counters.disconnects_total.bump();
         }
     }
@@ -501,6 +528,15 @@ impl Pod {
     }
 }
 
+/// A time of the server's or the contract's as this clock may count it: it may be slow by one per cent, and nothing
+/// is to live longer for that.
+pub(crate) fn cut(time: Duration) -> Duration {
+    match off!(Rate) {
+        true => time,
+        false => time - time / 100,
+    }
+}
+
 impl Invalidations for Pod {
     fn invalidate(&self, _connection: u64, key: &[u8]) {
         self.counters.invalidations_total.bump();
@@ -516,8 +552,7 @@ impl Invalidations for Pod {
 
     fn invalidate_all(&self, _connection: u64) {
         self.counters.flushes_total.bump();
-        #[cfg(feature = "break")]
-        if crate::sabotage::is_off(crate::sabotage::Mechanism::Null) {
+        if off!(Null) {
             return;
         }
         self.coherence.bump_flush();

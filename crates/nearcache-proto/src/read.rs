@@ -104,7 +104,9 @@ impl<I: Io> Cache<I> {
                 }
                 Fetch::Led(flight) | Fetch::Joined(flight) => match flight.wait_landed().await {
                     // Joined, and expired before this call began: only a younger flight will do.
-                    Landed::Done(Ok(fetched)) if fetched.expired_before(began) => {
+                    Landed::Done(Ok(fetched))
+                        if fetched.expired_before(began) && !off!(JoinExpired) =>
+                    {
                         share = Share::SentAfter(began);
                     }
                     Landed::Done(Ok(fetched)) => return Ok(from_l2(fetched.value)),
@@ -252,14 +254,11 @@ impl<I: Io> Cache<I> {
         let deadline = self.call_deadline();
         let start = self.io.now();
         let fenced = self.ask(deadline, |done| Work::Fence { role: true, done });
-        #[cfg(feature = "break")]
-        let fenced = async {
-            match crate::sabotage::is_off(crate::sabotage::Mechanism::Fence) {
-                true => Ok(()),
-                false => fenced.await,
-            }
-        };
-        fenced.await?;
+        if off!(SharedFence) {
+            self.renew(deadline).await?;
+        } else if !off!(Fence) {
+            fenced.await?;
+        }
         // Everything that was executed before the fence has been applied by now. The copy must be of
         // a life of the lane that is still on: of this one, or filled after the fence by a later one.
         if self.pod.is_tracked()

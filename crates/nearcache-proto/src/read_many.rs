@@ -181,6 +181,7 @@ impl<I: Io> Cache<I> {
         };
         let apart =
             slots.len() > 1 && (self.io.now() >= until || slots.iter().zip(&tokens).any(moved));
+        let apart = apart && !off!(Compare);
         (!again && !apart).then_some(Together {
             ones: values,
             until,

@@ -64,7 +64,7 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     /// The keys it reads.
     fn keys(&self) -> &'a [A] {
         match self.serve.source {
-            Source::MGet => self.arguments,
+            Source::MGet if !off!(FirstKey) => self.arguments,
             _ => &self.arguments[..1],
         }
     }
@@ -72,6 +72,10 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     /// The slots its reply is made from; `None` when it is too long to be filed.
     fn slots(&self) -> Option<Vec<(u32, Cow<'a, [u8]>)>> {
         match self.serve.source {
+            Source::MGet if off!(FirstKey) => {
+                let name = slots::compose(self.place, self.arguments)?;
+                Some(vec![(REPLIES, Cow::Owned(name))])
+            }
             Source::Get | Source::MGet => {
                 let value = |key: &'a A| (0, Cow::Borrowed(key.as_ref()));
                 Some(self.arguments.iter().map(value).collect())
@@ -88,7 +92,7 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     fn assemble(&self, ones: &mut dyn Iterator<Item = One>) -> Result<Reply, Error> {
         match self.serve.source {
             Source::Get => Ok(value(ones.next().ok_or_else(unexpected)??)),
-            Source::MGet => ones
+            Source::MGet if !off!(FirstKey) => ones
                 .map(|one| match one {
                     Err(error) if is_wrong_type(&error) => Ok(Reply::Nil),
                     one => one.map(value),
@@ -116,7 +120,7 @@ impl<I: Io> Cache<I> {
 
     fn resident_of<A: AsRef<[u8]>>(&self, db: u32, command: &Served<'_, A>) -> Option<Made> {
         let source = command.serve.source;
-        if source == Source::MGet {
+        if source == Source::MGet && !off!(FirstKey) {
             return self.resident_values(db, command.arguments);
         }
         if (source == Source::Get || source.is_of_value())
@@ -173,6 +177,9 @@ impl<I: Io> Cache<I> {
 
     /// Whether nothing was invalidated since the tokens were taken, and nothing has expired.
     fn hold<A: AsRef<[u8]>>(&self, keys: &[A], tokens: &[FillToken], until: Timestamp) -> bool {
+        if off!(Compare) {
+            return true;
+        }
         self.io.now() < until
             && keys
                 .iter()
@@ -197,7 +204,7 @@ impl<I: Io> Cache<I> {
         if let Some(made) = self.resident_of(db, &command) {
             return Ok(Some(made.reply));
         }
-        if command.serve.source == Source::MGet {
+        if command.serve.source == Source::MGet && !off!(FirstKey) {
             return self.values(db, &command).await;
         }
         let Some(slot) = command.slots().and_then(|mut slots| slots.pop()) else {

@@ -1,14 +1,26 @@
 //! Switches one mechanism off, to show that a check which relies on it can fail.
 //! Exists in builds with the feature `break` only, which no ordinary build has. Never read on any path without it.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use nearcache_l1::{Key, RemovalCause, Store};
+use nearcache_l1::{Entrance, Filled, Key, RemovalCause, Store};
 
-/// What to switch off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Mechanism {
+macro_rules! mechanisms {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// What to switch off.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Mechanism { $($(#[$doc])* $name = $number,)* }
+
+        impl Mechanism {
+            /// Every one of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+mechanisms! {
     /// A fill is kept although its key was invalidated meanwhile.
     Token = 1,
     /// A copy is served however long nothing was heard of L2.
@@ -17,17 +29,77 @@ pub enum Mechanism {
     Fence = 3,
     /// The word that everything was flushed is not heeded.
     Null = 4,
+    /// A lease is counted from when its heartbeat was answered, not from when it was sent.
+    SentAt = 5,
+    /// The value of a flight that was orphaned or refused is kept all the same.
+    Orphan = 6,
+    /// A written key is not dropped again when its write is acknowledged.
+    SecondEvict = 7,
+    /// Between `MULTI` or `WATCH` and their end, L1 answers what it can.
+    Multi = 8,
+    /// The reply to a command about several keys is filed under the first.
+    FirstKey = 9,
+    /// The end of a connection does not end its history.
+    History = 10,
+    /// The hit path loads the entry before the lease.
+    EntryFirst = 11,
+    /// A lease of one history serves the copies of any other.
+    SharedLease = 12,
+    /// A reader takes a copy of a history that is over for a fresh one.
+    OldHistory = 13,
+    /// A reader joins a fetch that is older than an answer this pod already had.
+    Join = 14,
+    /// A validated read is content with a heartbeat that was under way before it.
+    SharedFence = 15,
+    /// The reply to `CLIENT CACHING YES` is not looked at.
+    Caching = 16,
+    /// `MULTI` goes to the connection that all share.
+    RawMulti = 17,
+    /// A demoted server's heartbeat renews the lease.
+    Role = 18,
+    /// L is not cut by what the clock may be wrong.
+    Rate = 19,
+    /// What expires in L2 does not expire here.
+    Expiry = 20,
+    /// A command with hidden writes is not followed by a fence.
+    HiddenWrite = 21,
+    /// An answer of a side connection is not followed by a fence on the lane.
+    SideFence = 22,
+    /// What was read with no promise of news is kept like everything else.
+    Untracked = 23,
+    /// A write is sent again.
+    Twice = 24,
+    /// A loaded value is written over what others wrote meanwhile.
+    Overwrite = 25,
+    /// A loaded value is written although its key was changed meanwhile.
+    LoadToken = 26,
+    /// Several reads are not compared at the end.
+    Compare = 27,
+    /// A kept reply is served whatever became of its key.
+    Head = 28,
+    /// A lease that is over is not asked for again, and what it held is served.
+    Lapsed = 29,
+    /// A reader waits for the value of a fetch that was sent before it, expired or not.
+    JoinExpired = 30,
 }
 
 static OFF: AtomicU8 = AtomicU8::new(0);
+
+thread_local!(static HERE: Cell<u8> = const { Cell::new(0) });
 
 /// Switches a mechanism off for the whole process, for good.
 pub fn switch_off(mechanism: Mechanism) {
     OFF.store(mechanism as u8, Ordering::Relaxed);
 }
 
+/// Switches a mechanism off for this thread alone, in place of any other.
+pub fn switch_off_here(mechanism: Option<Mechanism>) {
+    HERE.set(mechanism.map_or(0, |mechanism| mechanism as u8));
+}
+
 pub(crate) fn is_off(mechanism: Mechanism) -> bool {
-    OFF.load(Ordering::Relaxed) == mechanism as u8
+    let here = HERE.get();
+    here == mechanism as u8 || (here == 0 && OFF.load(Ordering::Relaxed) == mechanism as u8)
 }
 
 /// Drops the entry of a key and leaves its flights as they are.
@@ -35,5 +107,18 @@ pub(crate) fn drop_entry_only<M, O>(store: &Store<M, O>, key: &[u8]) {
     let key = Key::new(0, key);
     if let Some(hit) = store.get(key) {
         store.remove_entry(key, hit.id, RemovalCause::Invalidated);
+    }
+}
+
+/// Keeps what a flight brought that must not be kept.
+pub(crate) fn keep_anyway<M, O>(
+    store: &Store<M, O>,
+    slot: Key<'_>,
+    filled: Filled,
+    meta: M,
+    outcome: O,
+) {
+    if let Entrance::Lead(guard) = store.enter(slot, |_| false, |_| false, || meta) {
+        store.publish(guard, filled, |_| true, outcome);
     }
 }

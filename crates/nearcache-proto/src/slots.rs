@@ -130,7 +130,7 @@ impl Pod {
     /// Whether a kept reply lies under this head.
     pub(crate) fn is_filed(&self, hit: &Hit, head: Option<EntryId>) -> bool {
         let filed = hit.value.as_deref().and_then(crate::held::head_of);
-        filed.is_some() && filed == head
+        (filed.is_some() && filed == head) || off!(Head)
     }
 
     /// The head under which a reply to be kept can be filed, made if there is none: `None` when the key

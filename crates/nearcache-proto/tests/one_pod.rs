@@ -353,6 +353,49 @@ fn c2_the_age_of_what_was_read_untracked_counts_from_its_fetch() {
     }
 }
 
+/// A clock may be slow by one per cent: a value that the server lets live for 10 s is dead here after 9.9 s.
+#[test]
+fn c5_an_expiry_allows_for_the_rate_of_the_clock() {
+    let mut harness = Harness::new(PodConfig::default());
+    harness.settle();
+    harness.foreign("SET k v PX 10000");
+    let cache = harness.cache.clone();
+    let resident = |cache: &Cache<TestIo>| cache.get_resident(0, b"k");
+    let read = cache.read(0, b"k", ReadPolicy::PassThrough);
+    assert!(harness.run(read).unwrap().value.is_some());
+    for _ in 0..98 {
+        harness.pass(100);
+        harness.settle();
+    }
+    assert!(resident(&cache).is_some(), "it lives for almost as long");
+    harness.pass(110);
+    harness.settle();
+    assert!(resident(&cache).is_none(), "C5: the clock may be slow");
+}
+
+/// The same for what nobody will tell of.
+#[test]
+fn c2_an_untracked_life_allows_for_the_rate_of_the_clock() {
+    let mut harness = Harness::new(PodConfig::default());
+    harness.server.refuse_tracking(true);
+    harness.settle();
+    harness.foreign("SET k v");
+    let cache = harness.cache.clone();
+    let read = cache.read(0, b"k", ReadPolicy::PassThrough);
+    assert!(harness.run(read).unwrap().value.is_some());
+    for _ in 0..9 {
+        harness.pass(100);
+        harness.settle();
+    }
+    assert!(cache.get_resident(0, b"k").is_some());
+    harness.pass(92);
+    harness.settle();
+    assert!(
+        cache.get_resident(0, b"k").is_none(),
+        "C2: the clock may be slow"
+    );
+}
+
 #[test]
 fn c2_a_round_trip_longer_than_l_passes_through() {
     let config = PodConfig {

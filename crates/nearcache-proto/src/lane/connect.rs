@@ -124,7 +124,8 @@ impl Lane {
                 self.stalled = false;
                 self.pod.counters.connects_total.bump();
                 self.note_tracking(tracking, now);
-                self.pod.coherence.renew(history, sent_at);
+                let from = if off!(SentAt) { now } else { sent_at };
+                self.pod.coherence.renew(history, from);
                 self.heartbeat_at = sent_at.saturating_add(self.heartbeat_every());
                 for done in self.ready.drain(..) {
                     done.complete(Ok(()));

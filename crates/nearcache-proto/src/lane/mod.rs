@@ -5,6 +5,7 @@
 
 mod answer;
 mod connect;
+mod fill;
 mod pace;
 mod reply;
 mod send;

@@ -1,16 +1,14 @@
-//! What an answer means: publish, complete, renew, or give the connection up.
+//! What an answer means: complete, renew, or give the connection up. Those to reads are in `fill`.
 
-use nearcache_l1::{Filled, Published, Refusal, Timestamp};
+use nearcache_l1::Timestamp;
 
 use super::answer::Answer;
 use super::{BatchId, Lane, Line, Sent, SentCommand, SentWork, SentWrite};
-use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome};
-use crate::op::{BatchReply, Op, OpError, OpReply};
-use crate::pod::Purpose;
-use crate::request::{Effect, Guard};
+use crate::op::{BatchReply, OpError, OpReply};
+use crate::request::Effect;
 use crate::resp::Reply;
-use crate::slots::{self, subject};
+use crate::slots;
 
 impl Lane {
     /// The answer to a batch: its results in order, or why the connection it was sent on is gone.
@@ -168,12 +166,13 @@ impl Lane {
         now: Timestamp,
     ) -> Result<(), Error> {
         match result {
-            Some(Ok(OpReply::Role { primary: true })) => {
+            Some(Ok(OpReply::Role { primary })) if primary || off!(Role) => {
                 self.pod.note_lease_age(now);
-                self.pod.coherence.renew(history, sent_at);
+                let from = if off!(SentAt) { now } else { sent_at };
+                self.pod.coherence.renew(history, from);
                 Ok(())
             }
-            Some(Ok(OpReply::Role { primary: false })) => {
+            Some(Ok(OpReply::Role { .. })) => {
                 self.distrust();
                 self.pod.counters.demoted_total.bump();
                 Err(Error::new(
@@ -193,122 +192,9 @@ impl Lane {
         }
     }
 
-    fn finish_fill(&mut self, guard: Guard, result: Result<OpReply, OpError>, sent_at: Timestamp) {
-        let read = match result
-            .map_err(|error| op_error(&error))
-            .and_then(Answer::of)
-        {
-            Ok(read) => read,
-            Err(error) => {
-                self.pod.counters.fill_errors_total.bump();
-                return guard.complete(Err(error));
-            }
-        };
-        self.pace.observe(read.bytes());
-        self.pod.counters.fill_bytes_total.add(read.bytes() as u64);
-        let mut deadline = match read.ttl {
-            Some(ttl) => sent_at.saturating_add(ttl),
-            None => Timestamp::MAX,
-        };
-        let slot = guard.flight().clone();
-        let slot = slot.key();
-        let key = subject(slot);
-        let token = guard.meta().token;
-        let unchanged = self.pod.coherence.unchanged(key.bytes, &token);
-        // When the key changed between GET and PTTL, the value's own end is not known.
-        let known_until = if unchanged { deadline } else { sent_at };
-        if read.bytes() > self.pod.config.max_inline {
-            self.oversize.remember(key_hash(slot.bytes));
-            self.pod.counters.oversize_total.bump();
-            return guard.complete(Ok(read.fetched(known_until, sent_at)));
-        }
-        if !read.tracked {
-            deadline = deadline.min(sent_at.saturating_add(self.pod.config.untracked_life));
-        }
-        if slots::is_of_hash(slot) && self.pod.field_expiry() {
-            deadline = deadline.min(sent_at.saturating_add(self.pod.config.max_staleness));
-        }
-        let keep = guard.meta().admitted
-            && (read.exists || self.pod.config.cache_absent)
-            // What was read untracked in a tracked life would outlive its bound by a lease.
-            && (read.tracked || !self.pod.is_tracked())
-            && deadline > sent_at;
-        if !keep {
-            return guard.complete(Ok(read.fetched(known_until, sent_at)));
-        }
-        let mut read = read;
-        if slot.db & slots::REPLIES != 0 {
-            let Some(head) = self.pod.make_head(slot, token) else {
-                self.pod.counters.fills_refused_total.bump();
-                return guard.complete(Ok(read.fetched(known_until, sent_at)));
-            };
-            read.file(head);
-        }
-        let fetched = read.fetched(known_until, sent_at);
-        let filled = Filled {
-            value: fetched.value.clone(),
-            stamp: token.stamp,
-            filled_at: sent_at,
-            deadline,
-        };
-        let pod = self.pod.clone();
-        let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.bytes, &token);
-        let purpose = guard.meta().purpose;
-        let store = &self.pod.store;
-        let published = match purpose {
-            Purpose::WarmStart => store.publish_in_free_room(guard, filled, valid, Ok(fetched)),
-            _ => store.publish(guard, filled, valid, Ok(fetched)),
-        };
-        match published {
-            Published::Stored(_) => {}
-            Published::Refused(Refusal::TooLarge) if purpose == Purpose::WarmStart => {
-                self.pod.counters.warm_no_room_total.bump();
-            }
-            Published::Refused(Refusal::TooLarge) => self.pod.counters.oversize_total.bump(),
-            Published::Refused(_) => self.pod.counters.fills_refused_total.bump(),
-        }
-    }
-
-    /// Reads without asking for the life of the key, so that nothing can be kept.
-    fn read_unkept(&mut self, guard: Guard, deadline: Timestamp, now: Timestamp) {
-        if !matches!(self.phase, super::Phase::Up { .. }) {
-            return guard.complete(Err(super::send::timed_out()));
-        }
-        let db = subject(guard.key()).db;
-        let argv = super::send::argv(&guard);
-        let ops = vec![Op::Command { db, argv }];
-        let action = self.batch(SentWork::Unkept(guard), Line::Lane, ops, deadline, now);
-        self.actions.push_back(action);
-    }
-
-    /// A large value came over the side connection: its caller resumes when the lane has caught up.
-    fn bulk_read(
-        &mut self,
-        guard: Guard,
-        result: Option<Result<OpReply, OpError>>,
-        (sent_at, deadline): (Timestamp, Timestamp),
-        now: Timestamp,
-    ) {
-        let answer = match result {
-            Some(Ok(reply)) => Answer::of(reply),
-            Some(Err(error)) => Err(op_error(&error)),
-            None => Err(crate::write::unexpected()),
-        };
-        let outcome = answer.map(|read| {
-            self.pod.counters.fill_bytes_total.add(read.bytes() as u64);
-            if read.bytes() <= self.pod.config.max_inline {
-                self.oversize.forget(key_hash(guard.key().bytes));
-            }
-            let life = read.ttl;
-            let deadline = life.map_or(Timestamp::MAX, |ttl| sent_at.saturating_add(ttl));
-            read.fetched(deadline, sent_at)
-        });
-        self.fence_behind(SentWork::BulkFence { guard, outcome }, deadline, now);
-    }
-
     /// Sends a fence whose answer lets a side answer through; when the lane is down there is nothing
     /// left that the answer could be older than.
-    fn fence_behind(&mut self, work: SentWork, deadline: Timestamp, now: Timestamp) {
+    pub(super) fn fence_behind(&mut self, work: SentWork, deadline: Timestamp, now: Timestamp) {
         let fence = self.fence();
         let action = self.batch(work, Line::Lane, vec![fence], deadline, now);
         match (&self.phase, action) {
@@ -324,7 +210,9 @@ impl Lane {
 
     fn finish_write(&mut self, write: SentWrite, result: Option<Result<OpReply, OpError>>) {
         // A second time, before the caller resumes: a fill may have come in between.
-        self.pod.invalidate_local(&write.key);
+        if !off!(SecondEvict) {
+            self.pod.invalidate_local(&write.key);
+        }
         write.done.complete(
             match result.map(|result| verbatim(write.verbatim, result)) {
                 Some(Ok(reply)) => {
@@ -357,7 +245,7 @@ impl Lane {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        if command.effect == Effect::Fenced {
+        if command.effect == Effect::Fenced && !off!(HiddenWrite) {
             self.fenced(results.next());
             self.unseen_writes();
         }
@@ -370,7 +258,7 @@ impl Lane {
                 };
                 command.done.complete(Err(error));
             }
-            None if matches!(line, Line::Side(_)) => {
+            None if matches!(line, Line::Side(_)) && !off!(SideFence) => {
                 let done = command.done;
                 // No deadline: the command has been executed, and the lane answers or is lost.
                 self.fence_behind(SentWork::SideFence { done, replies }, Timestamp::MAX, now);

@@ -120,7 +120,11 @@ impl Lane {
                     done,
                     verbatim,
                 });
-                self.batch(work, Line::Lane, vec![op], deadline, now)
+                let mut ops = vec![op];
+                if off!(Twice) {
+                    ops.push(ops[0].clone());
+                }
+                self.batch(work, Line::Lane, ops, deadline, now)
             }
             Work::Command(CommandWork {
                 mut ops,
@@ -135,6 +139,7 @@ impl Lane {
                 });
                 let line = match effect {
                     Effect::None => Line::Lane,
+                    Effect::Fenced if off!(HiddenWrite) => Line::Lane,
                     Effect::Fenced => {
                         ops.push(self.fence());
                         Line::Lane
@@ -154,7 +159,7 @@ impl Lane {
 
     /// A loader's result must not be written over what happened since its token was taken.
     fn outdated(&self, write: &Write) -> Option<Error> {
-        let token = write.only_if.as_ref()?;
+        let token = write.only_if.as_ref().filter(|_| !off!(LoadToken))?;
         (!self.pod.coherence.unchanged(&write.key, token)).then(|| {
             Error::new(
                 ErrorKind::Retry,

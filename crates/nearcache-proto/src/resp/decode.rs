@@ -172,7 +172,7 @@ fn read<R: Iterator<Item = Reply>>(
     };
     match caching {
         None => {}
-        Some(reply) if reply.is_ok() => {}
+        Some(reply) if reply.is_ok() || off!(Caching) => {}
         // A server that refuses everything for now (BUSY, LOADING) has lost no registration.
         Some(Reply::Error { code, .. })
             if code != "ERR"

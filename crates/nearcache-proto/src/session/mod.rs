@@ -122,6 +122,14 @@ impl<I: Io> Session<I> {
             self.side.spoil();
             return Err(refused(&name, why));
         }
+        if off!(Multi)
+            && let Some(reply) = self.cache.resident_reply(self.db, &argv)
+        {
+            return Ok(self.shaped(reply, &name));
+        }
+        if off!(RawMulti) && matches!(class, Class::Transaction(_)) {
+            return self.on_lane(class, argv).await;
+        }
         if self.side.in_transaction() || matches!(class, Class::Transaction(_)) {
             return self.in_transaction_call(class, argv).await;
         }

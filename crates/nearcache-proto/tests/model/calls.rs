@@ -1,20 +1,23 @@
-//! Calls in flight: what was asked, what the oracle must know about when it began, and its future.
+//! Calls in flight: what was asked, what the oracle must know about when it began, and its future. Those that need
+//! a session are in `session`.
+
+mod session;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{
-    Cache, Error, ErrorKind, Freshness, Read, ReadPolicy, Session, Source, WriteOutcome,
-};
+use nearcache_proto::{Cache, Error, Freshness, Read, ReadPolicy, Source};
 
+use crate::coverage::{FAULTS, Operation};
 use crate::io::SimIo;
 use crate::oracle::{Name, Seen};
 use crate::world::View;
+
+pub use session::{exec, hidden_write, mixed, switched, watched};
 
 /// What a call did, for the oracle.
 #[derive(Debug)]
@@ -23,37 +26,54 @@ pub enum Outcome {
     Many(Vec<(Name, Seen)>),
     /// Several that were all true at one moment.
     Together(Vec<(Name, Seen)>),
+    /// As new as the server was during the call.
     Validated(Name, Seen),
     Loaded(Name, u64),
     /// A write, a command or a fence.
     Done,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Read,
-    Write,
-    Load,
+    /// A write, with what was read before it and after it.
+    Around {
+        before: Option<Seen>,
+        after: Seen,
+    },
+    /// What was read under `WATCH`; whether the write that relies on it took place.
+    Watched(Seen, bool),
 }
 
 pub type CallFuture = Pin<Box<dyn Future<Output = Result<Outcome, Error>>>>;
 
 pub struct Call {
     pub number: u64,
-    pub kind: Kind,
+    pub operation: Operation,
+    pub name: Name,
     pub future: CallFuture,
     /// What it may count on.
     pub view: View,
     /// What a write writes.
-    pub writes: Option<(Name, u64)>,
+    pub writes: Option<u64>,
     /// Times the lane had been lost when a write of a known key began.
     pub losses: Option<u64>,
     /// By key: whether it would have been a hit when the call began.
     pub resident: Vec<bool>,
+    /// It was polled before.
+    pub polled: bool,
     /// It asked the lane for something after its first poll.
     pub asked_again: bool,
     /// The news of its key when it began.
     pub news: u64,
+    /// How often each fault had struck when it began.
+    pub strikes: [u32; FAULTS],
+}
+
+impl Call {
+    /// Whether it is about a write.
+    pub fn is_write(&self) -> bool {
+        use Operation::*;
+        matches!(
+            self.operation,
+            Set | Delete | Script | Multi | Exec | Watch | Mixed
+        )
+    }
 }
 
 /// A name's key as bytes.
@@ -166,6 +186,30 @@ pub fn pipeline(cache: Cache<SimIo>, names: Vec<Name>) -> CallFuture {
     })
 }
 
+/// Values of several keys as one command.
+pub fn mget(cache: Cache<SimIo>, names: Vec<Name>) -> CallFuture {
+    Box::pin(async move {
+        let mut argv = vec![Bytes::from_static(b"MGET")];
+        argv.extend(names.iter().map(|name| Bytes::from(key(*name))));
+        let reply = match cache.resident_reply(names[0].0, &argv) {
+            Some(reply) => Some(reply),
+            None => {
+                cache
+                    .reply(names[0].0, &argv, ReadPolicy::PassThrough)
+                    .await?
+            }
+        };
+        Ok(match reply {
+            Some(Reply::Array(values)) => {
+                let seen = values.iter().map(decode_reply);
+                Outcome::Together(names.into_iter().zip(seen).collect())
+            }
+            Some(other) => panic!("MGET gives a list, not {other:?}"),
+            None => Outcome::Many(Vec::new()),
+        })
+    })
+}
+
 pub fn validated(cache: Cache<SimIo>, name: Name) -> CallFuture {
     Box::pin(async move {
         let value = cache.get_validated(name.0, &key(name)).await?;
@@ -187,17 +231,45 @@ pub fn delete(cache: Cache<SimIo>, name: Name) -> CallFuture {
     })
 }
 
-pub fn load(cache: Cache<SimIo>, name: Name, value: u64, pauses: usize, fails: bool) -> CallFuture {
+/// How a loader ends.
+#[derive(Clone, Copy)]
+pub enum Ending {
+    Value,
+    Error,
+    Panic,
+}
+
+/// What a loader panics with.
+pub struct LoaderPanic;
+
+/// A loader that runs, until it is over or dropped.
+struct Running<'a>(&'a SimIo, u64);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.ends(self.1);
+    }
+}
+
+pub fn load(
+    cache: Cache<SimIo>,
+    name: Name,
+    value: u64,
+    pauses: usize,
+    ending: Ending,
+) -> CallFuture {
     Box::pin(async move {
         let io = cache.io().clone();
         let loader = move || async move {
-            let news = io.news[name.1].load(Ordering::Relaxed);
-            io.loading.lock().expect("one thread").insert(value, news);
+            io.begins(name, value);
+            let _running = Running(&io, value);
             Pauses(pauses).await;
-            if fails {
-                return Err("the origin is away");
+            match ending {
+                Ending::Value => Ok(encode(value)),
+                Ending::Error => Err("the origin is away"),
+                // Without the hook, which would print it.
+                Ending::Panic => std::panic::resume_unwind(Box::new(LoaderPanic)),
             }
-            Ok(encode(value))
         };
         let loaded = cache.get_or_load(name.0, &key(name), None, loader).await?;
         Ok(Outcome::Loaded(
@@ -212,67 +284,6 @@ pub fn fence(cache: Cache<SimIo>) -> CallFuture {
         cache.fence().await?;
         Ok(Outcome::Done)
     })
-}
-
-/// Writes through a command whose keys cannot be seen: a script, or a transaction on the side connection.
-pub fn hidden_write(cache: Cache<SimIo>, name: Name, value: u64, script: bool) -> CallFuture {
-    Box::pin(async move {
-        let mut session = Session::new(cache, name.0);
-        let number = value;
-        let (key, value) = (key(name), encode(value).to_vec());
-        if script {
-            let text = b"return redis.call('set', KEYS[1], ARGV[1])".to_vec();
-            let argv = [b"EVAL".to_vec(), text, b"1".to_vec(), key, value];
-            if number.is_multiple_of(2) {
-                session.command(&argv).await?;
-            } else {
-                let reads = vec![Bytes::from_static(b"DBSIZE")];
-                let pipeline = vec![argv.map(Bytes::from).to_vec(), reads];
-                let replies = session.pipeline(pipeline).await?;
-                if let Reply::Error { message, .. } = &replies[0] {
-                    // As `command` says it.
-                    return Err(Error::new(ErrorKind::Usage, message.clone()));
-                }
-            }
-        } else if let Err(error) = transaction(&mut session, key, value).await {
-            usable(&mut session).await;
-            return Err(error);
-        }
-        Ok(Outcome::Done)
-    })
-}
-
-async fn transaction(
-    session: &mut Session<SimIo>,
-    key: Vec<u8>,
-    value: Vec<u8>,
-) -> Result<(), Error> {
-    session.command(&[b"MULTI".to_vec()]).await?;
-    let set = session.command(&[b"SET".to_vec(), key, value]).await;
-    if let Ok(set) = &set {
-        assert_eq!(*set, Reply::Simple("QUEUED".into()), "C16: no transaction");
-    } else if !refused(&set) {
-        return set.map(drop);
-    }
-    let exec = session.command(&[b"EXEC".to_vec()]).await;
-    set.and(exec).map(drop)
-}
-
-/// Whatever became of a session's transaction, it is over.
-async fn usable(session: &mut Session<SimIo>) {
-    for line in [&["SELECT", "1"][..], &["MULTI"], &["DISCARD"]] {
-        let result = session.command(line).await;
-        assert!(!refused(&result), "C16: {line:?} gave {result:?}");
-        if result.is_err() {
-            return;
-        }
-    }
-}
-
-/// Whether the server or the session said no, rather than nothing.
-fn refused(result: &Result<Reply, Error>) -> bool {
-    matches!(result, Err(error) if error.kind() == ErrorKind::Usage
-        || error.write_outcome() == Some(WriteOutcome::Refused))
 }
 
 /// Stays pending for some polls.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use nearcache_l1::Timestamp;
 use nearcache_proto::memory::{ConnId, Output, Push};
 use nearcache_proto::resp::{self, Reply, Span};
 use nearcache_proto::{BatchId, BatchReply, Error, Events, Op, OpReply};
@@ -28,6 +29,10 @@ pub struct Link {
     canary_seen: bool,
     /// Nothing crosses it any more; the pod has not noticed.
     pub broken: bool,
+    /// The server has closed it: what was sent before still arrives.
+    pub hung_up: bool,
+    /// Nothing crosses it, in each direction, until then.
+    slow: [Timestamp; 2],
 }
 
 /// A finished batch, and the step that its last reply proves: pushes of all that was executed before it
@@ -45,7 +50,38 @@ impl Link {
             canary: None,
             canary_seen: false,
             broken: false,
+            hung_up: false,
+            slow: [Timestamp::ZERO; 2],
         }
+    }
+
+    pub fn slow_down(&mut self, until: Timestamp, to_server: bool, to_pod: bool) {
+        if to_server {
+            self.slow[0] = until;
+        }
+        if to_pod {
+            self.slow[1] = until;
+        }
+    }
+
+    pub fn is_slow(&self, now: Timestamp) -> bool {
+        self.slow.iter().any(|until| now < *until)
+    }
+
+    /// Whether the server can take a command from it.
+    pub fn serves(&self, now: Timestamp) -> bool {
+        !self.broken && !self.hung_up && !self.to_server.is_empty() && now >= self.slow[0]
+    }
+
+    /// Whether something can reach the pod.
+    pub fn delivers(&self, now: Timestamp) -> bool {
+        !self.broken && now >= self.slow[1]
+    }
+
+    /// Reads of `key` that wait for their answers.
+    pub fn reads(&self, of: &Op) -> usize {
+        let ops = self.pending.iter().flat_map(|pending| &pending.ops);
+        ops.filter(|op| *op == of).count()
     }
 
     pub fn connection(&self) -> Option<u64> {

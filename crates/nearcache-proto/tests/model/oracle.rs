@@ -28,39 +28,53 @@ struct Version {
 /// When a version began, when (step and time) it was over, and when it expires.
 type Span = (u64, Option<(u64, Timestamp)>, Timestamp);
 
+/// How a value came to be where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Written,
+    /// From another name: it was written earlier.
+    Moved,
+    /// From what a server knew before.
+    Restored,
+}
+
 #[derive(Default)]
 pub struct Oracle {
     versions: HashMap<Name, Vec<Version>>,
     /// At which step a value was written.
     executed: HashMap<u64, u64>,
+    /// Values in commands that the server got.
+    sent: HashSet<u64>,
     /// Values that come from loaders.
     loaded: HashSet<u64>,
 }
 
 impl Oracle {
-    /// The server holds `value` under `name` after `step`.
+    /// The server holds `value` under `name`, until `expires`, after `step`.
     pub fn observe(
         &mut self,
         name: Name,
-        value: Seen,
-        expires: Timestamp,
+        (value, expires): (Seen, Timestamp),
         step: u64,
         at: Timestamp,
+        change: Change,
     ) {
+        let expires = match change {
+            Change::Written => expires,
+            // PTTL was cut to milliseconds: it may live a little longer.
+            Change::Moved | Change::Restored => expires.saturating_add(Duration::from_micros(999)),
+        };
         let versions = self.versions.entry(name).or_default();
         let last = versions.last_mut();
         let replaced = last.as_ref().and_then(|last| last.value);
         match last {
             Some(last) if last.value == value => {
-                // What PTTL says is cut to milliseconds: less than that is no change.
-                let moved = last
-                    .expires
-                    .max(expires)
-                    .saturating_since(last.expires.min(expires));
-                if moved > Duration::from_millis(1) {
-                    last.expires = expires;
-                    last.latest = last.latest.max(expires);
-                }
+                // What PTTL says is cut to milliseconds: less than that is no change, and the later end counts.
+                let later = last.expires.max(expires);
+                let moved = later.saturating_since(last.expires.min(expires));
+                let same = moved < Duration::from_millis(2) && change != Change::Restored;
+                last.expires = if same { later } else { expires };
+                last.latest = last.latest.max(last.expires);
                 return;
             }
             None if value.is_none() => return,
@@ -73,7 +87,9 @@ impl Oracle {
             expires,
             latest: expires,
         });
-        if let Some(value) = value {
+        if let Some(value) = value
+            && change == Change::Written
+        {
             assert!(
                 replaced.is_none() || !self.loaded.contains(&value),
                 "C4: {name:?} was loaded as {value}, which replaced {replaced:?}"
@@ -81,6 +97,56 @@ impl Oracle {
             let before = self.executed.insert(value, step);
             assert_eq!(before, None, "C15: the write of {value} was executed twice");
         }
+    }
+
+    /// The server got a command that writes `value`.
+    pub fn is_written(&mut self, value: u64) {
+        assert!(
+            self.sent.insert(value),
+            "C15: the write of {value} was sent twice"
+        );
+    }
+
+    /// What each name holds, until when, for a replica that hears of nothing more.
+    pub fn state(&self) -> Vec<(Name, Seen, Timestamp)> {
+        let last = |(name, versions): (&Name, &Vec<Version>)| {
+            let last = versions.last()?;
+            Some((*name, last.value, last.expires))
+        };
+        let mut state: Vec<_> = self.versions.iter().filter_map(last).collect();
+        state.sort_unstable_by_key(|(name, ..)| *name);
+        state
+    }
+
+    /// When the next value expires.
+    pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        let last = self
+            .versions
+            .values()
+            .filter_map(|versions| versions.last());
+        let ends = last
+            .filter(|last| last.value.is_some())
+            .map(|last| last.expires);
+        ends.filter(|end| *end > now && *end != Timestamp::MAX)
+            .min()
+    }
+
+    /// What `name` holds now.
+    pub fn at_end(&self, name: Name) -> Seen {
+        self.versions.get(&name)?.last()?.value
+    }
+
+    /// Panics unless what `name` held right before `value` was written is `seen`.
+    pub fn came_after(&self, name: Name, value: u64, seen: Seen) {
+        let versions = self.versions.get(&name).map_or(&[][..], Vec::as_slice);
+        let Some(place) = versions.iter().position(|v| v.value == Some(value)) else {
+            return;
+        };
+        let before = place.checked_sub(1).and_then(|place| versions[place].value);
+        assert_eq!(
+            before, seen,
+            "C7, C16: {name:?} was read as {seen:?} under WATCH, but {value} replaced {before:?}"
+        );
     }
 
     /// Time has passed: what has expired is gone, whenever the server gets round to it. Returns how many.
@@ -140,11 +206,12 @@ impl Oracle {
         Some((versions[place].step, next, versions[place].latest))
     }
 
-    /// The step at which the version that was returned began, at the earliest: every value is written
-    /// once, but a key may be absent many times.
+    /// The step at which the version that was returned began, at the earliest: a value may come back with a failover,
+    /// and a key may be absent many times.
     pub fn began(&self, name: Name, value: Seen) -> u64 {
-        let known = value.and_then(|_| self.span(name, value));
-        known.map_or(0, |(began, ..)| began)
+        let versions = self.versions.get(&name).map_or(&[][..], Vec::as_slice);
+        let first = versions.iter().find(|version| version.value == value);
+        value.and(first).map_or(0, |first| first.step)
     }
 
     /// Panics unless the version was still current at or after step `floor`.

@@ -1,10 +1,14 @@
-//! The scheduler's random numbers: SplitMix64, from the seed alone.
+//! The scheduler's random numbers: SplitMix64, from the seed alone. Every event of a schedule draws from numbers
+//! of its own, so that the others stay what they are when it is left out.
 
 pub struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+    /// The numbers of one event of the schedule `seed`.
+    pub fn new(seed: u64, event: u64) -> Self {
+        let mut mixed = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d);
+        let seed = mixed.next();
+        Self(seed ^ event.wrapping_mul(0xd129_0d3b_3c2b_6d4f))
     }
 
     pub fn next(&mut self) -> u64 {

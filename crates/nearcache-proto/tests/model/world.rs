@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,20 +12,22 @@ use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
     Action, Cache, Error, ErrorKind, Events, Freshness, Lane, LaneConfig, Line, Pod, PodConfig,
-    ReadPolicy, Side, Source, WriteOutcome,
+    ReadPolicy, Side, Source, Totals, WriteOutcome,
 };
 
-use crate::calls::{self, Call, Kind, Outcome};
-use crate::io::SimIo;
+use crate::calls::{self, Call, Outcome};
+use crate::coverage::{Cause, Coverage, FAULTS, Fault, Operation};
+use crate::io::{Clock, SimIo};
 use crate::link::{Completion, Link};
-use crate::oracle::{Name, Oracle, Seen};
+use crate::oracle::{Change, Name, Oracle, Seen};
 use crate::random::Random;
 
 use judge::Floors;
 pub use judge::View;
 use split::Splits;
 
-const EVENTS: usize = 900;
+/// Events of a schedule.
+pub const EVENTS: usize = 900;
 pub const KEYS: usize = 3;
 /// They share key names: a push must reach both.
 const DBS: usize = 2;
@@ -36,31 +37,7 @@ const MAX_STALENESS: Duration = Duration::from_millis(300);
 /// How long a call may wait.
 const TIMEOUT: Duration = Duration::from_millis(800);
 /// Steps after which a healed world must be quiet.
-const PATIENCE: usize = 20_000;
-
-macro_rules! coverage {
-    ($($name:ident),* $(,)?) => {
-        /// How often each thing happened: a schedule that never met it proves nothing about it.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Coverage { $(pub $name: u64,)* }
-
-        impl Coverage {
-            pub fn add(&mut self, other: &Self) { $(self.$name += other.$name;)* }
-
-            /// Panics when something never happened.
-            pub fn check(&self) {
-                $(assert!(self.$name > 0, concat!("no schedule ever met: ", stringify!($name)));)*
-            }
-        }
-    };
-}
-
-coverage! {
-    hits, peeks, kept_replies, l2_reads, stale_reads, renewals, many, together, validated, loads, loader_failures, own_writes,
-    foreign_writes, hidden_writes, flushes, expiries, breaks, resets, reconnects, lane_pauses,
-    cancels, degraded, demotions, away_writes, refused_fills, large, joined, not_sent, unknown_outcomes, timeouts,
-    reads_failed,
-}
+pub const PATIENCE: usize = 20_000;
 
 struct SimPod {
     pod: Arc<Pod>,
@@ -71,11 +48,17 @@ struct SimPod {
     sides: BTreeMap<u64, Link>,
     connecting: Option<u64>,
     completions: VecDeque<Completion>,
+    /// Flushes and losses there had been when a batch was sent.
+    sent: BTreeMap<u64, (u64, u64)>,
     floors: Floors,
     /// The connection that has ended, until the lane hears of it.
     ended: Option<u64>,
     /// The IO thread does not run; callers do.
-    paused: bool,
+    starved: bool,
+    /// Nothing of it runs.
+    stopped: bool,
+    /// How often each fault struck it.
+    strikes: [u32; FAULTS],
 }
 
 /// What kind of schedule it is.
@@ -85,22 +68,46 @@ struct Mood {
     calm: bool,
     /// Keys live long enough to be hit again and again.
     quiet: bool,
-    /// The server may refuse tracking, or be demoted.
-    hostile: bool,
+    /// Which faults may strike: with all of them in every schedule, none would meet a pod at its ease.
+    faults: u32,
+    /// Of a thousand events, so many are faults.
+    fault_rate: u64,
+    /// Of a thousand calls, so many are stopped at their clock.
+    preempted: u64,
 }
 
 impl Mood {
     fn new(random: &mut Random) -> Self {
         let calm = random.per_mille(150);
+        let mut faults = 0;
+        for fault in Fault::ALL {
+            let chance = match fault {
+                // They weaken what can be asked of the rest of the schedule.
+                Fault::CachingRefused => 150,
+                Fault::Demotion | Fault::TableFull => 200,
+                _ => 400,
+            };
+            let harmless = [Fault::Eviction, Fault::KeyMoves].contains(fault);
+            if random.per_mille(chance) && (harmless || !calm) {
+                faults |= 1 << *fault as u32;
+            }
+        }
         Self {
             calm,
             quiet: random.per_mille(500),
-            hostile: !calm && random.per_mille(300),
+            faults,
+            fault_rate: [3, 8, 20][random.below(3)],
+            preempted: [0, 50, 300][random.below(3)],
         }
+    }
+
+    fn allows(&self, fault: Fault) -> bool {
+        self.faults & (1 << fault as u32) != 0
     }
 }
 
 pub struct World {
+    seed: u64,
     random: Random,
     /// Print what happens.
     trace: bool,
@@ -112,35 +119,56 @@ pub struct World {
     writer: ConnId,
     pods: Vec<SimPod>,
     calls: Vec<Call>,
+    /// The numbers of calls whose turn it is.
+    turns: VecDeque<u64>,
     oracle: Oracle,
     next_value: u64,
     next_call: u64,
     mood: Mood,
     caching_refused: bool,
+    /// The server executes nothing.
+    server_paused: bool,
+    /// What the replica has that will be the next primary.
+    replica: Option<Vec<(Name, Seen, Timestamp)>>,
     splits: Splits,
     coverage: Coverage,
     writes_failed: Vec<u64>,
+    /// The driver opens a connection for each db, as it must not.
+    lane_per_db: bool,
 }
 
 impl World {
     pub fn new(seed: u64, trace: bool) -> Self {
-        let mut random = Random::new(seed);
+        let mut random = Random::new(seed, 0);
         // Late enough that time 0 is long ago.
         let clock = Arc::new(AtomicU64::new(10_000_000));
         let mut server = MemoryServer::new();
         let observer = server.connect();
         let writer = server.connect();
         let mood = Mood::new(&mut random);
-        let pods = (0..2 + random.below(2))
-            .map(|number| SimPod::new(number, &clock, seed, mood.calm, random.per_mille(150)))
-            .collect();
-        if mood.hostile && random.per_mille(300) {
+        let count = 2 + random.below(2);
+        let pods = (0..count).map(|number| {
+            let drifts = mood.allows(Fault::ClockRate);
+            let clock = Clock {
+                world: clock.clone(),
+                rate: if drifts {
+                    [990, 1010][random.below(2)]
+                } else {
+                    1000
+                },
+                offset: random.between(0, 1 << 40),
+            };
+            let picky = random.per_mille(150);
+            SimPod::new(number, clock, seed, mood.calm, picky)
+        });
+        let pods = pods.collect();
+        if mood.allows(Fault::TableFull) {
             server.table_limit(KEYS - 1, seed);
         }
-        let caching_refused = mood.hostile && random.per_mille(400);
+        let caching_refused = mood.allows(Fault::CachingRefused) && random.per_mille(400);
         server.refuse_caching(caching_refused);
-        Self {
-            caching_refused,
+        let mut world = Self {
+            seed,
             random,
             trace,
             step: 1,
@@ -150,36 +178,62 @@ impl World {
             writer,
             pods,
             calls: Vec::new(),
+            turns: VecDeque::new(),
             oracle: Oracle::default(),
             next_value: 1,
             next_call: 0,
             mood,
+            caching_refused,
+            server_paused: false,
+            replica: None,
             splits: Splits::default(),
             coverage: Coverage::default(),
             writes_failed: Vec::new(),
+            lane_per_db: crate::lane_per_db(),
+        };
+        for pod in 0..count {
+            for fault in [Fault::ClockRate, Fault::TableFull] {
+                if world.mood.allows(fault) {
+                    world.strike(pod, fault);
+                }
+            }
         }
+        if world.random.per_mille(800) {
+            world.warm_up();
+        }
+        world
     }
 
-    pub fn run(mut self) -> Coverage {
-        if self.random.per_mille(800) {
-            self.warm_up();
-        }
-        for _ in 0..EVENTS {
-            self.step += 1;
-            self.one();
-        }
-        self.heal();
+    /// Event number `number` of the schedule.
+    pub fn event(&mut self, number: usize) {
+        self.random = Random::new(self.seed, number as u64 + 1);
+        self.step += 1;
+        self.coverage.events += 1;
+        self.one();
+    }
+
+    /// What the schedule met, when everything has come to its end.
+    pub fn end(mut self) -> Coverage {
         self.no_side_left();
+        let causes = [
+            (
+                Cause::TooLarge,
+                (|totals| totals.oversize_total) as fn(&Totals) -> u64,
+            ),
+            (Cause::NotAdmitted, |totals| totals.not_admitted_total),
+            (Cause::Failed, |totals| totals.fill_errors_total),
+        ];
         for pod in &self.pods {
             pod.pod.validate();
             let totals = pod.pod.totals();
             self.coverage.renewals += totals.lapsed_total;
-            self.coverage.refused_fills += totals.fills_refused_total;
             self.coverage.joined += totals.joined_total;
             self.coverage.degraded += totals.degraded_total;
             self.coverage.reconnects += totals.connects_total.saturating_sub(1);
             self.coverage.timeouts += totals.timeouts_total;
-            self.coverage.large += totals.oversize_total;
+            for (cause, count) in causes {
+                self.coverage.refused[cause as usize] += count(&totals);
+            }
         }
         for value in &self.writes_failed {
             assert!(
@@ -187,6 +241,7 @@ impl World {
                 "C15: {value} was reported as not sent"
             );
         }
+        self.coverage.schedules = 1;
         self.coverage
     }
 
@@ -197,15 +252,19 @@ impl World {
     /// One random event.
     fn one(&mut self) {
         let pod = self.random.below(self.pods.len());
+        if !self.mood.calm && self.random.per_mille(self.mood.fault_rate) {
+            return self.fault(pod);
+        }
         match self.random.below(1000) {
-            0..120 => self.begin_call(pod),
-            120..380 => self.few(4, |world| world.serve(pod)),
-            380..660 => self.few(6, |world| world.deliver(pod)),
-            660..780 => self.pump(pod),
-            780..900 => self.few(3, Self::poll_call),
-            900..944 => self.peek(pod),
-            944..967 => self.advance(1, 15),
-            967..972 if !self.mood.calm => {
+            0..125 => self.begin_call(pod),
+            125..385 => self.few(4, |world| world.serve(pod)),
+            385..665 => self.few(6, |world| world.deliver(pod)),
+            665..785 => self.pump(pod),
+            785..905 => self.few(3, Self::poll_one),
+            905..949 => self.peek(pod),
+            949..968 => self.advance(1, 15),
+            968..972 => self.reach_an_edge(pod),
+            972..976 if !self.mood.calm => {
                 let long = self.random.per_mille(150);
                 if long {
                     self.advance(500, 900)
@@ -213,42 +272,18 @@ impl World {
                     self.advance(50, 500)
                 }
             }
-            972..982 if !self.mood.quiet || self.random.per_mille(300) => {
+            976..986 if !self.mood.quiet || self.random.per_mille(300) => {
                 let name = self.name();
                 self.foreign_write(name);
             }
-            982..985 => self.cancel(),
-            985..987 => self.flush(),
-            987..989 => {
+            986..989 => self.cancel(),
+            989..991 => self.flush(),
+            991..993 => {
                 let name = self.name();
                 self.pods[pod].cache.forget(name.0, &calls::key(name));
             }
-            989..1000 if !self.mood.calm => self.fault(pod),
-            _ => {}
-        }
-    }
-
-    fn fault(&mut self, pod: usize) {
-        match self.random.below(11) {
-            0 => self.break_link(pod, false),
-            1 => self.break_link(pod, true),
-            2 => self.break_side(pod),
-            3 => {
-                self.pods[pod].paused = true;
-                self.coverage.lane_pauses += 1;
-            }
-            4..6 => self.pods[pod].paused = false,
-            6 | 7 if self.mood.hostile => {
-                self.caching_refused = !self.caching_refused && self.random.per_mille(500);
-                self.server.refuse_caching(self.caching_refused);
-            }
-            8 | 9 if self.mood.hostile => match self.split() {
-                true => self.promote(),
-                false if self.random.per_mille(500) => self.demote(),
-                false => {}
-            },
-            // Long enough for a lane without invalidations to try again.
-            10 if self.mood.hostile && self.random.per_mille(500) => self.advance(30_000, 31_000),
+            993..996 if self.mood.allows(Fault::Eviction) => self.evict(),
+            996..1000 if self.mood.allows(Fault::KeyMoves) => self.move_key(),
             _ => {}
         }
     }
@@ -271,144 +306,30 @@ impl World {
 
     fn ttl(&mut self) -> Option<Duration> {
         let some = self.random.per_mille(350);
-        some.then(|| Duration::from_millis(self.random.between(20, 400)))
-    }
-
-    fn begin_call(&mut self, pod: usize) {
-        let name = self.name();
-        let kind = match self.random.below(100) {
-            80..98 if self.mood.quiet && self.random.per_mille(700) => 0,
-            kind => kind,
+        let most = if self.random.per_mille(150) {
+            4000
+        } else {
+            400
         };
-        // Loads come in pairs: it is about what one does when the other is cancelled.
-        let twins = if (72..80).contains(&kind) { 2 } else { 1 };
-        for _ in 0..twins {
-            if self.calls.len() < MAX_CALLS {
-                self.begin(pod, name, kind);
-            }
+        some.then(|| Duration::from_millis(self.random.between(20, most)))
+    }
+
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!(
+                "{:>6} {:>10} us  {}",
+                self.step,
+                self.clock.load(Ordering::Relaxed) - 10_000_000,
+                what()
+            );
         }
-    }
-
-    fn begin(&mut self, pod: usize, name: Name, which: usize) {
-        let cache = self.pods[pod].cache.clone();
-        let mut writes = None;
-        let mut kind = Kind::Read;
-        let mut losses = None;
-        let future = match which {
-            0..30 => calls::read(cache, name, ReadPolicy::PassThrough),
-            30..45 => calls::reply(cache, name, ReadPolicy::PassThrough),
-            45..50 => calls::read(cache, name, ReadPolicy::Error),
-            50..58 => {
-                let max = Duration::from_secs(2);
-                calls::read(cache, name, ReadPolicy::ServeStale { max })
-            }
-            58..66 => {
-                let db = name.0;
-                let count = 1 + self.random.below(KEYS);
-                let names = (0..count).map(|key| (db, key)).collect();
-                match self.random.per_mille(500) {
-                    true => calls::many(cache, names),
-                    false => calls::pipeline(cache, names),
-                }
-            }
-            66..72 => calls::validated(cache, name),
-            72..80 => {
-                kind = Kind::Load;
-                let (value, pauses) = (self.value(), self.random.below(6));
-                let fails = self.random.per_mille(200);
-                self.oracle.is_loaded(value);
-                calls::load(cache, name, value, pauses, fails)
-            }
-            80..90 => {
-                let value = self.value();
-                (kind, writes) = (Kind::Write, Some((name, value)));
-                let pod = &self.pods[pod];
-                losses = match pod.ended {
-                    None => Some(pod.pod.totals().disconnects_total),
-                    Some(_) => None,
-                };
-                let ttl = self.ttl();
-                calls::set(cache, name, value, ttl)
-            }
-            90..93 => {
-                kind = Kind::Write;
-                calls::delete(cache, name)
-            }
-            93..98 => {
-                let value = self.value();
-                (kind, writes) = (Kind::Write, Some((name, value)));
-                self.coverage.hidden_writes += 1;
-                let script = self.random.per_mille(500);
-                calls::hidden_write(cache, name, value, script)
-            }
-            _ => calls::fence(cache),
-        };
-        self.next_call += 1;
-        let resident = (0..KEYS).map(|key| self.resident(pod, (name.0, key)).is_some());
-        let resident = resident.collect();
-        let call = Call {
-            number: self.next_call,
-            kind,
-            future,
-            view: self.view(pod),
-            writes,
-            losses,
-            resident,
-            asked_again: false,
-            news: self.pods[pod].io.news[name.1].load(Ordering::Relaxed),
-        };
-        self.calls.push(call);
-        self.poll(self.calls.len() - 1, true);
-    }
-
-    fn poll_call(&mut self) {
-        if !self.calls.is_empty() {
-            let index = self.random.below(self.calls.len());
-            self.poll(index, false);
-        }
-    }
-
-    fn poll(&mut self, index: usize, first: bool) {
-        self.turn(index);
-        let io = self.pods[self.calls[index].view.pod].io.clone();
-        let before = io.submissions.load(Ordering::Relaxed);
-        let mut context = Context::from_waker(Waker::noop());
-        let polled = self.calls[index].future.as_mut().poll(&mut context);
-        self.calls[index].asked_again |= !first && before != io.submissions.load(Ordering::Relaxed);
-        if let Poll::Ready(result) = polled {
-            let call = self.calls.swap_remove(index);
-            self.judge(&call, result);
-            self.peek(call.view.pod);
-        }
-    }
-
-    /// Everybody in a pod runs, before anything else comes in.
-    fn poll_all(&mut self, pod: usize) {
-        for index in (0..self.calls.len()).rev() {
-            if self.calls[index].view.pod == pod {
-                self.poll(index, false);
-            }
-        }
-    }
-
-    fn cancel(&mut self) {
-        if !self.calls.is_empty() {
-            let index = self.random.below(self.calls.len());
-            self.turn(index);
-            self.calls.swap_remove(index);
-            self.coverage.cancels += 1;
-        }
-    }
-
-    /// Whatever is submitted from now on comes from this call.
-    fn turn(&self, index: usize) {
-        let call = &self.calls[index];
-        let caller = &self.pods[call.view.pod].io.caller;
-        caller.store(call.number, Ordering::Relaxed);
     }
 }
 
+mod begin;
+mod faults;
 mod judge;
 mod network;
 mod server;
 mod split;
+mod turns;

@@ -8,6 +8,8 @@ pub struct View {
     pub pod: usize,
     pub step: u64,
     pub at: Timestamp,
+    /// The same on its own clock.
+    clock: Timestamp,
     /// Every fresh read that begins from now on must reflect this step.
     floor: u64,
     /// The same for one key in any db, after a push of it.
@@ -31,6 +33,7 @@ impl World {
             pod,
             step: self.step,
             at: self.now(),
+            clock: self.pods[pod].clock(self.now()),
             floor: floors.all,
             key_floors: floors.keys,
             own: floors.own,
@@ -48,6 +51,9 @@ impl World {
 
     /// What any thread of the pod would be served now, whatever else goes on.
     pub(super) fn peek(&mut self, pod: usize) {
+        if self.pods[pod].stopped {
+            return;
+        }
         let view = self.view(pod);
         for db in 0..DBS {
             for key in 0..KEYS {
@@ -67,20 +73,28 @@ impl World {
     /// Whether `result` may be the end of `call`.
     pub(super) fn judge(&mut self, call: &Call, result: Result<Outcome, Error>) {
         let view = &call.view;
-        if self.trace {
-            let (step, now, began) = (self.step, self.now(), view.step);
-            println!(
-                "{step} {now:?} pod {} began {began} -> {result:?}",
-                view.pod
-            );
-        }
+        self.say(|| {
+            format!(
+                "pod {} call {} began {}: {result:?}",
+                view.pod, call.number, view.step
+            )
+        });
         match result {
             Ok(Outcome::Read(name, seen, Freshness::Fresh, source)) => {
+                let mut view = *view;
                 match source {
-                    Source::L1 => self.coverage.hits += 1,
+                    Source::L1 => {
+                        self.coverage.hits += 1;
+                        self.hit_after(view.pod);
+                        if !call.polled {
+                            // It must be true when the clock was read, not only when the call began.
+                            let read = self.pods[view.pod].io.last_read.load(Ordering::Relaxed);
+                            view.at = view.at.max(Timestamp::from_micros(read));
+                        }
+                    }
                     Source::L2 => self.coverage.l2_reads += 1,
                 }
-                self.fresh(view, name, seen, source);
+                self.fresh(&view, name, seen, source);
             }
             Ok(Outcome::Read(name, seen, Freshness::Stale(by), _)) => {
                 self.coverage.stale_reads += 1;
@@ -89,9 +103,9 @@ impl World {
                     "C2: stale beyond its hard maximum"
                 );
                 self.oracle.not_expired(name, seen, view.at);
-                let bound = self
-                    .splits
-                    .one_primary_at(back(view.at, by + Duration::from_millis(1)));
+                // The pod's clock said so.
+                let by = by + by / 99 + Duration::from_millis(1);
+                let bound = self.splits.one_primary_at(back(view.at, by));
                 self.oracle.not_over_before(name, seen, bound, "C2 (stale)");
             }
             Ok(Outcome::Many(seen)) => {
@@ -131,28 +145,44 @@ impl World {
                     assert!(!old, "C4: {value} was loaded before {name:?} was changed");
                 }
             }
-            Ok(Outcome::Done) => {
-                self.coverage.own_writes += u64::from(call.kind == Kind::Write);
-                // It was executed at its last step at the latest; everything this pod reads from now
-                // on must reflect at least the step at which its answer was given.
-                let floor = self.answered(call);
-                self.raise(view.pod, floor);
-                if let Some(((db, key), value)) = call.writes
-                    && let Some(step) = self.oracle.executed_at(value)
-                {
-                    let own = &mut self.pods[view.pod].floors.own[db as usize][key];
-                    *own = step.max(*own);
+            Ok(Outcome::Done) => self.written(call),
+            Ok(Outcome::Around { before, after }) => {
+                if let Some(seen) = before {
+                    self.fresh(view, call.name, seen, Source::L2);
+                }
+                if let Some(step) = call.writes.and_then(|value| self.oracle.executed_at(value)) {
+                    self.oracle.not_older_than(call.name, after, step, "C3");
+                }
+                self.written(call);
+            }
+            Ok(Outcome::Watched(seen, written)) => {
+                self.fresh(view, call.name, seen, Source::L2);
+                let step = self.splits.one_primary(view.step);
+                self.oracle.not_older_than(call.name, seen, step, "C7, C16");
+                if let (true, Some(value)) = (written, call.writes) {
+                    self.coverage.optimistic += 1;
+                    self.oracle.came_after(call.name, value, seen);
+                    self.written(call);
                 }
             }
             Err(error) => self.failed(call, &error),
         }
     }
 
-    /// The step that an acknowledged write or fence proves: its value's version, or its beginning.
-    fn answered(&self, call: &Call) -> u64 {
-        call.writes
-            .and_then(|(_, value)| self.oracle.executed_at(value))
-            .unwrap_or(call.view.step)
+    /// A write or a fence was acknowledged. It was executed at its last step at the latest; everything this pod
+    /// reads from now on must reflect at least the step that its answer proves.
+    fn written(&mut self, call: &Call) {
+        self.coverage.own_writes += u64::from(call.is_write());
+        let executed = call.writes.and_then(|value| self.oracle.executed_at(value));
+        self.raise(call.view.pod, executed.unwrap_or(call.view.step));
+        if let Some(step) = executed {
+            let (db, key) = call.name;
+            let own = &mut self.pods[call.view.pod].floors.own[db as usize][key];
+            *own = step.max(*own);
+        }
+        if call.operation == Operation::Script {
+            self.strike(call.view.pod, Fault::Script);
+        }
     }
 
     fn failed(&mut self, call: &Call, error: &Error) {
@@ -160,25 +190,29 @@ impl World {
             ErrorKind::Retry if self.mood.calm => {
                 panic!(
                     "C8, C10: nothing was wrong, but a {:?} failed: {error}",
-                    call.kind
+                    call.operation
                 )
             }
             ErrorKind::Retry | ErrorKind::Unproven => {}
-            ErrorKind::Loader => self.coverage.loader_failures += 1,
+            ErrorKind::Loader => {
+                self.coverage.loader_failures += 1;
+                self.strike(call.view.pod, Fault::LoaderFails);
+            }
             // The side connection was lost inside a transaction, or a demoted server refused.
-            ErrorKind::Usage if call.kind == Kind::Write => {}
-            kind => panic!("{kind:?} is no error for {:?}: {error}", call.kind),
+            ErrorKind::Usage if call.is_write() => {}
+            kind => panic!("{kind:?} is no error for {:?}: {error}", call.operation),
         }
-        self.coverage.reads_failed += u64::from(call.kind == Kind::Read);
+        let reads = !call.is_write() && call.operation != Operation::Load;
+        self.coverage.reads_failed += u64::from(reads);
         match (error.write_outcome(), call.writes) {
-            (Some(WriteOutcome::NotSent), Some((_, value))) => {
+            (Some(WriteOutcome::NotSent), Some(value)) => {
                 self.coverage.not_sent += 1;
                 // A transaction may fail as a whole after its SET was sent.
                 self.writes_failed.push(value);
             }
-            (Some(WriteOutcome::Unknown), Some((name, _))) => {
+            (Some(WriteOutcome::Unknown), Some(_)) => {
                 self.coverage.unknown_outcomes += 1;
-                self.dropped(call, name);
+                self.dropped(call, call.name);
             }
             _ => {}
         }
@@ -192,7 +226,7 @@ impl World {
             && let Some(hit) = self.resident(pod, name)
         {
             assert!(
-                hit.filled_at >= call.view.at.saturating_add(TIMEOUT),
+                hit.filled_at >= call.view.clock.saturating_add(TIMEOUT),
                 "C3: {name:?} was written with an unknown outcome, but the copy of {:?} is still served",
                 hit.filled_at
             );

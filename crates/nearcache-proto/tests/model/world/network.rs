@@ -1,15 +1,16 @@
 //! The pods' side of the world: their IO threads, the links, and how both fail.
 
 use super::*;
+use nearcache_proto::Op;
+
+/// Fetches of one key that may be under way.
+const FLIGHTS: usize = 4;
+
+/// The number of the second lane.
+const APART: u64 = u64::MAX;
 
 impl SimPod {
-    pub(super) fn new(
-        number: usize,
-        clock: &Arc<AtomicU64>,
-        seed: u64,
-        calm: bool,
-        picky: bool,
-    ) -> Self {
+    pub(super) fn new(number: usize, clock: Clock, seed: u64, calm: bool, picky: bool) -> Self {
         let config = PodConfig {
             max_staleness: MAX_STALENESS,
             untracked_life: MAX_STALENESS,
@@ -21,16 +22,9 @@ impl SimPod {
         };
         let store = StoreConfig::new(1 << 16);
         let pod = Arc::new(Pod::new(store, config).expect("a good configuration"));
-        let io = Arc::new(SimIo {
-            clock: clock.clone(),
-            caller: AtomicU64::default(),
-            inbox: std::sync::Mutex::default(),
-            submissions: AtomicU64::default(),
-            news: Default::default(),
-            loading: std::sync::Mutex::default(),
-        });
+        let io = Arc::new(SimIo::new(number, clock));
         let lane = LaneConfig {
-            dead_after: Duration::from_secs(3),
+            dead_after: Duration::from_millis(1200),
             ..LaneConfig::default()
         };
         Self {
@@ -42,10 +36,30 @@ impl SimPod {
             sides: BTreeMap::new(),
             connecting: None,
             completions: VecDeque::new(),
+            sent: BTreeMap::new(),
             floors: Floors::default(),
             ended: None,
-            paused: false,
+            starved: false,
+            stopped: false,
+            strikes: [0; FAULTS],
         }
+    }
+
+    /// What its clock shows at this time of the world.
+    pub(super) fn clock(&self, now: Timestamp) -> Timestamp {
+        self.io.clock.at(now.as_micros())
+    }
+
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.link.iter().chain(self.sides.values())
+    }
+
+    pub(super) fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.link.iter_mut().chain(self.sides.values_mut())
+    }
+
+    fn runs_io(&self) -> bool {
+        !self.starved && !self.stopped
     }
 
     pub(super) fn ever_degraded(&self) -> bool {
@@ -56,29 +70,16 @@ impl SimPod {
 impl World {
     /// One output of one connection reaches the pod's IO thread, or one finished batch its lane.
     pub(super) fn deliver(&mut self, number: usize) {
-        let now = self.now();
-        let random = &mut self.random;
-        let pod = &mut self.pods[number];
-        if pod.paused {
+        if !self.pods[number].runs_io() {
             return;
         }
         // Pushes are applied as they are read; finished batches may be taken up late and out of order.
-        if !pod.completions.is_empty() && random.per_mille(600) {
-            let index = if random.per_mille(800) {
-                0
-            } else {
-                random.below(pod.completions.len())
-            };
-            if let Some((batch, result, proven)) = pod.completions.remove(index) {
-                pod.lane.handle_reply(batch, result, now);
-                let at_once = random.per_mille(300);
-                self.raise(number, proven);
-                if at_once {
-                    self.poll_all(number);
-                }
-            }
-            return;
+        if !self.pods[number].completions.is_empty() && self.random.per_mille(600) {
+            return self.complete(number);
         }
+        let now = self.now();
+        let random = &mut self.random;
+        let pod = &mut self.pods[number];
         let side = random.per_mille(300) && !pod.sides.is_empty();
         let link = if side {
             let index = random.below(pod.sides.len());
@@ -86,39 +87,88 @@ impl World {
         } else {
             pod.link.as_mut()
         };
-        let Some(link) = link.filter(|link| !link.broken) else {
+        let Some(link) = link.filter(|link| link.delivers(now)) else {
             return;
         };
+        if link.hung_up && link.to_pod.is_empty() {
+            return self.notice(number);
+        }
         let (push, completion) = link.deliver();
         pod.completions.extend(completion);
-        let push = push.map(|(step, push)| (self.splits.one_primary(step), push));
+        if let Some((step, push)) = push {
+            self.pushed(number, step, push);
+        }
+    }
+
+    /// The lane takes up a finished batch.
+    fn complete(&mut self, number: usize) {
+        let now = self.now();
+        let random = &mut self.random;
+        let pod = &mut self.pods[number];
+        let index = match random.per_mille(800) {
+            true => 0,
+            false => random.below(pod.completions.len()),
+        };
+        let Some((batch, result, proven)) = pod.completions.remove(index) else {
+            return;
+        };
+        let before = pod.pod.totals();
+        let now = pod.clock(now);
+        pod.lane.handle_reply(batch, result, now);
+        // It may have been a write's.
+        pod.io.moved(None);
+        let refused = pod.pod.totals().fills_refused_total - before.fills_refused_total;
+        if refused > 0 {
+            let sent = pod.sent.get(&batch).copied().unwrap_or_default();
+            let cause = match sent {
+                (_, disconnects) if disconnects != before.disconnects_total => Cause::HistoryOver,
+                (flushes, _) if flushes != before.flushes_total => Cause::Flushed,
+                _ => Cause::Key,
+            };
+            self.coverage.refused[cause as usize] += refused;
+        }
+        pod.sent.remove(&batch);
+        let at_once = random.per_mille(300);
+        if index > 0 {
+            self.strike(number, Fault::Reorder);
+        }
+        self.raise(number, proven);
+        if at_once {
+            self.poll_all(number);
+        }
+    }
+
+    /// A push was applied.
+    fn pushed(&mut self, number: usize, step: u64, push: Push) {
+        let step = self.splits.one_primary(step);
+        self.say(|| format!("pod {number} hears of {push:?} of step {step}"));
+        let pod = &mut self.pods[number];
         match push {
-            Some((step, Push::All)) => {
+            Push::All => {
                 pod.floors.all = pod.floors.all.max(step);
                 pod.io.hear(None);
             }
-            Some((step, Push::Keys(keys))) => {
+            Push::Keys(keys) => {
                 for key in keys {
-                    if let Some(number) = calls::number(&key) {
-                        let floor = &mut pod.floors.keys[number];
+                    if let Some(key) = calls::number(&key) {
+                        let floor = &mut pod.floors.keys[key];
                         *floor = step.max(*floor);
-                        pod.io.hear(Some(number));
+                        pod.io.hear(Some(key));
                     }
                 }
             }
-            None => {}
         }
     }
 
     /// The pod's IO thread runs for a moment.
     pub(super) fn pump(&mut self, pod: usize) {
-        if self.pods[pod].paused {
+        if !self.pods[pod].runs_io() {
             return;
         }
         if let Some(connection) = self.pods[pod].connecting.take() {
             self.connected(pod, connection);
         }
-        let now = self.now();
+        let now = self.pods[pod].clock(self.now());
         let random = &mut self.random;
         let this = &mut self.pods[pod];
         if let Some(connection) = this.ended.take_if(|_| random.per_mille(300)) {
@@ -136,7 +186,11 @@ impl World {
             }
         }
         drop(inbox);
+        let timeouts = this.pod.totals().timeouts_total;
         this.lane.handle_timeout(now);
+        if this.pod.totals().timeouts_total != timeouts {
+            this.io.moved(None);
+        }
         while let Some(action) = self.pods[pod].lane.poll_action(now) {
             self.act(pod, action);
         }
@@ -146,8 +200,12 @@ impl World {
         match action {
             Action::Connect { connection } => self.pods[pod].connecting = Some(connection),
             Action::Send { batch, line, ops } => {
-                self.pods[pod].io.may_send(&ops);
+                self.may_send(pod, &ops);
+                let totals = self.pods[pod].pod.totals();
+                let lives = (totals.flushes_total, totals.disconnects_total);
+                self.pods[pod].sent.insert(batch, lives);
                 let link = match line {
+                    Line::Lane if self.is_apart(&ops) => self.apart(pod),
                     Line::Lane => self.pods[pod].link.as_mut(),
                     Line::Side(Side {
                         id: side, may_open, ..
@@ -184,7 +242,43 @@ impl World {
         }
     }
 
-    fn close(&mut self, pod: usize, mut link: Link, answer: bool) {
+    fn may_send(&self, pod: usize, ops: &[Op]) {
+        let pod = &self.pods[pod];
+        pod.io.may_send(ops);
+        for op in ops {
+            if let (
+                Op::Read { tracked: true, .. } | Op::ReadWith { tracked: true, .. },
+                Some(link),
+            ) = (op, &pod.link)
+            {
+                assert!(link.reads(op) < FLIGHTS, "C8: too many fetches of {op:?}");
+            }
+        }
+    }
+
+    /// Whether a batch belongs to the second lane that there must not be.
+    fn is_apart(&self, ops: &[Op]) -> bool {
+        let other = |op: &Op| matches!(op, Op::Read { db: 1, .. } | Op::ReadWith { db: 1, .. });
+        self.lane_per_db && ops.iter().all(other)
+    }
+
+    /// The second lane, which the first knows nothing of.
+    fn apart(&mut self, pod: usize) -> Option<&mut Link> {
+        let connection = self.pods[pod].link.as_ref()?.connection()?;
+        let this = &mut self.pods[pod];
+        if !this.sides.contains_key(&APART) {
+            let now = Timestamp::from_micros(self.clock.load(Ordering::Relaxed));
+            let conn = self.server.connect();
+            let words = ["CLIENT", "TRACKING", "ON", "OPTIN"].map(Bytes::from);
+            self.server.execute(conn, &words, now);
+            self.server.drain(conn);
+            let events = Events::new(connection, this.pod.clone());
+            this.sides.insert(APART, Link::new(conn, Some(events)));
+        }
+        this.sides.get_mut(&APART)
+    }
+
+    pub(super) fn close(&mut self, pod: usize, mut link: Link, answer: bool) {
         self.server.disconnect(link.conn);
         for batch in link.abandon() {
             if answer {
@@ -197,55 +291,22 @@ impl World {
 
     fn connected(&mut self, pod: usize, connection: u64) {
         let now = self.now();
-        let refused = !self.mood.calm && self.random.per_mille(150);
+        let refused = !self.mood.calm && (self.server_paused || self.random.per_mille(150));
         let this = &mut self.pods[pod];
+        let time = this.clock(now);
         if refused {
-            this.lane.handle_connect_failed(connection, gone(), now);
+            this.lane.handle_connect_failed(connection, gone(), time);
             return;
         }
         let conn = self.server.connect();
         let events = Events::new(connection, this.pod.clone());
-        let mut link = Link::new(conn, Some(events));
+        let link = Link::new(conn, Some(events));
         // What a client library says before the lane does.
         let hello = [Bytes::from_static(b"HELLO"), Bytes::from_static(b"3")];
         self.server.execute(conn, &hello, now);
         self.server.drain(conn);
-        link.broken = false;
         this.link = Some(link);
-        this.lane.handle_connected(connection, now);
-    }
-
-    /// The connection dies. Half-open: the pod hears nothing more, and is not told either.
-    pub(super) fn break_link(&mut self, pod: usize, half_open: bool) {
-        let step = self.step;
-        let this = &mut self.pods[pod];
-        let Some(link) = this.link.as_mut().filter(|link| !link.broken) else {
-            return;
-        };
-        link.broken = true;
-        self.server.disconnect(link.conn);
-        if half_open {
-            self.coverage.breaks += 1;
-            return;
-        }
-        self.coverage.resets += 1;
-        let connection = link.connection().expect("a lane's link");
-        link.notice();
-        // Whoever reads the connection notices first; the lane is told when its turn comes.
-        let step = self.splits.one_primary(step);
-        this.floors.all = this.floors.all.max(step);
-        this.io.hear(None);
-        this.ended = Some(connection);
-    }
-
-    pub(super) fn break_side(&mut self, pod: usize) {
-        let sides = &mut self.pods[pod].sides;
-        let Some(&id) = sides.keys().nth(self.random.below(sides.len().max(1))) else {
-            return;
-        };
-        if let Some(link) = sides.remove(&id) {
-            self.close(pod, link, true);
-        }
+        this.lane.handle_connected(connection, time);
     }
 
     /// Most schedules begin with lanes that are up.
@@ -274,42 +335,15 @@ impl World {
             }
         }
         for pod in &self.pods {
-            let left: Vec<_> = pod.sides.keys().filter(|id| **id != 0).collect();
+            let left: Vec<_> = pod
+                .sides
+                .keys()
+                .filter(|id| ![0, APART].contains(*id))
+                .collect();
             assert!(
                 left.is_empty(),
                 "C10: side connections of no session: {left:?}"
             );
-        }
-    }
-
-    /// Faults end, and everything in flight must come to its end.
-    pub(super) fn heal(&mut self) {
-        self.server.refuse_caching(false);
-        self.promote();
-        for pod in &mut self.pods {
-            pod.paused = false;
-        }
-        for round in 0.. {
-            if self.calls.is_empty() {
-                return;
-            }
-            assert!(
-                round < PATIENCE,
-                "C10: {} calls never ended: {:?}",
-                self.calls.len(),
-                self.calls.iter().map(|call| call.kind).collect::<Vec<_>>()
-            );
-            self.step += 1;
-            let pod = self.random.below(self.pods.len());
-            match round % 4 {
-                0 => self.pump(pod),
-                1 => self.serve(pod),
-                2 => self.deliver(pod),
-                _ => self.poll_call(),
-            }
-            if round % 64 == 0 {
-                self.advance(1, 40);
-            }
         }
     }
 }

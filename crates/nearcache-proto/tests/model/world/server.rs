@@ -2,21 +2,27 @@
 
 use super::*;
 
+/// What a connection may leave unread.
+const OUTPUT_LIMIT: usize = 16;
+
 impl World {
     /// The server executes the next command of one of the pod's connections.
     pub(super) fn serve(&mut self, pod: usize) {
-        let random = &mut self.random;
-        let pod = &mut self.pods[pod];
-        let mut links: Vec<&mut Link> = pod
-            .link
-            .iter_mut()
-            .chain(pod.sides.values_mut())
-            .filter(|link| !link.broken && !link.to_server.is_empty())
-            .collect();
-        if links.is_empty() {
+        if self.server_paused {
             return;
         }
-        let link = links.swap_remove(random.below(links.len()));
+        let now = self.now();
+        let pod = &mut self.pods[pod];
+        let count = pod.links().filter(|link| link.serves(now)).count();
+        if count == 0 {
+            return;
+        }
+        let which = self.random.below(count);
+        let links = pod.link.iter_mut().chain(pod.sides.values_mut());
+        let mut links = links.filter(|link| link.serves(now));
+        let Some(link) = links.nth(which) else {
+            return;
+        };
         let (conn, command) = (link.conn, link.to_server.pop_front());
         if let Some(command) = command {
             self.execute(conn, &command);
@@ -32,19 +38,31 @@ impl World {
     pub(super) fn execute(&mut self, conn: ConnId, command: &[Bytes]) {
         let now = self.now();
         self.step += 1;
-        self.coverage.expiries += self.oracle.expire(self.step, now);
-        if self.trace {
-            println!("{} {:?} {conn:?} {command:?}", self.step, now);
+        self.expire();
+        self.say(|| format!("the server executes, for {conn:?}: {command:?}"));
+        if let Some(value) = written(command) {
+            self.oracle.is_written(value);
         }
         self.server.execute(conn, command, now);
         if may_change(command) {
-            self.observe();
+            let moves: [&[u8]; 3] = [b"RENAME", b"COPY", b"MOVE"];
+            self.observe(match moves.contains(&&*command[0]) {
+                true => Change::Moved,
+                false => Change::Written,
+            });
         }
         self.collect();
     }
 
+    /// The oracle hears that time has passed.
+    pub(super) fn expire(&mut self) {
+        if self.oracle.expire(self.step, self.now()) > 0 {
+            self.strike_all(Fault::Expiry);
+        }
+    }
+
     /// Tells the oracle what the server holds now, unless another one holds the truth.
-    pub(super) fn observe(&mut self) {
+    pub(super) fn observe(&mut self, change: Change) {
         if self.split() {
             return;
         }
@@ -66,7 +84,8 @@ impl World {
                     Ok(ttl) => now.saturating_add(Duration::from_millis(ttl)),
                     Err(_) => Timestamp::MAX,
                 };
-                self.oracle.observe(name, seen, expires, self.step, now);
+                self.oracle
+                    .observe(name, (seen, expires), self.step, now, change);
             }
         }
     }
@@ -84,21 +103,31 @@ impl World {
         }
     }
 
-    /// Puts what the server said in line on every connection.
+    /// Puts what the server said in line on every connection. One that takes too little of it is closed.
     pub(super) fn collect(&mut self) {
         self.server.drain(self.writer);
-        for pod in &mut self.pods {
-            for link in pod.link.iter_mut().chain(pod.sides.values_mut()) {
-                if !link.broken {
-                    let said = self.server.drain(link.conn);
-                    link.to_pod
-                        .extend(said.into_iter().map(|output| (self.step, output)));
+        for conn in self.server.ready() {
+            let links = self.pods.iter_mut().flat_map(SimPod::links_mut);
+            for link in links.filter(|link| link.conn == conn) {
+                let said = self.server.drain(conn);
+                link.to_pod
+                    .extend(said.into_iter().map(|output| (self.step, output)));
+            }
+        }
+        if !self.mood.calm && self.mood.allows(Fault::SlowConsumer) {
+            for pod in 0..self.pods.len() {
+                let link = &self.pods[pod].link;
+                if link
+                    .as_ref()
+                    .is_some_and(|link| link.to_pod.len() > OUTPUT_LIMIT)
+                {
+                    self.hang_up(pod, Fault::SlowConsumer);
                 }
             }
         }
     }
 
-    fn foreign(&mut self, command: &[&[u8]]) {
+    pub(super) fn foreign(&mut self, command: &[&[u8]]) {
         let argv: Vec<Bytes> = command
             .iter()
             .map(|arg| Bytes::copy_from_slice(arg))
@@ -117,6 +146,9 @@ impl World {
     }
 
     pub(super) fn foreign_write(&mut self, name: Name) {
+        if self.server_paused {
+            return;
+        }
         self.coverage.foreign_writes += 1;
         if self.split() {
             let value = self.random.per_mille(800).then(|| self.value());
@@ -142,21 +174,53 @@ impl World {
     }
 
     pub(super) fn flush(&mut self) {
-        self.coverage.flushes += 1;
+        if self.server_paused {
+            return;
+        }
+        self.strike_all(Fault::Flush);
         let all = self.random.per_mille(500);
         self.foreign(if all { &[b"FLUSHALL"] } else { &[b"FLUSHDB"] });
+    }
+
+    /// Time passes until something ends, or has just ended: a value, or a pod's lease.
+    pub(super) fn reach_an_edge(&mut self, pod: usize) {
+        let now = self.now();
+        let end = match self.random.per_mille(500) {
+            true => self.oracle.next_expiry(now),
+            false => {
+                let pod = &self.pods[pod];
+                let age = pod.pod.lease_age(pod.clock(now));
+                age.map(|age| now.saturating_add(MAX_STALENESS.saturating_sub(age)))
+            }
+        };
+        let Some(end) = end else { return };
+        let wait = end.saturating_since(now).as_micros() as u64;
+        if wait < 4_000_000 && (wait < 400_000 || !self.mood.calm) {
+            let wait = (wait + self.random.between(0, 8000)).saturating_sub(5000);
+            self.clock.fetch_add(wait, Ordering::Relaxed);
+            self.expire();
+            (0..self.pods.len()).for_each(|pod| self.peek(pod));
+        }
     }
 
     /// Time passes; sometimes the server looks for expired keys.
     pub(super) fn advance(&mut self, least_ms: u64, most_ms: u64) {
         let micros = self.random.between(least_ms * 1000, most_ms * 1000);
         self.clock.fetch_add(micros, Ordering::Relaxed);
-        let now = self.now();
-        self.coverage.expiries += self.oracle.expire(self.step, now);
-        if self.random.per_mille(300) {
-            self.server.tick(now);
+        self.expire();
+        if !self.server_paused && self.random.per_mille(300) {
+            self.server.tick(self.now());
             self.collect();
         }
+    }
+}
+
+/// The value in a command that writes one.
+fn written(command: &[Bytes]) -> Option<u64> {
+    match &*command[0] {
+        b"SET" if calls::number(&command[1]).is_some() => calls::decode(command.get(2)),
+        b"EVAL" => calls::decode(command.last()),
+        _ => None,
     }
 }
 

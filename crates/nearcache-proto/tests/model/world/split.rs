@@ -45,7 +45,7 @@ impl World {
     }
 
     pub(super) fn demote(&mut self) {
-        self.coverage.demotions += 1;
+        self.strike_all(Fault::Demotion);
         self.server.set_role(false);
         self.splits.now = Some(BTreeMap::new());
         self.splits.all.push(((self.step, self.now()), None));
@@ -62,8 +62,13 @@ impl World {
         self.step += 1;
         let now = self.now();
         self.oracle.expire(self.step, now);
-        self.oracle
-            .observe(name, value, Timestamp::MAX, self.step, now);
+        self.oracle.observe(
+            name,
+            (value, Timestamp::MAX),
+            self.step,
+            now,
+            Change::Written,
+        );
         if let Some(writes) = &mut self.splits.now {
             writes.insert(name, value);
         }
@@ -90,7 +95,7 @@ impl World {
             *end = Some((self.step, now));
         }
         self.oracle.expire(self.step, now);
-        self.observe();
+        self.observe(Change::Written);
         self.collect();
         self.step += 1;
     }

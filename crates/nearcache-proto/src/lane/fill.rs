@@ -1,0 +1,154 @@
+//! The end of a read: what is published, for how long it may live, and what is only handed over.
+//!
+//! Never keeps what an invalidation of the key may have missed.
+
+use nearcache_l1::{Filled, Published, Refusal, Timestamp};
+
+use super::answer::Answer;
+use super::reply::op_error;
+use super::{Lane, Line, Phase, SentWork};
+use crate::coherence::key_hash;
+use crate::op::{Op, OpError, OpReply};
+use crate::pod::{Purpose, cut};
+use crate::request::Guard;
+use crate::slots::{self, subject};
+
+impl Lane {
+    /// The answer to a tracked read: published if its token is unchanged, and handed to those who wait.
+    pub(super) fn finish_fill(
+        &mut self,
+        guard: Guard,
+        result: Result<OpReply, OpError>,
+        sent_at: Timestamp,
+    ) {
+        let read = match result
+            .map_err(|error| op_error(&error))
+            .and_then(Answer::of)
+        {
+            Ok(read) => read,
+            Err(error) => {
+                self.pod.counters.fill_errors_total.bump();
+                return guard.complete(Err(error));
+            }
+        };
+        self.pace.observe(read.bytes());
+        self.pod.counters.fill_bytes_total.add(read.bytes() as u64);
+        let mut deadline = match read.ttl {
+            Some(ttl) => sent_at.saturating_add(cut(ttl)),
+            None => Timestamp::MAX,
+        };
+        let slot = guard.flight().clone();
+        let slot = slot.key();
+        let key = subject(slot);
+        let token = guard.meta().token;
+        let unchanged = self.pod.coherence.unchanged(key.bytes, &token);
+        // When the key changed between GET and PTTL, the value's own end is not known.
+        let known_until = if unchanged { deadline } else { sent_at };
+        if read.bytes() > self.pod.config.max_inline {
+            self.oversize.remember(key_hash(slot.bytes));
+            self.pod.counters.oversize_total.bump();
+            return guard.complete(Ok(read.fetched(known_until, sent_at)));
+        }
+        if off!(Expiry) {
+            deadline = Timestamp::MAX;
+        }
+        if !read.tracked && !off!(Untracked) {
+            deadline = deadline.min(sent_at.saturating_add(cut(self.pod.config.untracked_life)));
+        }
+        if slots::is_of_hash(slot) && self.pod.field_expiry() {
+            deadline = deadline.min(sent_at.saturating_add(cut(self.pod.config.max_staleness)));
+        }
+        let keep = guard.meta().admitted
+            && (read.exists || self.pod.config.cache_absent)
+            // What was read untracked in a tracked life would outlive its bound by a lease.
+            && (read.tracked || !self.pod.is_tracked() || off!(Untracked))
+            && deadline > sent_at;
+        if !keep {
+            return guard.complete(Ok(read.fetched(known_until, sent_at)));
+        }
+        let mut read = read;
+        if slot.db & slots::REPLIES != 0 {
+            let Some(head) = self.pod.make_head(slot, token) else {
+                self.pod.counters.fills_refused_total.bump();
+                return guard.complete(Ok(read.fetched(known_until, sent_at)));
+            };
+            read.file(head);
+        }
+        let fetched = read.fetched(known_until, sent_at);
+        let filled = Filled {
+            value: fetched.value.clone(),
+            stamp: token.stamp,
+            filled_at: sent_at,
+            deadline,
+        };
+        let pod = self.pod.clone();
+        let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.bytes, &token);
+        let purpose = guard.meta().purpose;
+        #[cfg(feature = "break")]
+        let again = (
+            filled.clone(),
+            fetched.clone(),
+            pod.fill_meta(slot, true, purpose),
+        );
+        let store = &self.pod.store;
+        let published = match purpose {
+            Purpose::WarmStart => store.publish_in_free_room(guard, filled, valid, Ok(fetched)),
+            _ => store.publish(guard, filled, valid, Ok(fetched)),
+        };
+        match published {
+            Published::Stored(_) => {}
+            Published::Refused(Refusal::TooLarge) if purpose == Purpose::WarmStart => {
+                self.pod.counters.warm_no_room_total.bump();
+            }
+            Published::Refused(Refusal::TooLarge) => self.pod.counters.oversize_total.bump(),
+            Published::Refused(_) => {
+                self.pod.counters.fills_refused_total.bump();
+                #[cfg(feature = "break")]
+                if off!(Orphan) {
+                    let (filled, fetched, meta) = again;
+                    crate::sabotage::keep_anyway(&pod.store, slot, filled, meta, Ok(fetched));
+                }
+            }
+        }
+    }
+
+    /// Reads without asking for the life of the key, so that nothing can be kept.
+    pub(super) fn read_unkept(&mut self, guard: Guard, deadline: Timestamp, now: Timestamp) {
+        if !matches!(self.phase, Phase::Up { .. }) {
+            return guard.complete(Err(super::send::timed_out()));
+        }
+        let db = subject(guard.key()).db;
+        let argv = super::send::argv(&guard);
+        let ops = vec![Op::Command { db, argv }];
+        let action = self.batch(SentWork::Unkept(guard), Line::Lane, ops, deadline, now);
+        self.actions.push_back(action);
+    }
+
+    /// A large value came over the side connection: its caller resumes when the lane has caught up.
+    pub(super) fn bulk_read(
+        &mut self,
+        guard: Guard,
+        result: Option<Result<OpReply, OpError>>,
+        (sent_at, deadline): (Timestamp, Timestamp),
+        now: Timestamp,
+    ) {
+        let answer = match result {
+            Some(Ok(reply)) => Answer::of(reply),
+            Some(Err(error)) => Err(op_error(&error)),
+            None => Err(crate::write::unexpected()),
+        };
+        let outcome = answer.map(|read| {
+            self.pod.counters.fill_bytes_total.add(read.bytes() as u64);
+            if read.bytes() <= self.pod.config.max_inline {
+                self.oversize.forget(key_hash(guard.key().bytes));
+            }
+            let life = read.ttl;
+            let deadline = life.map_or(Timestamp::MAX, |ttl| sent_at.saturating_add(cut(ttl)));
+            read.fetched(deadline, sent_at)
+        });
+        if off!(SideFence) {
+            return guard.complete(outcome);
+        }
+        self.fence_behind(SentWork::BulkFence { guard, outcome }, deadline, now);
+    }
+}

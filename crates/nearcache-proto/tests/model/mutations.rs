@@ -1,0 +1,187 @@
+//! Deliberate defects, one at a time: a schedule must catch each. What the model cannot reach is caught elsewhere, by
+//! the test named here. Only in builds with the feature `break`.
+
+use std::cell::Cell;
+
+use nearcache_proto::sabotage::{Mechanism, switch_off_here};
+
+use crate::play::{Plan, quietly};
+
+/// Schedules in which a defect must show.
+const MOST: u64 = 10_000;
+
+thread_local!(static PER_DB: Cell<bool> = const { Cell::new(false) });
+
+/// Whether the driver is to open a connection for each db.
+pub fn lane_per_db() -> bool {
+    PER_DB.get()
+}
+
+/// What is wrong.
+#[derive(Clone, Copy)]
+enum Defect {
+    /// In the protocol.
+    Of(Mechanism),
+    /// In its driver.
+    LanePerDb,
+}
+
+/// Every defect with what it is.
+const DEFECTS: &[(Defect, &str)] = &[
+    (
+        Defect::Of(Mechanism::Token),
+        "the fill's token is not compared",
+    ),
+    (Defect::Of(Mechanism::Lease), "hits without a lease"),
+    (
+        Defect::Of(Mechanism::Fence),
+        "a validated read without its fence",
+    ),
+    (Defect::Of(Mechanism::Null), "the null push is ignored"),
+    (
+        Defect::Of(Mechanism::SentAt),
+        "the lease is counted from receive",
+    ),
+    (
+        Defect::Of(Mechanism::Orphan),
+        "orphaned flights are published",
+    ),
+    (
+        Defect::Of(Mechanism::SecondEvict),
+        "no second evict at the ack of a write",
+    ),
+    (
+        Defect::Of(Mechanism::Multi),
+        "served in MULTI and under WATCH",
+    ),
+    (
+        Defect::Of(Mechanism::FirstKey),
+        "MGET filed under its first key",
+    ),
+    (
+        Defect::Of(Mechanism::History),
+        "a disconnect does not end the history",
+    ),
+    (
+        Defect::Of(Mechanism::EntryFirst),
+        "the entry is loaded before the lease",
+    ),
+    (
+        Defect::Of(Mechanism::SharedLease),
+        "a lease shared across histories",
+    ),
+    (
+        Defect::Of(Mechanism::OldHistory),
+        "an old history served as fresh",
+    ),
+    (
+        Defect::Of(Mechanism::Join),
+        "a flight joined after a later answer",
+    ),
+    (
+        Defect::Of(Mechanism::SharedFence),
+        "a fence shared that was already sent",
+    ),
+    (Defect::Of(Mechanism::Caching), "CACHING's reply unchecked"),
+    (Defect::Of(Mechanism::RawMulti), "raw MULTI on the lane"),
+    (Defect::LanePerDb, "a lane per db"),
+    (Defect::Of(Mechanism::Role), "renewal without the role"),
+    (
+        Defect::Of(Mechanism::Rate),
+        "no allowance for the clock's rate",
+    ),
+    (Defect::Of(Mechanism::Expiry), "expiries are not kept"),
+    (
+        Defect::Of(Mechanism::HiddenWrite),
+        "no fence behind an own script",
+    ),
+    (
+        Defect::Of(Mechanism::SideFence),
+        "no fence behind a side answer",
+    ),
+    (Defect::Of(Mechanism::Untracked), "untracked reads are kept"),
+    (Defect::Of(Mechanism::Twice), "a write is sent twice"),
+    (
+        Defect::Of(Mechanism::Overwrite),
+        "a loaded value overwrites",
+    ),
+    (
+        Defect::Of(Mechanism::LoadToken),
+        "a loaded value without its token",
+    ),
+    (
+        Defect::Of(Mechanism::Compare),
+        "several reads are not compared",
+    ),
+    (Defect::Of(Mechanism::Head), "a reply outlives its head"),
+    (
+        Defect::Of(Mechanism::Lapsed),
+        "a lapsed lease is not renewed",
+    ),
+    (
+        Defect::Of(Mechanism::JoinExpired),
+        "an expired flight is joined",
+    ),
+];
+
+fn commit(defect: Option<Defect>) {
+    PER_DB.set(matches!(defect, Some(Defect::LanePerDb)));
+    switch_off_here(match defect {
+        Some(Defect::Of(mechanism)) => Some(mechanism),
+        _ => None,
+    });
+}
+
+/// How many schedules it takes, and what the last of them says.
+fn caught(defect: Defect) -> Option<(u64, String)> {
+    commit(Some(defect));
+    let caught = (1..=MOST).find_map(|seed| Some((seed, quietly(&Plan::all(seed)).err()?)));
+    commit(None);
+    caught
+}
+
+#[test]
+fn every_defect_is_caught_by_a_schedule() {
+    for mechanism in Mechanism::ALL {
+        let listed = |(defect, _): &(Defect, _)| matches!(defect, Defect::Of(m) if m == mechanism);
+        assert!(
+            DEFECTS.iter().any(listed),
+            "{mechanism:?} is not in the table"
+        );
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let found = std::sync::Mutex::new(vec![None; DEFECTS.len()]);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some((defect, _)) = DEFECTS.get(place) else {
+                        return;
+                    };
+                    let caught = caught(*defect);
+                    found.lock().expect("nobody panics")[place] = caught;
+                }
+            });
+        }
+    });
+    let found = found.into_inner().expect("nobody panics");
+    println!("{:<42} {:>9}  caught by", "defect", "schedules");
+    for ((_, what), caught) in DEFECTS.iter().zip(&found) {
+        match caught {
+            Some((schedules, why)) => {
+                let why = why.lines().next().unwrap_or_default();
+                println!("{what:<42} {schedules:>9}  {why}");
+            }
+            None => println!("{what:<42} {:>9}  NOT CAUGHT", format!(">{MOST}")),
+        }
+    }
+    let missed: Vec<_> = DEFECTS
+        .iter()
+        .zip(&found)
+        .filter(|(_, caught)| caught.is_none())
+        .collect();
+    let missed: Vec<_> = missed.iter().map(|((_, what), _)| *what).collect();
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}

@@ -1,0 +1,128 @@
+//! Calls begin: which, of what, and what the oracle notes about it.
+
+use super::*;
+use crate::calls::{CallFuture, Ending};
+
+impl World {
+    pub(super) fn begin_call(&mut self, pod: usize) {
+        if self.pods[pod].stopped {
+            return;
+        }
+        let name = self.name();
+        let kind = match self.random.below(120) {
+            80..108 if self.mood.quiet && self.random.per_mille(700) => 0,
+            kind => kind,
+        };
+        // Loads come in pairs: it is about what one does when the other is cancelled.
+        let twins = if (72..80).contains(&kind) { 2 } else { 1 };
+        for _ in 0..twins {
+            if self.calls.len() < MAX_CALLS {
+                self.begin(pod, name, kind);
+            }
+        }
+    }
+
+    fn begin(&mut self, pod: usize, name: Name, which: usize) {
+        let cache = self.pods[pod].cache.clone();
+        let (operation, writes, future) = self.call(cache, name, which);
+        let losses = match (operation, self.pods[pod].ended) {
+            (Operation::Set, None) => Some(self.pods[pod].pod.totals().disconnects_total),
+            _ => None,
+        };
+        self.next_call += 1;
+        self.say(|| {
+            let number = self.next_call;
+            format!(
+                "pod {pod} call {number}: {} {name:?} {writes:?}",
+                operation.name()
+            )
+        });
+        let resident = (0..KEYS).map(|key| self.resident(pod, (name.0, key)).is_some());
+        let resident = resident.collect();
+        let call = Call {
+            number: self.next_call,
+            operation,
+            name,
+            future,
+            view: self.view(pod),
+            writes,
+            losses,
+            resident,
+            polled: false,
+            asked_again: false,
+            news: self.pods[pod].io.news[name.1].load(Ordering::Relaxed),
+            strikes: self.strikes_at_begin(pod),
+        };
+        self.calls.push(call);
+        self.turns.push_back(self.next_call);
+    }
+
+    fn call(
+        &mut self,
+        cache: Cache<SimIo>,
+        name: Name,
+        which: usize,
+    ) -> (Operation, Option<u64>, CallFuture) {
+        let mut writes = None;
+        let mut value = |world: &mut Self| {
+            let value = world.value();
+            writes = Some(value);
+            value
+        };
+        use Operation::*;
+        let (operation, future) = match which {
+            0..30 => (Get, calls::read(cache, name, ReadPolicy::PassThrough)),
+            30..45 => (Reply, calls::reply(cache, name, ReadPolicy::PassThrough)),
+            45..50 => (GetOrError, calls::read(cache, name, ReadPolicy::Error)),
+            50..58 => {
+                let max = Duration::from_secs(2);
+                (
+                    GetStale,
+                    calls::read(cache, name, ReadPolicy::ServeStale { max }),
+                )
+            }
+            58..66 => {
+                let db = name.0;
+                let count = 1 + self.random.below(KEYS);
+                let names = (0..count).map(|key| (db, key)).collect();
+                match self.random.below(3) {
+                    0 => (Many, calls::many(cache, names)),
+                    1 => (Pipeline, calls::pipeline(cache, names)),
+                    _ => (MGet, calls::mget(cache, names)),
+                }
+            }
+            66..72 => (Validated, calls::validated(cache, name)),
+            72..80 => {
+                let (loaded, pauses) = (self.value(), self.random.below(6));
+                let ending = match self.random.below(10) {
+                    0..7 => Ending::Value,
+                    7..9 => Ending::Error,
+                    _ => Ending::Panic,
+                };
+                self.oracle.is_loaded(loaded);
+                (Load, calls::load(cache, name, loaded, pauses, ending))
+            }
+            80..90 => {
+                let (value, ttl) = (value(self), self.ttl());
+                (Set, calls::set(cache, name, value, ttl))
+            }
+            90..93 => (Delete, calls::delete(cache, name)),
+            93..98 => {
+                let value = value(self);
+                match self.random.per_mille(500) {
+                    true => (Script, calls::hidden_write(cache, name, value, true)),
+                    false => (Multi, calls::hidden_write(cache, name, value, false)),
+                }
+            }
+            98..101 => (Exec, calls::exec(cache, name, value(self))),
+            101..105 => (Watch, calls::watched(cache, name, value(self))),
+            105..108 => (Mixed, calls::mixed(cache, name, value(self))),
+            108..114 => {
+                let from = self.random.below(DBS) as u32;
+                (Switched, calls::switched(cache, from, name))
+            }
+            _ => (Fence, calls::fence(cache)),
+        };
+        (operation, writes, future)
+    }
+}
