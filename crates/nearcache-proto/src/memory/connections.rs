@@ -157,11 +157,11 @@ fn tracking(server: &mut MemoryServer, conn: ConnId, state: &Bytes, options: &[B
             return Err(syntax_error());
         }
     }
-    server.session(conn).tracking = if on_or_off(state)? {
-        mode
-    } else {
-        Tracking::Off
-    };
+    let on = on_or_off(state)?;
+    let session = server.session(conn);
+    session.tracking = if on { mode } else { Tracking::Off };
+    // The mark goes with the tracking it was for.
+    session.caching &= on;
     Ok(Reply::ok())
 }
 

@@ -124,6 +124,25 @@ const DEFECTS: &[(Defect, &str)] = &[
     ),
 ];
 
+/// What shows in no order of whole steps, but in one of single loads: each is a wrong order beside the right one, which
+/// loom must find (`cargo test -p nearcache-proto --release --features loom --lib schedules`).
+const LOADS: &[(&str, &str)] = &[
+    (
+        "the entry is loaded before the lease",
+        "trap_entry_loaded_before_the_lease_is_caught",
+    ),
+    (
+        "the clock is read before the lease",
+        "trap_clock_read_before_the_lease_is_caught",
+    ),
+    (
+        "the head of a reply is loaded before the lease",
+        "trap_head_loaded_before_the_lease_is_caught",
+    ),
+];
+
+const SCHEDULES: &str = include_str!("../../src/schedules/tests.rs");
+
 fn commit(defect: Option<Defect>) {
     PER_DB.set(matches!(defect, Some(Defect::LanePerDb)));
     switch_off_here(match defect {
@@ -167,15 +186,22 @@ fn every_defect_is_caught_by_a_schedule() {
         }
     });
     let found = found.into_inner().expect("nobody panics");
-    println!("{:<42} {:>9}  caught by", "defect", "schedules");
+    println!("{:<46} {:>9}  caught by", "defect", "schedules");
     for ((_, what), caught) in DEFECTS.iter().zip(&found) {
         match caught {
             Some((schedules, why)) => {
                 let why = why.lines().next().unwrap_or_default();
-                println!("{what:<42} {schedules:>9}  {why}");
+                println!("{what:<46} {schedules:>9}  {why}");
             }
-            None => println!("{what:<42} {:>9}  NOT CAUGHT", format!(">{MOST}")),
+            None => println!("{what:<46} {:>9}  NOT CAUGHT", format!(">{MOST}")),
         }
+    }
+    for (what, test) in LOADS {
+        assert!(
+            SCHEDULES.contains(&format!("fn {test}(")),
+            "there is no {test}"
+        );
+        println!("{what:<46} {:>9}  loom: {test}", "all");
     }
     let missed: Vec<_> = DEFECTS
         .iter()

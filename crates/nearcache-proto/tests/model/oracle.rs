@@ -4,7 +4,6 @@
 //! over at the step of the next one. Pods have floors: the step that every later read must reflect.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
@@ -32,10 +31,8 @@ type Span = (u64, Option<(u64, Timestamp)>, Timestamp);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Written,
-    /// From another name: it was written earlier.
+    /// From another name, or from what a server knew before: it was written earlier.
     Moved,
-    /// From what a server knew before.
-    Restored,
 }
 
 #[derive(Default)]
@@ -59,22 +56,13 @@ impl Oracle {
         at: Timestamp,
         change: Change,
     ) {
-        let expires = match change {
-            Change::Written => expires,
-            // PTTL was cut to milliseconds: it may live a little longer.
-            Change::Moved | Change::Restored => expires.saturating_add(Duration::from_micros(999)),
-        };
         let versions = self.versions.entry(name).or_default();
         let last = versions.last_mut();
         let replaced = last.as_ref().and_then(|last| last.value);
         match last {
             Some(last) if last.value == value => {
-                // What PTTL says is cut to milliseconds: less than that is no change, and the later end counts.
-                let later = last.expires.max(expires);
-                let moved = later.saturating_since(last.expires.min(expires));
-                let same = moved < Duration::from_millis(2) && change != Change::Restored;
-                last.expires = if same { later } else { expires };
-                last.latest = last.latest.max(last.expires);
+                last.expires = expires;
+                last.latest = last.latest.max(expires);
                 return;
             }
             None if value.is_none() => return,

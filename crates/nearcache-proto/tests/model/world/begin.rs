@@ -91,7 +91,13 @@ impl World {
                     _ => (MGet, calls::mget(cache, names)),
                 }
             }
-            66..72 => (Validated, calls::validated(cache, name)),
+            66..72 => {
+                // Right before, a write does the most harm.
+                if self.random.per_mille(300) {
+                    self.foreign_write(name);
+                }
+                (Validated, calls::validated(cache, name))
+            }
             72..80 => {
                 let (loaded, pauses) = (self.value(), self.random.below(6));
                 let ending = match self.random.below(10) {

@@ -255,7 +255,7 @@ impl World {
         if fault == Fault::RestartEmpty {
             self.quietly(&[b"FLUSHALL"]);
         }
-        self.observe(Change::Restored);
+        self.observe(Change::Moved);
         self.collect();
     }
 
@@ -290,7 +290,7 @@ impl World {
             }
         }
         self.coverage.lost_writes += lost;
-        self.observe(Change::Restored);
+        self.observe(Change::Moved);
         self.collect();
     }
 

@@ -194,20 +194,24 @@ impl World {
             }
         };
         let Some(end) = end else { return };
-        let wait = end.saturating_since(now).as_micros() as u64;
-        if wait < 4_000_000 && (wait < 400_000 || !self.mood.calm) {
-            let wait = (wait + self.random.between(0, 8000)).saturating_sub(5000);
-            self.clock.fetch_add(wait, Ordering::Relaxed);
-            self.expire();
+        let wait = end.saturating_since(now).as_millis() as u64;
+        if wait < 400 || !self.mood.calm {
+            let wait = (wait + self.random.between(0, 8)).saturating_sub(5);
+            self.pass(wait);
             (0..self.pods.len()).for_each(|pod| self.peek(pod));
         }
     }
 
+    /// In whole milliseconds, so that what PTTL says is exact.
+    fn pass(&mut self, millis: u64) {
+        self.clock.fetch_add(millis * 1000, Ordering::Relaxed);
+        self.expire();
+    }
+
     /// Time passes; sometimes the server looks for expired keys.
     pub(super) fn advance(&mut self, least_ms: u64, most_ms: u64) {
-        let micros = self.random.between(least_ms * 1000, most_ms * 1000);
-        self.clock.fetch_add(micros, Ordering::Relaxed);
-        self.expire();
+        let millis = self.random.between(least_ms, most_ms);
+        self.pass(millis);
         if !self.server_paused && self.random.per_mille(300) {
             self.server.tick(self.now());
             self.collect();

@@ -90,6 +90,10 @@ impl World {
         if call.is_write() {
             self.pods[pod].io.moved(None);
         }
+        if stop.is_some() {
+            // What it found resident may have been gone when it looked.
+            call.resident.fill(false);
+        }
         let result = match polled {
             Polled::Pending => {
                 let now = self.pods[pod].io.submissions.load(Ordering::Relaxed);
