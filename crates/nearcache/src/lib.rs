@@ -58,7 +58,7 @@ pub use nearcache_proto::{
 pub use nearcache_redis::redis as redis_rs;
 pub use nearcache_redis::{MemoryL2, RedisL2};
 pub use session::Session;
-pub use settings::{Settings, SettingsBuilder};
+pub use settings::{ManifestKeys, Settings, SettingsBuilder};
 pub use stats::Stats;
 pub use ttl::Ttl;
 pub use typed::Typed;

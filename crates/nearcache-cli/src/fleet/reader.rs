@@ -139,15 +139,20 @@ impl Reader {
             Self::Serving(cache) => cache.warm_report(),
             _ => None,
         };
-        report.map_or_else(Start::default, |report| Start {
+        let start = Start {
             ready_ns,
+            ..Start::default()
+        };
+        let Some(report) = report else { return start };
+        Start {
             keys: report.keys,
             keys_planned: report.keys_planned,
             bytes: report.bytes,
             share_of_reads: report.share_of_reads,
             warm_ns: report.duration.as_nanos() as u64,
             end: report.end.as_str().to_owned(),
-        })
+            ..start
+        }
     }
 
     /// Ends it in order: what was counted is published once more.

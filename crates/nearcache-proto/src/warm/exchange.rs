@@ -297,7 +297,7 @@ impl<I: Io> Background<I> {
 
     /// Looks what the fleet reads; whether that is known.
     pub(super) async fn look(&mut self) -> bool {
-        for _ in 0..2 {
+        for last in [false, true] {
             let bytes = match self
                 .read(&self.exchange.manifest.clone(), Manifest::LIMIT_BYTES)
                 .await
@@ -321,7 +321,7 @@ impl<I: Io> Background<I> {
                     break;
                 }
                 // Read in parts, it may have been replaced in between.
-                Err(Ignored::BadChecksum) if bytes.len() > CHUNK => {}
+                Err(Ignored::BadChecksum) if bytes.len() > CHUNK && !last => {}
                 Err(ignored) => {
                     self.ignore("the manifest", &ignored);
                     break;

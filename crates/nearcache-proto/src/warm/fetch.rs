@@ -5,7 +5,7 @@ use nearcache_l1::{Entrance, Key, Landed, Timestamp};
 use super::Background;
 use crate::cache::Io;
 use crate::error::Error;
-use crate::pod::{FillMeta, Purpose, Verdict};
+use crate::pod::{FillMeta, Pod, Purpose, Verdict};
 use crate::request::{Guard, Request, Work};
 use crate::slots::{HEADS, LOADS, subject};
 use crate::working_set::Item;
@@ -36,11 +36,11 @@ pub(super) fn size(item: &Item) -> u64 {
 }
 
 /// The first items that make one batch: of one db, so that they go out together.
-pub(super) fn batch(items: &[Item]) -> usize {
+pub(super) fn batch(items: &[Item], most: usize) -> usize {
     let db = |item: &Item| item.slot().map(|slot| subject(slot).db);
     let mut bytes = 0;
     let mut count = 0;
-    for item in items.iter().take(BATCH_KEYS) {
+    for item in items.iter().take(BATCH_KEYS.min(most)) {
         bytes += size(item);
         if count > 0 && (bytes > BATCH_BYTES || db(item) != db(&items[0])) {
             break;
@@ -64,7 +64,10 @@ impl<I: Io> Background<I> {
         let mut guards = Vec::with_capacity(items.len());
         let mut flights = Vec::with_capacity(items.len());
         for item in items {
-            if let Some(guard) = item.slot().and_then(|slot| self.lead(slot, purpose)) {
+            let pod = &self.cache.pod;
+            let now = || self.cache.io.now();
+            let lead = |slot| pod.lead_ahead(slot, purpose, now);
+            if let Some(guard) = item.slot().and_then(lead) {
                 flights.push((item, guard.flight().clone()));
                 guards.push(guard);
             }
@@ -101,22 +104,27 @@ impl<I: Io> Background<I> {
             _ => Ok(taken),
         }
     }
+}
 
-    /// Leads the fetch of a slot, unless it is resident, being fetched, or not to be kept.
-    fn lead(&self, slot: Key<'_>, purpose: Purpose) -> Option<Guard> {
-        let pod = &self.cache.pod;
-        let now = || self.cache.io.now();
-        if slot.db & (LOADS | HEADS) != 0 || pod.is_bypassed(subject(slot).bytes) {
+impl Pod {
+    /// Leads the fetch of a slot that nobody has asked for, unless it is resident, being fetched, or not to be kept.
+    pub(crate) fn lead_ahead(
+        &self,
+        slot: Key<'_>,
+        purpose: Purpose,
+        now: impl Fn() -> Timestamp,
+    ) -> Option<Guard> {
+        if slot.db & (LOADS | HEADS) != 0 || self.is_bypassed(subject(slot).bytes) {
             return None;
         }
-        if let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = pod.glance(slot, now) {
+        if let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = self.glance(slot, &now) {
             return None;
         }
-        let entrance = pod.store.enter(
+        let entrance = self.store.enter(
             slot,
             |_| false,
-            |meta: &FillMeta| pod.may_join(slot, meta, now()),
-            || pod.fill_meta(slot, true, purpose),
+            |meta: &FillMeta| self.may_join(slot, meta, now()),
+            || self.fill_meta(slot, true, purpose),
         );
         match entrance {
             Entrance::Lead(guard) => Some(guard),

@@ -63,7 +63,7 @@ impl<I: Io> Background<I> {
             .now()
             .saturating_add(self.config.look_every / 2);
         while !rest.is_empty() && !self.cache.pod.warmth.is_closing() {
-            let (now, later) = rest.split_at(batch(rest));
+            let (now, later) = rest.split_at(batch(rest, self.pace.most_keys()));
             rest = later;
             let cost = self.pace.cost(now.len(), now.iter().map(size).sum());
             match self.may_fetch(cost, by).await {
@@ -145,7 +145,7 @@ impl<I: Io> Background<I> {
         let fleet = self.fleet();
         let mut rest = items.as_slice();
         while !rest.is_empty() {
-            let (batch, later) = rest.split_at(batch(rest));
+            let (batch, later) = rest.split_at(batch(rest, self.pace.most_keys()));
             rest = later;
             let cost = self.pace.cost(batch.len(), batch.iter().map(size).sum());
             let now = self.cache.io.now();

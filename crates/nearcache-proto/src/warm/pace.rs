@@ -16,7 +16,7 @@ use crate::resp::Reply;
 use crate::working_set::Manifest;
 
 /// Life of the counter.
-const WINDOW: Duration = Duration::from_millis(250);
+pub(super) const WINDOW: Duration = Duration::from_millis(250);
 
 /// The allowed rate, in reads and bytes a second of the whole fleet.
 pub(super) struct Pace {
@@ -44,6 +44,11 @@ impl Pace {
             .max(1.0);
     }
 
+    /// Keys that a window's allowance is good for.
+    pub(super) fn most_keys(&self) -> usize {
+        (self.reads_per_s * WINDOW.as_secs_f64()).max(1.0) as usize
+    }
+
     /// What a fetch takes of the fleet's time.
     pub(super) fn cost(&self, keys: usize, bytes: u64) -> Duration {
         let reads = keys as f64 / self.reads_per_s;
@@ -58,7 +63,8 @@ impl<I: Io> Background<I> {
     /// L2 did not answer.
     pub(super) async fn may_fetch(&mut self, cost: Duration, by: Timestamp) -> Result<bool, Error> {
         let micros = cost.as_micros().max(1).to_string();
-        let window = WINDOW.as_millis().to_string();
+        // What takes more than a window has the next ones, too.
+        let window = cost.max(WINDOW).as_millis().to_string();
         loop {
             let key = &self.exchange.pace;
             let set = argv([b"SET", key, b"0", b"PX", window.as_bytes(), b"NX"]);
@@ -83,9 +89,7 @@ impl<I: Io> Background<I> {
             }
             let now = self.cache.io.now();
             // Jitter, or all who were refused would come back at once.
-            let rest = u64::try_from(rest)
-                .unwrap_or(0)
-                .clamp(1, WINDOW.as_millis() as u64);
+            let rest = u64::try_from(rest).unwrap_or(0).clamp(1, 3_600_000);
             let pause = Duration::from_micros(rest * 1000 + self.random.next() % 20_000);
             let next = now.saturating_add(pause);
             if next >= by || self.cache.pod.warmth.is_closing() {

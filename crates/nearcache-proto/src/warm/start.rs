@@ -10,7 +10,8 @@ use std::time::Duration;
 use nearcache_l1::Timestamp;
 
 use super::exchange::SNAPSHOT_BYTES;
-use super::fetch::{Taken, batch, size};
+use super::fetch::{batch, size};
+use super::pace::WINDOW;
 use super::{Background, Phase, WarmEnd, WarmReport};
 use crate::cache::Io;
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::pod::Purpose;
 use crate::working_set::{Item, Manifest, Snapshot};
 
 /// Batches that are asked leave for at once.
-const BATCHES: u32 = 4;
+const BATCHES: usize = 4;
 
 /// What is to be fetched.
 struct Aim {
@@ -56,16 +57,18 @@ impl<I: Io> Background<I> {
         self.started = report.end != WarmEnd::Unreachable;
         report.duration = self.cache.io.now().saturating_since(began);
         let warmth = &self.cache.pod.warmth;
+        let (end, keys) = (report.end, report.keys);
+        // Before anybody is told that it is there.
+        warmth.set_report(report);
         warmth.set(|readiness| {
             readiness.ready = true;
-            readiness.phase = match report.end {
+            readiness.phase = match end {
                 WarmEnd::Unreachable => Phase::Degraded,
                 _ => Phase::Ready,
             };
-            readiness.reason = report.end.as_str().to_owned();
-            readiness.keys = report.keys;
+            readiness.reason = end.as_str().to_owned();
+            readiness.keys = keys;
         });
-        warmth.set_report(report);
     }
 
     /// Waits for the lane; false when it is not up by then, or cannot come up as things are.
@@ -150,45 +153,39 @@ impl<I: Io> Background<I> {
             readiness.keys_planned = items.len();
         });
         let mut rest = items.as_slice();
-        let mut leave = 0;
         let mut score = 0.0;
-        let end = loop {
+        let end = 'all: loop {
             if rest.is_empty() {
                 break WarmEnd::Complete;
             }
-            if pod.warmth.is_closing() {
-                break WarmEnd::Closed;
+            let (batches, cost) = self.leave(rest);
+            match self.may_fetch(cost, by).await {
+                Ok(true) => {}
+                Ok(false) if pod.warmth.is_closing() => break WarmEnd::Closed,
+                Ok(false) => break WarmEnd::Deadline,
+                Err(_) => break self.ended_by(by),
             }
-            if self.cache.io.now() >= by {
-                break WarmEnd::Deadline;
-            }
-            if leave == 0 {
-                match self.may_fetch(self.batches_cost(rest), by).await {
-                    Ok(true) => leave = BATCHES,
-                    Ok(false) if pod.warmth.is_closing() => break WarmEnd::Closed,
-                    Ok(false) => break WarmEnd::Deadline,
-                    Err(_) => break WarmEnd::Unreachable,
+            for count in batches {
+                if pod.warmth.is_closing() {
+                    break 'all WarmEnd::Closed;
                 }
-            }
-            leave -= 1;
-            let (now, later) = rest.split_at(batch(rest));
-            rest = later;
-            let refused = pod.counters.warm_no_room_total.get();
-            let Taken {
-                keys,
-                bytes,
-                score: part,
-            } = match self.fetch(now, Purpose::WarmStart, by).await {
-                Ok(taken) => taken,
-                Err(_) if self.cache.io.now() >= by => break WarmEnd::Deadline,
-                Err(_) => break WarmEnd::Unreachable,
-            };
-            report.keys += keys;
-            report.bytes += bytes;
-            score += part;
-            pod.warmth.set(|readiness| readiness.keys = report.keys);
-            if pod.counters.warm_no_room_total.get() > refused {
-                break WarmEnd::Full;
+                if self.cache.io.now() >= by {
+                    break 'all WarmEnd::Deadline;
+                }
+                let (now, later) = rest.split_at(count);
+                rest = later;
+                let refused = pod.counters.warm_no_room_total.get();
+                let taken = match self.fetch(now, Purpose::WarmStart, by).await {
+                    Ok(taken) => taken,
+                    Err(_) => break 'all self.ended_by(by),
+                };
+                report.keys += taken.keys;
+                report.bytes += taken.bytes;
+                score += taken.score;
+                pod.warmth.set(|readiness| readiness.keys = report.keys);
+                if pod.counters.warm_no_room_total.get() > refused {
+                    break 'all WarmEnd::Full;
+                }
             }
         };
         report.share_of_reads = if aim.mass > 0.0 {
@@ -199,16 +196,25 @@ impl<I: Io> Background<I> {
         end
     }
 
-    /// What the next batches take of the fleet's time.
-    fn batches_cost(&self, mut rest: &[Item]) -> Duration {
-        let mut keys = 0;
-        let mut bytes = 0;
-        for _ in 0..BATCHES {
-            let (now, later) = rest.split_at(batch(rest));
-            keys += now.len();
-            bytes += now.iter().map(size).sum::<u64>();
+    /// A fetch failed: because its time was up, or because L2 is out of reach.
+    fn ended_by(&self, by: Timestamp) -> WarmEnd {
+        match self.cache.io.now() >= by {
+            true => WarmEnd::Deadline,
+            false => WarmEnd::Unreachable,
+        }
+    }
+
+    /// The next batches that are asked leave for at once: how many items each, and what they take of the fleet's time.
+    fn leave(&self, mut rest: &[Item]) -> (Vec<usize>, Duration) {
+        let mut batches = Vec::new();
+        let mut cost = Duration::ZERO;
+        while batches.len() < BATCHES && !rest.is_empty() && cost < WINDOW {
+            let count = batch(rest, self.pace.most_keys());
+            let (now, later) = rest.split_at(count);
+            cost += self.pace.cost(now.len(), now.iter().map(size).sum());
+            batches.push(count);
             rest = later;
         }
-        self.pace.cost(keys, bytes)
+        (batches, cost)
     }
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 use nearcache_proto::{Error, ErrorKind, ReadPolicy};
 
 pub use builder::{SettingValue, SettingsBuilder};
-pub use field::Field;
-pub use field::ManifestKeys;
+
+pub use field::{Field, ManifestKeys};
 pub use source::IGNORED_VARIABLES;
 
 use field::{

@@ -54,6 +54,8 @@ pub(super) struct Crew<'a> {
     /// Pods that the rate was last spread over; none: it is not spread yet.
     spread: Option<usize>,
     title: String,
+    /// Reads before what the progress line is about.
+    reads_before: u64,
 }
 
 impl<'a> Crew<'a> {
@@ -80,6 +82,7 @@ impl<'a> Crew<'a> {
             rate,
             spread: None,
             title: String::new(),
+            reads_before: 0,
         }
     }
 
@@ -175,6 +178,7 @@ impl<'a> Crew<'a> {
     /// Names what follows, for the progress line.
     pub(super) fn title(&mut self, title: &str, seconds: f64) {
         title.clone_into(&mut self.title);
+        self.reads_before = self.reads();
         let reads = self.looks.last().map(|look| look.reads);
         self.progress
             .begin(title, now_ns(), (seconds * 1e9) as u64, reads);
@@ -246,7 +250,7 @@ impl<'a> Crew<'a> {
         if now_ns() >= last + LOOK_NS {
             let look = self.look()?;
             if self.progress.due() {
-                let reads = self.reads();
+                let reads = self.reads().saturating_sub(self.reads_before);
                 self.progress.show(reads, Some(look.reads));
             }
         }

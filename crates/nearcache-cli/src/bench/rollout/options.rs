@@ -15,10 +15,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..=256))]
     pods: u16,
     /// Keys
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     keys: u32,
     /// Size of each value
-    #[arg(long, default_value = "2KB")]
+    #[arg(long, default_value = "20KB")]
     value_size: ByteSize,
     /// Exponent of the Zipf distribution of reads; 0 reads all keys alike
     #[arg(long, default_value_t = 0.99)]
@@ -53,9 +53,9 @@ pub(crate) struct Args {
     /// Keys a second that all pods together may fetch ahead (the setting `warm_reads`)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     warm_reads: Option<u32>,
-    /// Milliseconds between two publications of a pod (the setting `publish_every`)
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1000..=600_000))]
-    publish_every: Option<u64>,
+    /// Milliseconds between two publications of a pod (the setting `publish_every`, there 10 s: this fleet is young)
+    #[arg(long, default_value_t = 2000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1000..=600_000))]
+    publish_every: u64,
     /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
     #[arg(long, value_name = "URL")]
     pub(super) redis: Option<String>,
@@ -150,9 +150,7 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
             .map_or(settings.warm_reads, |reads| reads as usize),
         warm_share: settings.warm_share,
         warm_deadline_ms: settings.warm_deadline.as_millis() as u64,
-        publish_every_ms: args
-            .publish_every
-            .unwrap_or(settings.publish_every.as_millis() as u64),
+        publish_every_ms: args.publish_every,
         arms: match (args.warm, args.no_warm) {
             (true, _) => vec![true],
             (_, true) => vec![false],

@@ -18,8 +18,10 @@ use crate::machine::now_ns;
 const STEADY: f64 = 0.01;
 /// Such a window, in seconds.
 const WINDOW: f64 = 2.0;
-/// Windows until it counts as steady in any case.
-const WINDOWS_MAX: usize = 8;
+/// Windows beyond the rounds of publication until it counts as steady in any case.
+const WINDOWS_MAX: usize = 5;
+/// Rounds of publication that are waited for.
+const ROUNDS: u32 = 3;
 /// Reads of a new pod that are looked at.
 pub(super) const LOOKED_AT: u64 = 400;
 /// How long the last new pod has for them.
@@ -126,7 +128,8 @@ impl Bench<'_> {
         let filled = crew.fill(options.fill_seconds, self.namespaces.len() as u64)?;
         let served_ns = now_ns();
         crew.serve()?;
-        let (settled, published) = settle(&mut crew, side, &mut asking, &namespace)?;
+        let publish_every = Duration::from_millis(options.publish_every_ms);
+        let (settled, published) = settle(&mut crew, side, &mut asking, &namespace, publish_every)?;
         let steady_ns = crew.look()?.at_ns;
         crew.title(&format!("{side}: steady state"), options.steady_seconds);
         crew.pass(options.steady_seconds)?;
@@ -169,11 +172,16 @@ fn settle(
     side: &str,
     asking: &mut Control,
     namespace: &str,
+    publish_every: Duration,
 ) -> Result<(bool, bool), Failure> {
-    crew.title(&format!("{side}: settling"), WINDOW * WINDOWS_MAX as f64);
+    // A manifest of the first round knows of few pods, and of little that those have read.
+    let (since, told) = (Instant::now(), publish_every * ROUNDS);
+    let windows = WINDOWS_MAX + (told.as_secs_f64() / WINDOW).ceil() as usize;
+    crew.title(&format!("{side}: settling"), WINDOW * windows as f64);
+    let mut found = (false, false);
     let mut before = None;
     let mut last = (crew.look()?.reads, crew.reads());
-    for window in 0..WINDOWS_MAX {
+    for _ in 0..windows {
         crew.pass(WINDOW)?;
         let now = (crew.look()?.reads, crew.reads());
         let reads = now.1.saturating_sub(last.1).max(1) as f64;
@@ -181,12 +189,13 @@ fn settle(
         last = now;
         let steady = before.is_some_and(|before: f64| (hits - before).abs() < STEADY);
         before = Some(hits);
-        let published = asking.has_manifest(namespace)?;
-        if steady && published || window + 1 == WINDOWS_MAX {
-            return Ok((steady, published));
+        let published = since.elapsed() >= told && asking.has_manifest(namespace)?;
+        if steady && published {
+            return Ok((true, true));
         }
+        found = (steady, published);
     }
-    Ok((false, false))
+    Ok(found)
 }
 
 /// Replaces pods one after the other: one ends, another starts, and the next waits until that is ready.
