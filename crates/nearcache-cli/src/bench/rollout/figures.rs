@@ -60,6 +60,7 @@ pub(super) fn stage(measured: &Measured, plan: &Plan, options: &Options, acks: &
         stale_reads: found.stale,
         reads_late: sum(|report| report.late),
         reads_shed: sum(|report| report.shed),
+        stalled_seconds: stalled(&measured.looks, measured.steady_ns, measured.end_ns),
         change_at_seconds: seconds(measured.change_ns, zero),
         seconds: by_second(&reads, zero, measured.end_ns),
         l2: rates(&measured.looks, zero, measured.end_ns)
@@ -179,6 +180,17 @@ fn rates(looks: &[Snapshot], from_ns: u64, to_ns: u64) -> Vec<(u64, f64, f64)> {
         }
     }
     rates
+}
+
+/// How much later than they were due looks came, those together that were much too late.
+fn stalled(looks: &[Snapshot], from_ns: u64, to_ns: u64) -> f64 {
+    const MUCH_NS: u64 = 750_000_000;
+    let within = looks
+        .iter()
+        .filter(|look| (from_ns..=to_ns).contains(&look.at_ns));
+    let gaps = within.clone().zip(within.skip(1));
+    let late = gaps.map(|(one, next)| next.at_ns - one.at_ns);
+    late.filter(|gap| *gap > MUCH_NS).sum::<u64>() as f64 / 1e9
 }
 
 /// The most reads in a row of looks that is about a second long.

@@ -267,11 +267,11 @@ fn over_time(
     let last = all().map(|point| point.0).fold(1.0, f64::max);
     let whole = Axis::linear("", last, |_| String::new());
     let step = whole.ticks.get(1).map_or(last, |tick| tick.0);
-    let first = -(before / step).ceil();
+    let first = -(before / step).floor();
     let count = (last / step).ceil() - first;
     let x = Axis {
         name: "seconds since the change began",
-        from: first * step,
+        from: -before,
         to: (first + count) * step,
         ticks: (0..=count as u32)
             .map(|number| (first + f64::from(number)) * step)
@@ -307,7 +307,9 @@ fn by_pod(
     let all = || lines.iter().flat_map(|line| &line.points);
     let most = all().map(|point| point.1).fold(0.0, f64::max);
     let y = Axis::linear("", most, show);
-    let x = Axis::linear("new pods", 100.0, |percent| format!("{percent:.0} %"));
+    let x = Axis::linear("per cent of the new pods", 100.0, |percent| {
+        format!("{percent:.0}")
+    });
     chart(title, "", &x, &y, &lines)
 }
 

@@ -101,6 +101,8 @@ pub(super) struct Stage {
     pub(super) reads_late: u64,
     /// Reads that were due and not begun.
     pub(super) reads_shed: u64,
+    /// How long the machine gave nothing here a processor, together, in seconds: no look at L2 came about.
+    pub(super) stalled_seconds: f64,
     /// When the change began, in seconds since the load was spread.
     pub(super) change_at_seconds: f64,
     /// Second by second.

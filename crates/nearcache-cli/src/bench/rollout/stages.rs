@@ -26,8 +26,8 @@ const ROUNDS: u32 = 3;
 pub(super) const LOOKED_AT: u64 = 400;
 /// How long the last new pod has for them.
 const TAIL: Duration = Duration::from_secs(12);
-/// How long a join is watched from its beginning, in seconds, at least.
-const JOIN: f64 = 12.0;
+/// For how much longer than the steady state a join is watched, at least.
+const JOIN: f64 = 1.5;
 /// How long a pod may take to be replaced.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -223,13 +223,14 @@ fn rolling(crew: &mut Crew<'_>, side: &str, options: &Options, pods: usize) -> R
 
 /// Starts many pods at the same moment.
 fn join(crew: &mut Crew<'_>, side: &str, options: &Options, pods: usize) -> Result<(), Failure> {
-    crew.title(&format!("{side}: {} join", options.join), JOIN);
+    let watched = options.steady_seconds * JOIN;
+    crew.title(&format!("{side}: {} join", options.join), watched);
     let begun = Instant::now();
     for _ in 0..options.join {
         crew.start(Some(pods))?;
     }
     crew.until_ready()?;
-    crew.pass(JOIN - begun.elapsed().as_secs_f64())?;
+    crew.pass(watched - begun.elapsed().as_secs_f64())?;
     let end = Instant::now() + TAIL;
     let slow = |crew: &Crew<'_>| {
         let new = crew.lives.iter().filter(|life| life.newcomer);

@@ -215,6 +215,13 @@ pub(super) fn notes(run: &Run) -> Vec<String> {
                     "{name}: the fleet had not published what it reads when its pods were changed."
                 ));
             }
+            if stage.stalled_seconds > 0.0 {
+                notes.push(format!(
+                    "{name}: for {:.1} s the machine was so full that not even this program got a processor when it was to \
+                     ask L2: what others did on it is in p99, in time to ready and in the peaks.",
+                    stage.stalled_seconds
+                ));
+            }
             if let Some(error) = &stage.error {
                 notes.push(format!("{name}: reads failed, one with: {error}"));
             }

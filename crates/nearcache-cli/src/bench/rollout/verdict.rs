@@ -72,7 +72,9 @@ fn of_stage(what: &str, stage: &Stage, goals: &mut Vec<Goal>) {
 /// from them in any case, so what a join without the warm start costs is no fault of the warm start.
 fn spike(stage: &Stage, cold: Option<&Stage>) -> Goal {
     let worst = |stage: &Stage| stage.change.p99_old_worst_us.unwrap_or(0.0);
-    let steady = stage.steady.p99_worst_us * SPIKE;
+    // Of both sides the quieter: what disturbed the steady state of one excuses nothing.
+    let quiet = cold.map_or(f64::MAX, |cold| cold.steady.p99_worst_us);
+    let steady = stage.steady.p99_worst_us.min(quiet) * SPIKE;
     let allowed = cold.map_or(steady, |cold| steady.max(worst(cold)));
     Goal {
         name: "joining: worst second's p99 of the pods there before".to_owned(),
