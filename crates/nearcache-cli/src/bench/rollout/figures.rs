@@ -126,7 +126,7 @@ fn span(reads: &[Read], looks: &[Snapshot], from_ns: u64, to_ns: u64) -> Span {
     let ends = looks
         .iter()
         .filter(|look| (from_ns..=to_ns).contains(&look.at_ns));
-    let (first, last) = (ends.clone().next(), ends.last());
+    let (first, last) = (ends.clone().next(), ends.clone().next_back());
     let grown = |count: fn(&Snapshot) -> u64| match (first, last) {
         (Some(first), Some(last)) => count(last).saturating_sub(count(first)) as f64 / took,
         _ => 0.0,

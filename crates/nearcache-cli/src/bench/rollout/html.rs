@@ -100,9 +100,9 @@ fn facts(run: &Run, command: &str) -> String {
     for (name, value) in rows {
         let _ = write!(text, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
     }
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "<dt>command</dt><dd><code>{}</code></dd></dl>\n",
+        "<dt>command</dt><dd><code>{}</code></dd></dl>",
         escape(command)
     );
     text
