@@ -15,6 +15,12 @@ pub(crate) fn now_ns() -> u64 {
     reading.tv_sec as u64 * 1_000_000_000 + reading.tv_nsec as u64
 }
 
+/// Nanoseconds of processor time that this thread has had: what others get of the processor meanwhile is not in it.
+pub(crate) fn thread_ns() -> u64 {
+    let reading = clock_gettime(ClockId::ThreadCPUTime);
+    reading.tv_sec as u64 * 1_000_000_000 + reading.tv_nsec as u64
+}
+
 /// Sleeps this thread until the monotonic clock shows `at_ns`.
 pub(crate) fn sleep_until(at_ns: u64) {
     let left = at_ns.saturating_sub(now_ns());

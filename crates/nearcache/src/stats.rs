@@ -22,6 +22,8 @@ pub struct Stats {
     pub lane: LaneState,
     /// How long ago the heartbeat was sent under which hits are served; `None`: none are.
     pub lease_age: Option<Duration>,
+    /// One read in so many is counted for the fleet's statistics, and counts as so many.
+    pub sampling_period: u32,
     /// Where L2 is, without credentials.
     pub l2: String,
     /// The process.
@@ -36,6 +38,7 @@ impl Stats {
             store: pod.store_stats(),
             lane: pod.state(),
             lease_age: pod.lease_age(cache.io().now()),
+            sampling_period: pod.sampling_period(),
             l2: l2.to_owned(),
             pid: std::process::id(),
         }

@@ -6,7 +6,15 @@ mod dropin;
 pub(crate) mod fleet;
 #[cfg(feature = "bench")]
 mod l1;
+mod page;
+mod rollout;
+mod statistics;
 
+use std::fs;
+use std::path::Path;
+
+use crate::fleet::control::Place;
+use crate::fleet::server::{self, Server};
 use crate::{Failure, Outcome};
 
 /// Which benchmark.
@@ -20,6 +28,10 @@ pub(crate) struct Args {
 enum What {
     /// A fleet of pods on one server: ordinary pool, nearcache, and a sidecar each, under the same loads
     Fleet(Box<fleet::Args>),
+    /// Restarts a fleet's pods one by one and lets many join at once, with the warm start and without it.
+    Rollout(Box<rollout::Args>),
+    /// What counting the reads costs a hit.
+    Statistics(statistics::Args),
     /// The hit path, the overhead per entry, and hit ratios on trace files.
     #[cfg(feature = "bench")]
     L1(l1::Args),
@@ -46,6 +58,8 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.what {
         What::Fleet(args) => fleet::run(args),
+        What::Rollout(args) => rollout::run(args),
+        What::Statistics(args) => statistics::run(args),
         #[cfg(feature = "bench")]
         What::L1(args) => l1::run(args),
         #[cfg(feature = "bench")]
@@ -57,4 +71,28 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
                 .to_owned(),
         ),
     }
+}
+
+/// Where L2 is: at the address that was given, else in a server that is started here and ends when it is dropped.
+fn place(url: Option<&str>, program: Option<&Path>) -> Result<(Place, Option<Server>), Failure> {
+    if let Some(url) = url {
+        let url = url.to_owned();
+        return Ok((Place::Server { url }, None));
+    }
+    let program = server::find(program)?.ok_or(
+        "there is no server: put valkey-server or redis-server on PATH, or name one with --server or --redis",
+    )?;
+    let server = Server::start(&program, &[])?;
+    println!("Started {} at {}.", program.display(), server.url());
+    Ok((Place::Server { url: server.url() }, Some(server)))
+}
+
+/// Writes figures as JSON.
+fn write(path: &Path, run: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(run).map_err(|error| error.to_string())?;
+    put(path, &(text + "\n"))
+}
+
+fn put(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

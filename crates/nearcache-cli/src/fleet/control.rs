@@ -108,6 +108,40 @@ impl Control {
         Ok(())
     }
 
+    /// Whether pods under this namespace have summed up what they read.
+    pub(crate) fn has_manifest(&mut self, namespace: &str) -> Result<bool, Failure> {
+        let Self::Server(connection) = self else {
+            return Ok(false);
+        };
+        redis::cmd("EXISTS")
+            .arg(format!("{namespace}:fleet:manifest"))
+            .query(connection)
+            .map_err(|error| reached(&error))
+    }
+
+    /// Deletes what pods under this namespace told each other.
+    pub(crate) fn clean_statistics(&mut self, namespace: &str) -> Result<(), Failure> {
+        let Self::Server(connection) = self else {
+            return Ok(());
+        };
+        let failed = |error: RedisError| format!("cannot clean up: {error}");
+        let key = |name: &str| format!("{namespace}:fleet:{name}");
+        let pods: Vec<String> = redis::cmd("SMEMBERS")
+            .arg(key("pods"))
+            .query(connection)
+            .map_err(failed)?;
+        let blobs = pods.iter().map(|pod| key(&format!("blob:{pod}")));
+        let names: Vec<String> = ["pods", "merge", "manifest", "pace"]
+            .map(key)
+            .into_iter()
+            .chain(blobs)
+            .collect();
+        redis::cmd("DEL")
+            .arg(names)
+            .exec(connection)
+            .map_err(failed)
+    }
+
     /// Deletes everything there is.
     #[cfg(feature = "break")]
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {

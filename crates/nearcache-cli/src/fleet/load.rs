@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use super::message::{Load, Phase, Report, Sample, Setup};
+use super::message::{Load, Phase, Report, Sample, Served, Setup};
 use super::plan::{Header, Plan};
 use super::reader::Reader;
 use super::timer::Timer;
@@ -37,6 +37,9 @@ pub(crate) struct Pod {
     plan: Plan,
     number: usize,
     meter: RefCell<Meter>,
+    /// Mean gap between two reads under paced load, and when that ends: both may change meanwhile.
+    mean_ns: Cell<f64>,
+    end_ns: Cell<u64>,
 }
 
 impl Pod {
@@ -50,7 +53,19 @@ impl Pod {
             plan: plan.clone(),
             number: setup.pod,
             meter: RefCell::default(),
+            mean_ns: Cell::new(f64::INFINITY),
+            end_ns: Cell::new(0),
         }
+    }
+
+    /// Changes the rate of paced load that is under way.
+    pub(crate) fn set_rate(&self, reads_per_s: f64) {
+        self.mean_ns.set(1e9 / reads_per_s);
+    }
+
+    /// Ends paced load that is under way; reads that have begun are waited for.
+    pub(crate) fn end(&self) {
+        self.end_ns.set(0);
     }
 
     /// How it reads.
@@ -63,8 +78,16 @@ impl Pod {
         self.meter.borrow().report.reads
     }
 
-    /// Does a phase and tells what came of it.
-    pub(crate) async fn run(self: &Rc<Self>, phase: Phase) -> Report {
+    /// Does a phase and tells what came of it. What is called after this applies to it, whether it was polled or not.
+    pub(crate) fn run(self: &Rc<Self>, phase: Phase) -> impl Future<Output = Report> + use<> {
+        self.set_rate(phase.reads_per_pod);
+        self.end_ns
+            .set(phase.start_ns.saturating_add(phase.duration_ns));
+        let pod = Rc::clone(self);
+        async move { pod.work(phase).await }
+    }
+
+    async fn work(self: &Rc<Self>, phase: Phase) -> Report {
         *self.meter.borrow_mut() = Meter {
             start_ns: phase.start_ns,
             ..Meter::default()
@@ -95,10 +118,8 @@ impl Pod {
             Ok(timer) => timer,
             Err(error) => return self.cannot(&format!("no timer: {error}")),
         };
-        let mean_ns = 1e9 / phase.reads_per_pod;
-        let end_ns = (phase.start_ns + phase.duration_ns) as f64;
-        let mut due_ns = phase.start_ns as f64 + rng.exponential(mean_ns);
-        while due_ns < end_ns {
+        let mut due_ns = phase.start_ns as f64 + rng.exponential(self.mean_ns.get());
+        while due_ns < self.end_ns.get() as f64 {
             if let Err(error) = timer.until(due_ns as u64).await {
                 return self.cannot(&format!("the timer fails: {error}"));
             }
@@ -113,7 +134,7 @@ impl Pod {
                 self.meter.borrow_mut().report.shed += 1;
             }
             while reads.try_join_next().is_some() {}
-            due_ns += rng.exponential(mean_ns);
+            due_ns += rng.exponential(self.mean_ns.get());
         }
         while reads.join_next().await.is_some() {}
     }
@@ -170,6 +191,10 @@ impl Pod {
         let started_ns = now_ns();
         let value = self.reader.read(&self.names[key as usize]).await;
         let ended_ns = now_ns();
+        let hit = match &value {
+            Ok(Some(value)) => value.is_hit(),
+            _ => None,
+        };
         let header = value.map(|value| value.and_then(|value| Header::decode(value.bytes())));
         let mut meter = self.meter.borrow_mut();
         let meter = &mut *meter;
@@ -190,13 +215,12 @@ impl Pod {
                 }
                 if sampled {
                     meter.latencies.saturating_record(ended_ns - started_ns);
-                    if meter.report.samples.len() < SAMPLES_MAX {
-                        meter.report.samples.push(Sample {
-                            key,
-                            sequence: header.sequence,
-                            started_ns,
-                        });
-                    }
+                    let sample = Sample {
+                        key,
+                        sequence: header.sequence,
+                        started_ns,
+                    };
+                    meter.keep(sample, due_ns, ended_ns, hit);
                 }
             }
             Ok(_) => meter.report.wrong += 1,
@@ -236,6 +260,23 @@ impl Default for Meter {
 }
 
 impl Meter {
+    /// Keeps a read for whoever asks for the phase: with its times where they are told, else for the checker.
+    fn keep(&mut self, sample: Sample, due_ns: Option<u64>, ended_ns: u64, hit: Option<bool>) {
+        let report = &mut self.report;
+        if report.samples.len() + report.served.len() >= SAMPLES_MAX {
+            return;
+        }
+        match (due_ns, hit) {
+            (Some(due_ns), Some(hit)) => report.served.push(Served {
+                sample,
+                due_ns,
+                ended_ns,
+                hit,
+            }),
+            _ => report.samples.push(sample),
+        }
+    }
+
     fn finish(mut self) -> Report {
         self.report.latencies = bars(&self.latencies);
         self.report.intended = bars(&self.intended);

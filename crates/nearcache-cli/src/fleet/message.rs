@@ -20,6 +20,23 @@ pub(crate) struct Setup {
     pub(crate) sidecar: Option<String>,
     /// What it reads, in order, where that comes from a trace.
     pub(crate) reads: Vec<u32>,
+    /// Whether it serves from when it is ready until it is stopped, and how; `None`: it does phases only.
+    pub(crate) service: Option<Service>,
+}
+
+/// How a pod serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Service {
+    /// Prefix of what nearcache itself writes to L2: what one fleet learned is not to warm the next.
+    pub(crate) namespace: String,
+    /// Whether it starts warm.
+    pub(crate) warm: bool,
+    /// Keys a second that all pods together may fetch ahead; `None`: as nearcache has it.
+    pub(crate) warm_reads: Option<usize>,
+    /// Milliseconds between two publications; `None`: as nearcache has it.
+    pub(crate) publish_ms: Option<u64>,
+    /// Reads a second from the moment it is ready; `None`: it waits to be told.
+    pub(crate) reads_per_s: Option<f64>,
 }
 
 /// What a pod is told afterwards.
@@ -27,6 +44,8 @@ pub(crate) struct Setup {
 pub(crate) enum Command {
     /// Does a stretch of work and reports it.
     Run(Phase),
+    /// Serves this many reads a second from now on.
+    Serve(f64),
     /// Ends.
     Stop,
 }
@@ -62,12 +81,33 @@ pub(crate) enum Load {
 pub(crate) enum Event {
     /// It is connected and waits for work.
     Ready,
+    /// It serves, or could.
+    Serving(Box<Start>),
     /// How many reads of the current phase have ended.
     Progress(u64),
     /// The phase is over.
     Done(Box<Report>),
     /// It cannot go on.
     Failed(String),
+}
+
+/// How a pod became ready.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// When, on the host's monotonic clock.
+    pub(crate) ready_ns: u64,
+    /// Keys its warm start fetched and kept.
+    pub(crate) keys: usize,
+    /// Keys that it had set out to fetch.
+    pub(crate) keys_planned: usize,
+    /// Bytes of values that were fetched.
+    pub(crate) bytes: u64,
+    /// The part of the fleet's reads that these keys get.
+    pub(crate) share_of_reads: f64,
+    /// How long the warm start took.
+    pub(crate) warm_ns: u64,
+    /// What ended it.
+    pub(crate) end: String,
 }
 
 /// What a pod saw in a phase.
@@ -95,6 +135,8 @@ pub(crate) struct Report {
     pub(crate) seconds: Vec<u64>,
     /// Reads for the checker.
     pub(crate) samples: Vec<Sample>,
+    /// Every read of a pod that serves, in the order in which they ended.
+    pub(crate) served: Vec<Served>,
     /// Writes of the watched key as this pod first saw them.
     pub(crate) sightings: Vec<Sighting>,
     /// Reads of the watched key.
@@ -115,6 +157,20 @@ pub(crate) struct Sample {
     pub(crate) sequence: u64,
     /// When the read began.
     pub(crate) started_ns: u64,
+}
+
+/// One read of a pod that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(Sample, u64, u64, bool)", into = "(Sample, u64, u64, bool)")]
+pub(crate) struct Served {
+    /// What was read, for the checker.
+    pub(crate) sample: Sample,
+    /// When it was due.
+    pub(crate) due_ns: u64,
+    /// When it ended.
+    pub(crate) ended_ns: u64,
+    /// Whether L1 had it.
+    pub(crate) hit: bool,
 }
 
 /// The first read that saw a write of the watched key.
@@ -140,6 +196,23 @@ impl From<(u32, u64, u64)> for Sample {
 impl From<Sample> for (u32, u64, u64) {
     fn from(sample: Sample) -> Self {
         (sample.key, sample.sequence, sample.started_ns)
+    }
+}
+
+impl From<(Sample, u64, u64, bool)> for Served {
+    fn from((sample, due_ns, ended_ns, hit): (Sample, u64, u64, bool)) -> Self {
+        Self {
+            sample,
+            due_ns,
+            ended_ns,
+            hit,
+        }
+    }
+}
+
+impl From<Served> for (Sample, u64, u64, bool) {
+    fn from(served: Served) -> Self {
+        (served.sample, served.due_ns, served.ended_ns, served.hit)
     }
 }
 

@@ -1,6 +1,8 @@
 //! One pod: connects, waits for work, does it, reports. Lives in a process of its own, or in a thread where L2 is
 //! embedded. Ends when whoever started it is gone.
 
+mod serve;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
 use super::load::Pod;
-use super::message::{Command, Event, Report, Setup, Sighting};
+use super::message::{Command, Event, Phase, Report, Setup, Sighting};
 use super::plan::{Header, WATCHED};
 use super::reader::Reader;
 use crate::machine::{now_ns, resident_bytes};
@@ -28,14 +30,15 @@ const WATCH_TRIES: usize = 4;
 /// The pod's side of the process: reads its set-up and its commands from standard input.
 pub(crate) fn run_process() -> Result<Outcome, Failure> {
     let mut lines = BufReader::new(std::io::stdin()).lines();
-    let first =
-        match lines.next() {
-            Some(Ok(line)) => line,
-            _ => return Err(
-                "this is a part of `nearcache demo` and `nearcache bench fleet`; run those instead"
+    let first = match lines.next() {
+        Some(Ok(line)) => line,
+        _ => {
+            return Err(
+                "this is a part of `nearcache demo` and `nearcache bench`; run those instead"
                     .to_owned(),
-            ),
-        };
+            );
+        }
+    };
     let setup: Setup =
         serde_json::from_str(&first).map_err(|error| format!("bad set-up of a pod: {error}"))?;
     let (send, commands) = unbounded_channel();
@@ -94,7 +97,12 @@ async fn work(
     #[cfg(feature = "break")]
     setup.plan.sabotage.apply();
     let reader = Reader::open(setup, store).await?;
+    let start = reader.start();
     let pod = Rc::new(Pod::new(setup, reader));
+    if let Some(service) = &setup.service {
+        tell(Event::Serving(Box::new(start)));
+        return serve::serve(&pod, service, &mut commands, tell).await;
+    }
     let (seen, mut sightings) = unbounded_channel();
     let watched = setup.plan.name(WATCHED);
     let watcher = Rc::clone(&pod);
@@ -104,16 +112,7 @@ async fn work(
     tell(Event::Ready);
     while let Some(Command::Run(phase)) = commands.recv().await {
         while sightings.try_recv().is_ok() {}
-        let runner = Rc::clone(&pod);
-        let mut running = spawn_local(async move { runner.run(phase).await });
-        let mut report: Report = loop {
-            match timeout(PROGRESS, &mut running).await {
-                Ok(report) => {
-                    break report.map_err(|error| format!("the load ended early: {error}"))?;
-                }
-                Err(_) => tell(Event::Progress(pod.progress())),
-            }
-        };
+        let mut report = phase_of(&pod, phase, tell).await?;
         while let Ok((sighting, reads)) = sightings.try_recv() {
             report.watch_reads += reads;
             report.sightings.extend(sighting);
@@ -123,6 +122,23 @@ async fn work(
     }
     watching.abort();
     Ok(())
+}
+
+/// Does a phase and says meanwhile how far it is.
+async fn phase_of(
+    pod: &Rc<Pod>,
+    phase: Phase,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Report, Failure> {
+    let mut running = spawn_local(pod.run(phase));
+    loop {
+        match timeout(PROGRESS, &mut running).await {
+            Ok(report) => {
+                return report.map_err(|error| format!("the load ended early: {error}"));
+            }
+            Err(_) => tell(Event::Progress(pod.progress())),
+        }
+    }
 }
 
 /// Reads the watched key again whenever it was invalidated, and now and then besides, so that an invalidation that

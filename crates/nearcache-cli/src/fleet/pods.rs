@@ -31,11 +31,14 @@ pub(crate) struct Fleet {
     events: Receiver<(usize, Event)>,
 }
 
-enum Handle {
+/// A way to one pod; whoever drops it first tells the pod to end.
+pub(crate) enum Handle {
+    /// A process of its own.
     Process {
         child: Child,
         input: Option<ChildStdin>,
     },
+    /// A thread of this process.
     Thread {
         input: Option<UnboundedSender<Command>>,
         thread: Option<JoinHandle<()>>,
@@ -70,6 +73,7 @@ impl Fleet {
                         url: Some(url.clone()),
                         sidecar: sidecars.get(pod).cloned(),
                         reads,
+                        service: None,
                     },
                     send,
                 )?,
@@ -81,6 +85,7 @@ impl Fleet {
                         url: None,
                         sidecar: None,
                         reads,
+                        service: None,
                     },
                     store.clone(),
                     send,
@@ -118,7 +123,7 @@ impl Fleet {
                     progress[pod] = report.reads;
                     reports.push(*report);
                 }
-                Some((_, Event::Ready | Event::Failed(_))) => {}
+                Some((_, Event::Ready | Event::Serving(_) | Event::Failed(_))) => {}
                 None if Instant::now() >= deadline => {
                     return Err(format!(
                         "{} of {} pods do not finish",
@@ -163,7 +168,7 @@ impl Drop for Fleet {
 
 impl Handle {
     /// A pod in a process of its own: this program again.
-    fn process(setup: &Setup, events: Sender<(usize, Event)>) -> Result<Self, Failure> {
+    pub(crate) fn process(setup: &Setup, events: Sender<(usize, Event)>) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| format!("cannot start pod {}: {error}", setup.pod);
         let mut child = Program::new(env::current_exe().map_err(failed)?)
             .arg("demo-pod")
@@ -205,7 +210,8 @@ impl Handle {
         }
     }
 
-    fn tell(&mut self, command: &Command) -> Result<(), Failure> {
+    /// Tells it to do something.
+    pub(crate) fn tell(&mut self, command: &Command) -> Result<(), Failure> {
         match self {
             Self::Process { .. } => self.write(command),
             Self::Thread { input, .. } => {
@@ -235,7 +241,8 @@ impl Handle {
             .map_err(|error| format!("a pod does not listen: {error}"))
     }
 
-    fn hang_up(&mut self) {
+    /// Lets it end as soon as it has done what it was told.
+    pub(crate) fn hang_up(&mut self) {
         match self {
             Self::Process { input, .. } => *input = None,
             Self::Thread { input, .. } => *input = None,
@@ -243,7 +250,7 @@ impl Handle {
     }
 
     /// Waits for the end; a process that does not end by itself is killed.
-    fn end(&mut self, deadline: Instant) {
+    pub(crate) fn end(&mut self, deadline: Instant) {
         match self {
             Self::Process { child, .. } => {
                 while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {

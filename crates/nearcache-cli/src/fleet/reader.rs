@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool::managed::{Manager, Metrics, Pool, RecycleResult};
-use nearcache::{Key, MemoryL2, NearCache};
+use nearcache::{Key, MemoryL2, NearCache, ReadPolicy, Source};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::sync::Notify;
 
-use super::message::Setup;
+use super::message::{Service, Setup, Start};
 use super::plan::{Arm, WATCHED};
 use crate::Failure;
+use crate::machine::now_ns;
 
 /// A pod's way to its data.
 pub(crate) enum Reader {
@@ -31,6 +32,8 @@ pub(crate) enum Reader {
         changed: Option<Arc<Notify>>,
         validated: bool,
     },
+    /// nearcache in a pod that comes and goes: starts warm if it is to, and says of each read whether L1 had it.
+    Serving(NearCache),
 }
 
 /// A value as the library at hand returns it.
@@ -39,11 +42,16 @@ pub(crate) enum Value {
     Owned(Vec<u8>),
     /// Shared with the cache.
     Shared(Bytes),
+    /// The same, and whether L1 had it.
+    Told(Bytes, bool),
 }
 
 impl Reader {
     /// Connects. `store` is the embedded L2, where there is no server.
     pub(crate) async fn open(setup: &Setup, store: Option<MemoryL2>) -> Result<Self, Failure> {
+        if let (Some(url), Some(service)) = (&setup.url, &setup.service) {
+            return Self::serving(setup, service, NearCache::builder().redis(url)).await;
+        }
         match (&setup.url, store, setup.arm) {
             (Some(url), _, Arm::Before) => Ok(Self::Pool(pool(url, setup.plan.pool).await?)),
             (Some(url), _, Arm::Sidecar) => {
@@ -105,6 +113,12 @@ impl Reader {
                 let value = value.map_err(|error| error.to_string())?;
                 Ok(value.map(Value::Shared))
             }
+            Self::Serving(cache) => {
+                let read = cache.get_with(name, ReadPolicy::PassThrough).await;
+                let read = read.map_err(|error| error.to_string())?;
+                let hit = read.source == Source::L1;
+                Ok(read.value.map(|value| Value::Told(value, hit)))
+            }
         }
     }
 
@@ -112,8 +126,62 @@ impl Reader {
     pub(crate) fn fills(&self) -> Option<u64> {
         match self {
             Self::Pool(_) | Self::Sidecar { .. } => None,
-            Self::Near { cache, .. } => Some(cache.stats().totals.fills_total),
+            Self::Near { cache, .. } | Self::Serving(cache) => {
+                Some(cache.stats().totals.fills_total)
+            }
         }
+    }
+
+    /// How it became ready, by nearcache's own word.
+    pub(crate) fn start(&self) -> Start {
+        let ready_ns = now_ns();
+        let report = match self {
+            Self::Serving(cache) => cache.warm_report(),
+            _ => None,
+        };
+        let start = Start {
+            ready_ns,
+            ..Start::default()
+        };
+        let Some(report) = report else { return start };
+        Start {
+            keys: report.keys,
+            keys_planned: report.keys_planned,
+            bytes: report.bytes,
+            share_of_reads: report.share_of_reads,
+            warm_ns: report.duration.as_nanos() as u64,
+            end: report.end.as_str().to_owned(),
+            ..start
+        }
+    }
+
+    /// Ends it in order: what was counted is published once more.
+    pub(crate) async fn shut_down(&self) {
+        if let Self::Serving(cache) = self {
+            cache.shutdown().await;
+        }
+    }
+
+    /// As a pod of a fleet that is being replaced: ready when nearcache says so.
+    async fn serving(
+        setup: &Setup,
+        service: &Service,
+        builder: nearcache::Builder,
+    ) -> Result<Self, Failure> {
+        let mut builder = builder
+            .max_staleness(Duration::from_millis(setup.plan.max_staleness_ms))
+            .capacity(setup.plan.capacity_bytes)
+            .namespace(service.namespace.clone())
+            .warm_start(service.warm);
+        if let Some(reads) = service.warm_reads {
+            builder = builder.warm_reads(reads);
+        }
+        if let Some(ms) = service.publish_ms {
+            builder = builder.publish_every(Duration::from_millis(ms));
+        }
+        let cache = builder.build().map_err(|error| error.to_string())?;
+        cache.ready().await;
+        Ok(Self::Serving(cache))
     }
 
     async fn near(setup: &Setup, builder: nearcache::Builder) -> Result<Self, Failure> {
@@ -175,7 +243,15 @@ impl Value {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+            Self::Shared(bytes) | Self::Told(bytes, _) => bytes,
+        }
+    }
+
+    /// Whether L1 had it, where that is told.
+    pub(crate) fn is_hit(&self) -> Option<bool> {
+        match self {
+            Self::Told(_, hit) => Some(*hit),
+            Self::Owned(_) | Self::Shared(_) => None,
         }
     }
 }

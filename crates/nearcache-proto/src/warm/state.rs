@@ -275,6 +275,11 @@ impl Pod {
         self.warmth.ready.future()
     }
 
+    /// One read in so many is counted, for as many: the busier the pod, the rarer.
+    pub fn sampling_period(&self) -> u32 {
+        self.sampler.period()
+    }
+
     /// What the warm start did; `None` until it has ended.
     pub fn warm_report(&self) -> Option<WarmReport> {
         self.warmth.report()

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::behind;
 use super::options::{self, Args};
-use super::{behind, place, write};
 use crate::fleet::check::{Acks, Findings};
 use crate::fleet::control::Control;
 use crate::fleet::measure::{Work, measure};
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, broken: Sabotage) -> Result<Outcome, Failure> {
         found.scenarios.push(scenario);
     }
     if let Some(path) = &args.json {
-        write(path, &found)?;
+        crate::bench::write(path, &found)?;
     }
     Ok(match found.stale_reads {
         0 => Outcome::Good,
@@ -96,7 +96,7 @@ fn scenario(args: &Args, made_for: Sabotage, broken: Sabotage) -> Result<Scenari
         sabotage: broken,
         ..options::parse(args)?.0
     };
-    let (place, _server) = place(args)?;
+    let (place, _server) = crate::bench::place(args.redis.as_deref(), args.server.as_deref())?;
     let delay = match made_for {
         // The longer a push is on its way, the more reads there are that must wait for it.
         Sabotage::Fence => Duration::from_millis(20),

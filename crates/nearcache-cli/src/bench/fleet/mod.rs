@@ -12,8 +12,6 @@ mod sidecar;
 mod table;
 mod verdict;
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::fleet::check::Acks;
@@ -21,7 +19,7 @@ use crate::fleet::control::{Control, Place};
 use crate::fleet::plan::Plan;
 use crate::fleet::progress::Progress;
 use crate::fleet::proxy::Proxy;
-use crate::fleet::server::{self, Server};
+use crate::fleet::server;
 use crate::fleet::show;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, free_bytes, now_ns};
@@ -29,7 +27,9 @@ use crate::{Failure, Outcome};
 use arms::{Arms, Bench};
 pub(crate) use options::Args;
 use options::Options;
+pub(super) use report::Goal;
 use report::Run;
+pub(super) use table::{or_dash, percent};
 
 /// Runs the benchmark.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     options::room(&plan, &options, free_bytes())?;
     let hardware = Hardware::detect();
     // Both are held until the end: dropping them ends them.
-    let (place, _server) = place(args)?;
+    let (place, _server) = super::place(args.redis.as_deref(), args.server.as_deref())?;
     let program = match args.sidecar {
         true => Some(
             server::find(args.server.as_deref())?
@@ -84,11 +84,11 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     );
     show(&run);
     if let Some(path) = &args.json {
-        write(path, &run)?;
+        super::write(path, &run)?;
     }
     if let Some(path) = &args.html {
         let command = html::command(std::env::args().skip(1));
-        put(path, &html::page(&run, &command))?;
+        super::put(path, &html::page(&run, &command))?;
     }
     Ok(if run.good {
         Outcome::Good
@@ -151,27 +151,6 @@ fn show(run: &Run) {
     for note in table::notes(run) {
         println!("- {}", show::wrapped(&note, "  ", 108));
     }
-}
-
-fn write(path: &Path, run: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(run).map_err(|error| error.to_string())?;
-    put(path, &(text + "\n"))
-}
-
-fn put(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
-    if let Some(url) = &args.redis {
-        return Ok((Place::Server { url: url.clone() }, None));
-    }
-    let program = server::find(args.server.as_deref())?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server or --redis",
-    )?;
-    let server = Server::start(&program, &[])?;
-    println!("Started {} at {}.", program.display(), server.url());
-    Ok((Place::Server { url: server.url() }, Some(server)))
 }
 
 /// The same server through a proxy, where there is to be a delay.

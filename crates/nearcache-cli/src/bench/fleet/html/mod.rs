@@ -1,32 +1,25 @@
 //! A run as one page for a browser: styles, charts and a few lines of script are in it, and it fetches nothing.
 //! Everything but the sums of the cost box is there without the script.
 
-mod chart;
 mod cost;
 mod plots;
 mod tables;
-mod text;
 
 use std::fmt::Write as _;
 
 use super::report::Run;
 use super::table;
+use crate::bench::page;
+pub(super) use crate::bench::page::text::command;
+use crate::bench::page::text::escape;
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
-pub(super) use text::command;
-use text::escape;
 
-const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("cost.js");
 
 /// The page.
 pub(super) fn page(run: &Run, command: &str) -> String {
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" \
-         content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>nearcache bench fleet: {} pods</title><style>\n{STYLE}</style></head>\n<body>\n",
-        run.plan.pods
-    );
+    let mut page = page::head(&format!("nearcache bench fleet: {} pods", run.plan.pods));
     page += &header(run, command);
     page += &tables::compared(run);
     page += &plots::distributions(run);

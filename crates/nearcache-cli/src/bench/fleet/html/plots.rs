@@ -1,8 +1,8 @@
 //! What the charts of the page show: latencies by percentile, and the seconds of a phase.
 
 use super::super::report::{Figures, Kind, Run, Second};
-use super::chart::{Axis, Line, chart};
-use super::text::escape;
+use crate::bench::page::chart::{Axis, Line, chart};
+use crate::bench::page::text::escape;
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
 
@@ -48,7 +48,7 @@ pub(super) fn distributions(run: &Run) -> String {
 /// By how much what was served was behind, where anything was.
 fn ages(arms: &[(Arm, &Figures)]) -> String {
     let points = |&(arm, figures): &(Arm, &Figures)| Line {
-        arm,
+        class: arm.name(),
         points: steps(&figures.age_buckets, figures.age_samples),
         marked: false,
     };
@@ -68,7 +68,7 @@ fn distribution(title: &str, arms: &[(Arm, &Figures)], pick: fn(&Figures) -> &Bu
         let buckets = pick(figures);
         let all = buckets.iter().map(|bucket| bucket.1).sum();
         Line {
-            arm,
+            class: arm.name(),
             points: steps(buckets, all),
             marked: false,
         }
@@ -206,7 +206,7 @@ fn series(
 
 fn lines(arms: &[(Arm, &Figures)], pick: fn(&Second) -> f64) -> Vec<Line> {
     let line = |&(arm, figures): &(Arm, &Figures)| Line {
-        arm,
+        class: arm.name(),
         points: figures
             .series
             .iter()

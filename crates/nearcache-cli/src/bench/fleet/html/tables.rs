@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::report::{Kind, Row, Run};
 use super::super::table::{self, or_dash, percent};
-use super::text::escape;
+use crate::bench::page::text::escape;
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
 

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::text::escape;
-use crate::fleet::plan::Arm;
 
 const WIDTH: f64 = 580.0;
 const HEIGHT: f64 = 300.0;
@@ -16,16 +15,20 @@ const BOTTOM: f64 = 46.0;
 const MARKED: usize = 40;
 
 /// From where to where, in the units of the points, and what is written beside it.
-pub(super) struct Axis {
-    pub(super) name: &'static str,
-    pub(super) from: f64,
-    pub(super) to: f64,
-    pub(super) ticks: Vec<(f64, String)>,
+pub(in crate::bench) struct Axis {
+    pub(in crate::bench) name: &'static str,
+    pub(in crate::bench) from: f64,
+    pub(in crate::bench) to: f64,
+    pub(in crate::bench) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// From nothing to a round number that is not below `most`.
-    pub(super) fn linear(name: &'static str, most: f64, show: impl Fn(f64) -> String) -> Self {
+    pub(in crate::bench) fn linear(
+        name: &'static str,
+        most: f64,
+        show: impl Fn(f64) -> String,
+    ) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
         let step = round_up(most / 5.0);
         let steps = (most / step - 1e-9).ceil();
@@ -40,7 +43,7 @@ impl Axis {
     }
 
     /// Whole powers of ten around all of these; points are logarithms.
-    pub(super) fn decades(
+    pub(in crate::bench) fn decades(
         name: &'static str,
         range: (f64, f64),
         show: impl Fn(f64) -> String,
@@ -80,16 +83,23 @@ fn round_up(value: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// The points of one arm.
-pub(super) struct Line {
-    pub(super) arm: Arm,
-    pub(super) points: Vec<(f64, f64)>,
+/// The points of one side.
+pub(in crate::bench) struct Line {
+    /// The class of the page's style that gives it its colour.
+    pub(in crate::bench) class: &'static str,
+    pub(in crate::bench) points: Vec<(f64, f64)>,
     /// Whether each point is marked, where they are few.
-    pub(super) marked: bool,
+    pub(in crate::bench) marked: bool,
 }
 
 /// The chart, as a figure with a caption.
-pub(super) fn chart(title: &str, caption: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
+pub(in crate::bench) fn chart(
+    title: &str,
+    caption: &str,
+    x: &Axis,
+    y: &Axis,
+    lines: &[Line],
+) -> String {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
     let across = |value: f64| LEFT + x.share(value) * (right - LEFT);
     let up = |value: f64| bottom - y.share(value) * (bottom - TOP);
@@ -134,7 +144,7 @@ pub(super) fn chart(title: &str, caption: &str, x: &Axis, y: &Axis, lines: &[Lin
         let _ = write!(
             svg,
             "<g class=\"{}\"><polyline points=\"{}\"/>",
-            line.arm.name(),
+            line.class,
             points.join(" ")
         );
         if line.marked && line.points.len() <= MARKED {

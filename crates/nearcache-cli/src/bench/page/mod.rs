@@ -1,0 +1,18 @@
+//! What the pages of the benchmarks have in common: their style, their charts, and text that is safe between tags.
+//! A page fetches nothing.
+
+pub(super) mod chart;
+pub(super) mod text;
+
+/// The style of all pages.
+pub(super) const STYLE: &str = include_str!("page.css");
+
+/// The beginning of a page, up to its body.
+pub(super) fn head(title: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" \
+         content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{}</title><style>\n{STYLE}</style></head>\n<body>\n",
+        text::escape(title)
+    )
+}

@@ -1,0 +1,345 @@
+//! A run as one page for a browser: the table, the time lines, and how the new pods differ. It fetches nothing.
+
+use std::fmt::Write as _;
+
+use super::report::{Newcomer, Run, Side, Stage};
+use super::table;
+use crate::bench::page::chart::{Axis, Line, chart};
+use crate::bench::page::head;
+use crate::bench::page::text::escape;
+use crate::fleet::show::{bytes, count};
+
+/// The page.
+pub(super) fn page(run: &Run, command: &str) -> String {
+    let title = format!("nearcache bench rollout: {} pods", run.plan.pods);
+    let mut page = head(&title);
+    let kind = if run.good { "verdict" } else { "verdict bad" };
+    let _ = write!(
+        page,
+        "<h1>{} pods are replaced, and {} join at once</h1>\n<p class=\"{kind}\">{}</p>\n<p class=\"legend\">\
+         <span class=\"after\"><i></i><b>warm</b>: a new pod fetches what the fleet reads before it is ready</span>\
+         <span class=\"before\"><i></i><b>cold</b>: it does not</span></p>\n",
+        run.options.restarts,
+        run.options.join,
+        escape(&run.verdict)
+    );
+    page += &facts(run, command);
+    page += &compared(run);
+    for (title, pick) in STAGES {
+        let stages: Vec<(&str, &Stage)> = run
+            .sides()
+            .filter_map(|(name, side)| Some((name, pick(side)?)))
+            .collect();
+        if !stages.is_empty() {
+            page += &section(title, &stages);
+        }
+    }
+    page += &goals(run);
+    page += "<h2>What to know</h2>\n<ul>";
+    for note in table::notes(run) {
+        let _ = write!(page, "<li>{}</li>", escape(&note));
+    }
+    page + "</ul>\n</body></html>\n"
+}
+
+type Pick = fn(&Side) -> Option<&Stage>;
+
+const STAGES: [(&str, Pick); 2] = [
+    ("Pods replaced one after the other", |side| {
+        side.rolling.as_ref()
+    }),
+    ("Pods joining at the same moment", |side| side.join.as_ref()),
+];
+
+fn facts(run: &Run, command: &str) -> String {
+    let (plan, options) = (&run.plan, &run.options);
+    let rows = [
+        (
+            "data",
+            format!(
+                "{} keys of {}, {} in all; {} of L1 per pod",
+                count(plan.keys.into()),
+                bytes(plan.value_bytes as f64),
+                bytes(run.data_bytes as f64),
+                bytes(run.capacity_bytes as f64)
+            ),
+        ),
+        (
+            "load",
+            format!(
+                "{} reads/s of the fleet by Zipf {}, due at random moments, spread over the pods that are ready; {} updates/s",
+                count(options.rate),
+                plan.zipf,
+                plan.writes
+            ),
+        ),
+        (
+            "fetched ahead",
+            format!(
+                "at most {} keys/s of the fleet, or {} % of its highest rate at L2; ready after {} ms in any case",
+                count(options.warm_reads as f64),
+                options.warm_share,
+                options.warm_deadline_ms
+            ),
+        ),
+        ("seed", run.seed.to_string()),
+        ("machine", run.hardware.line()),
+        (
+            "load average before",
+            run.hardware
+                .load_before
+                .map_or_else(|| "unknown".to_owned(), |load| format!("{load:.2}")),
+        ),
+        (
+            "versions",
+            format!("nearcache {}; {}", run.version, run.server),
+        ),
+        ("took", format!("{:.0} s", run.elapsed_seconds)),
+    ];
+    let mut text = "<dl>".to_owned();
+    for (name, value) in rows {
+        let _ = write!(text, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
+    }
+    let _ = writeln!(
+        text,
+        "<dt>command</dt><dd><code>{}</code></dd></dl>",
+        escape(command)
+    );
+    text
+}
+
+fn compared(run: &Run) -> String {
+    let mut text =
+        "<h2>Side by side</h2>\n<div class=\"wide\"><table><thead><tr><th></th>".to_owned();
+    for (name, _) in run.sides() {
+        let _ = write!(text, "<th class=\"{}\">{name}</th>", class(name));
+    }
+    text += "</tr></thead><tbody>\n";
+    let columns = run.sides().count() + 1;
+    let mut group = "";
+    for line in table::lines(run) {
+        if line.group != group {
+            group = line.group;
+            let _ = writeln!(
+                text,
+                "<tr class=\"group\"><th colspan=\"{columns}\">{}</th></tr>",
+                escape(group)
+            );
+        }
+        let _ = write!(text, "<tr><th>{}</th>", escape(line.name));
+        for cell in &line.cells {
+            let _ = write!(text, "<td>{}</td>", escape(cell));
+        }
+        text += "</tr>\n";
+    }
+    text + "</tbody></table></div>\n"
+}
+
+fn section(title: &str, stages: &[(&str, &Stage)]) -> String {
+    let mut text = format!(
+        "<h2>{title}</h2>\n<p class=\"soft\">Zero is the beginning of the change; what is left of it is the steady state. P99 \
+         is since reads were due, on a logarithmic axis. Pods are in the order of their figure: half of them lie left of \
+         50 %.</p>\n<div class=\"charts\">"
+    );
+    let from = stages
+        .iter()
+        .map(|(_, stage)| (stage.steady.seconds).min(stage.change_at_seconds))
+        .fold(0.0, f64::max);
+    let second = |pick: fn(&super::report::Second) -> Option<f64>| {
+        move |stage: &Stage| {
+            let at = |second: u64| second as f64 + 0.5 - stage.change_at_seconds;
+            let points = stage.seconds.iter();
+            points
+                .filter_map(|second| Some((at(second.second), pick(second)?)))
+                .collect()
+        }
+    };
+    text += &over_time(
+        "P99 of the fleet",
+        "",
+        from,
+        stages,
+        true,
+        second(|s| Some(s.p99_us)),
+        micros,
+    );
+    text += &over_time(
+        "P99 of the pods that were there before",
+        "",
+        from,
+        stages,
+        true,
+        second(|s| s.p99_old_us),
+        micros,
+    );
+    text += &over_time(
+        "Hit rate of the fleet",
+        "",
+        from,
+        stages,
+        false,
+        second(|s| Some(s.hit_rate * 100.0)),
+        |percent| format!("{percent:.0} %"),
+    );
+    let l2 = |pick: fn(&(f64, f64, f64)) -> f64| {
+        move |stage: &Stage| {
+            let zero = stage.change_at_seconds;
+            stage.l2.iter().map(|at| (at.0 - zero, pick(at))).collect()
+        }
+    };
+    text += &over_time(
+        "Reads at L2, by the quarter of a second",
+        "reads/s",
+        from,
+        stages,
+        false,
+        l2(|at| at.1),
+        count,
+    );
+    text += &over_time(
+        "Bytes out of L2",
+        "bytes/s",
+        from,
+        stages,
+        false,
+        l2(|at| at.2),
+        bytes,
+    );
+    text += &by_pod(
+        "Hit rate of the first 100 reads of each new pod",
+        stages,
+        |pod| pod.first_100.map(|rate| rate * 100.0),
+        |percent| format!("{percent:.0} %"),
+    );
+    text += &by_pod(
+        "From the start of a process until ready",
+        stages,
+        |pod| Some(pod.ready_seconds),
+        |seconds| format!("{seconds:.1} s"),
+    );
+    text + "</div>\n"
+}
+
+/// A power of ten of microseconds, or less round a time.
+fn micros(us: f64) -> String {
+    match us {
+        us if us >= 1e6 => format!("{:.0} s", us / 1e6),
+        us if us >= 1e3 => format!("{:.0} ms", us / 1e3),
+        us => format!("{us:.0} us"),
+    }
+}
+
+fn over_time(
+    title: &str,
+    unit: &'static str,
+    before: f64,
+    stages: &[(&str, &Stage)],
+    logarithmic: bool,
+    points: impl Fn(&Stage) -> Vec<(f64, f64)>,
+    show: impl Fn(f64) -> String,
+) -> String {
+    let height = |value: f64| {
+        if logarithmic {
+            value.max(1.0).log10()
+        } else {
+            value
+        }
+    };
+    let lines: Vec<Line> = stages
+        .iter()
+        .map(|&(name, stage)| Line {
+            class: class(name),
+            points: points(stage)
+                .into_iter()
+                .filter(|point| point.0 >= -before)
+                .map(|(at, value)| (at, height(value)))
+                .collect(),
+            marked: false,
+        })
+        .collect();
+    let all = || lines.iter().flat_map(|line| &line.points);
+    let most = all().map(|point| point.1).fold(0.0, f64::max);
+    let least = all().map(|point| point.1).fold(most, f64::min);
+    let y = match logarithmic {
+        true => Axis::decades(unit, (least, most), show),
+        false => Axis::linear(unit, most, show),
+    };
+    let last = all().map(|point| point.0).fold(1.0, f64::max);
+    let whole = Axis::linear("", last, |_| String::new());
+    let step = whole.ticks.get(1).map_or(last, |tick| tick.0);
+    let first = -(before / step).floor();
+    let count = (last / step).ceil() - first;
+    let x = Axis {
+        name: "seconds since the change began",
+        from: -before,
+        to: (first + count) * step,
+        ticks: (0..=count as u32)
+            .map(|number| (first + f64::from(number)) * step)
+            .map(|at| (at, format!("{at:.0}")))
+            .collect(),
+    };
+    chart(title, "", &x, &y, &lines)
+}
+
+/// One point for each new pod, in the order of the figure.
+fn by_pod(
+    title: &str,
+    stages: &[(&str, &Stage)],
+    pick: fn(&Newcomer) -> Option<f64>,
+    show: impl Fn(f64) -> String,
+) -> String {
+    let lines: Vec<Line> = stages
+        .iter()
+        .map(|&(name, stage)| {
+            let mut values: Vec<f64> = stage.newcomers.iter().filter_map(pick).collect();
+            values.sort_by(f64::total_cmp);
+            let step = 100.0 / values.len().max(1) as f64;
+            Line {
+                class: class(name),
+                points: (0u32..)
+                    .zip(values)
+                    .map(|(at, value)| ((f64::from(at) + 0.5) * step, value))
+                    .collect(),
+                marked: true,
+            }
+        })
+        .collect();
+    let all = || lines.iter().flat_map(|line| &line.points);
+    let most = all().map(|point| point.1).fold(0.0, f64::max);
+    let y = Axis::linear("", most, show);
+    let x = Axis::linear("per cent of the new pods", 100.0, |percent| {
+        format!("{percent:.0}")
+    });
+    chart(title, "", &x, &y, &lines)
+}
+
+fn goals(run: &Run) -> String {
+    if run.goals.is_empty() {
+        return String::new();
+    }
+    let mut text = "<h2>Goals</h2>\n<table class=\"text\"><thead><tr><th>goal</th><th>wanted</th><th>found</th>\
+                    <th>reached</th></tr></thead><tbody>\n"
+        .to_owned();
+    for goal in &run.goals {
+        let (class, word) = match goal.reached {
+            true => ("after", "yes"),
+            false => ("bad", "no"),
+        };
+        let _ = writeln!(
+            text,
+            "<tr><th>{}</th><td>{}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
+            escape(&goal.name),
+            escape(&goal.wanted),
+            escape(&goal.found)
+        );
+    }
+    text + "</tbody></table>\n"
+}
+
+/// The colour of a side: those of the page's architectures.
+fn class(side: &str) -> &'static str {
+    match side {
+        "warm" => "after",
+        _ => "before",
+    }
+}

@@ -1,0 +1,155 @@
+//! `nearcache bench rollout`: what replacing the pods of a fleet, and many joining it at once, costs its readers and its
+//! server; with the warm start and without it.
+
+mod crew;
+mod figures;
+mod html;
+mod options;
+mod report;
+mod stages;
+mod table;
+mod verdict;
+
+use crate::fleet::check::Acks;
+use crate::fleet::control::Control;
+use crate::fleet::plan::Plan;
+use crate::fleet::progress::Progress;
+use crate::fleet::show;
+use crate::fleet::writer::Writer;
+use crate::machine::{Hardware, now_ns};
+use crate::{Failure, Outcome};
+pub(super) use options::Args;
+use options::Options;
+use report::{Run, Side, Stage};
+use stages::{Bench, Change};
+
+/// Runs the benchmark.
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let start_ns = now_ns();
+    let (plan, options) = options::parse(args)?;
+    let hardware = Hardware::detect();
+    // Held until the end: dropping it ends it.
+    let (place, _server) = super::place(args.redis.as_deref(), args.server.as_deref())?;
+    let mut control = Control::open(&place)?;
+    let server = control.describe()?;
+    announce(&plan, &options, &server);
+    let mut bench = Bench {
+        plan: &plan,
+        options: &options,
+        place: &place,
+        control: Control::open(&place)?,
+        writer: None,
+        acks: Acks::default(),
+        progress: Progress::new(),
+        namespaces: Vec::new(),
+    };
+    bench.progress.say("filling L2");
+    let mut writer = Writer::new(&place, &plan)?;
+    let result = writer.fill().and_then(|log| {
+        bench.acks.add(&log);
+        bench.writer = Some(writer);
+        sides(&mut bench)
+    });
+    bench.progress.end();
+    let cleaned = control.clean(&plan).and(bench.clean());
+    let (warm, cold) = result?;
+    cleaned?;
+    let mut run = Run {
+        format: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        seed: plan.seed,
+        hardware,
+        server,
+        capacity_bytes: plan.capacity_bytes,
+        data_bytes: plan.data_bytes(),
+        plan: plan.clone(),
+        options: options.clone(),
+        warm,
+        cold,
+        goals: Vec::new(),
+        elapsed_seconds: (now_ns() - start_ns) as f64 / 1e9,
+        verdict: String::new(),
+        good: false,
+    };
+    run.goals = verdict::goals(&run);
+    (run.verdict, run.good) = verdict::verdict(&run);
+    show(&run);
+    if let Some(path) = &args.json {
+        super::write(path, &run)?;
+    }
+    if let Some(path) = &args.html {
+        let command = super::page::text::command(std::env::args().skip(1));
+        super::put(path, &html::page(&run, &command))?;
+    }
+    Ok(if run.good {
+        Outcome::Good
+    } else {
+        Outcome::Negative
+    })
+}
+
+/// With the warm start, and without it.
+fn sides(bench: &mut Bench<'_>) -> Result<(Option<Side>, Option<Side>), Failure> {
+    let (mut warm, mut cold) = (None, None);
+    for with in bench.options.arms.clone() {
+        let side = Side {
+            rolling: match bench.options.restarts {
+                0 => None,
+                _ => Some(stage(bench, with, Change::Rolling)?),
+            },
+            join: match bench.options.join {
+                0 => None,
+                _ => Some(stage(bench, with, Change::Join)?),
+            },
+        };
+        match with {
+            true => warm = Some(side),
+            false => cold = Some(side),
+        }
+    }
+    Ok((warm, cold))
+}
+
+fn stage(bench: &mut Bench<'_>, warm: bool, change: Change) -> Result<Stage, Failure> {
+    let measured = bench.stage(warm, change)?;
+    Ok(figures::stage(
+        &measured,
+        bench.plan,
+        bench.options,
+        &bench.acks,
+    ))
+}
+
+fn show(run: &Run) {
+    print!("\n{}", table::compared(run));
+    print!("\n{}", table::goals(run));
+    println!("\n{}\n", show::wrapped(&run.verdict, "", 110));
+    for note in table::notes(run) {
+        println!("- {}", show::wrapped(&note, "  ", 108));
+    }
+}
+
+fn announce(plan: &Plan, options: &Options, server: &str) {
+    let data = plan.data_bytes() as f64;
+    let text = format!(
+        "{} pods, each a process, on {server}. {} keys of {}, {} in all; {} of L1 per pod, {:.0} % of that. {} reads/s of \
+         the fleet by Zipf {}, {} updates/s; replaced one by one: {}; joining at once: {} into {}; seed {}. Fetched ahead: \
+         at most {} keys/s of the fleet, or {} % of its highest rate at L2 where that is more.",
+        plan.pods,
+        show::count(plan.keys.into()),
+        show::bytes(plan.value_bytes as f64),
+        show::bytes(data),
+        show::bytes(plan.capacity_bytes as f64),
+        100.0 * plan.capacity_bytes as f64 / data,
+        show::count(options.rate),
+        plan.zipf,
+        plan.writes,
+        options.restarts,
+        options.join,
+        plan.pods - options.join,
+        plan.seed,
+        show::count(options.warm_reads as f64),
+        options.warm_share
+    );
+    println!("{}", show::wrapped(&text, "", 110));
+}
