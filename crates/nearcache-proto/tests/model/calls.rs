@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nearcache_l1::Timestamp;
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{Cache, Error, Freshness, Read, ReadPolicy, Source};
 
@@ -55,6 +56,8 @@ pub struct Call {
     pub losses: Option<u64>,
     /// By key: whether it would have been a hit when the call began.
     pub resident: Vec<bool>,
+    /// When it first read the clock in its last turn.
+    pub read_at: Timestamp,
     /// It was polled before.
     pub polled: bool,
     /// It asked the lane for something after its first poll.

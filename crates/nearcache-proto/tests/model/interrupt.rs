@@ -45,21 +45,25 @@ pub fn arm(stop: Option<Stop>) {
 
 /// A reading of the clock by a caller of `pod`: `read` makes it.
 pub fn at_clock<T>(pod: usize, read: impl Fn() -> T) -> T {
-    let Some(stop) = NEXT.take() else {
-        return read();
-    };
-    let read_before = read();
-    let world = WORLD.with_borrow(Clone::clone);
-    // The scheduler's own look at L1 is no caller.
-    let Some(world) = world else {
-        return read_before;
-    };
-    let Ok(mut world) = world.try_borrow_mut() else {
-        return read_before;
-    };
-    world.meanwhile(pod);
-    match stop {
-        Stop::Before => read(),
-        Stop::After => read_before,
+    match NEXT.take() {
+        None => read(),
+        Some(Stop::Before) => {
+            meanwhile(pod);
+            read()
+        }
+        Some(Stop::After) => {
+            let now = read();
+            meanwhile(pod);
+            now
+        }
+    }
+}
+
+fn meanwhile(pod: usize) {
+    // The scheduler's own look at L1 is no caller: it has the world.
+    if let Some(world) = WORLD.with_borrow(Clone::clone)
+        && let Ok(mut world) = world.try_borrow_mut()
+    {
+        world.meanwhile(pod);
     }
 }

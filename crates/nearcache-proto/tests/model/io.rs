@@ -32,8 +32,8 @@ impl Clock {
 pub struct SimIo {
     pub pod: usize,
     pub clock: Clock,
-    /// The world's time when a caller last read the clock.
-    pub last_read: AtomicU64,
+    /// The world's time when the caller whose turn it is first read the clock: what it says is true then.
+    pub first_read: AtomicU64,
     /// Whose turn it is: the requests of one caller stay in order, those of different ones need not.
     pub caller: AtomicU64,
     pub inbox: std::sync::Mutex<Vec<(u64, Request)>>,
@@ -54,7 +54,7 @@ impl SimIo {
         Self {
             pod,
             clock,
-            last_read: AtomicU64::default(),
+            first_read: AtomicU64::default(),
             caller: AtomicU64::default(),
             inbox: std::sync::Mutex::default(),
             submissions: AtomicU64::default(),
@@ -121,7 +121,7 @@ impl Io for SimIo {
     fn now(&self) -> Timestamp {
         interrupt::at_clock(self.pod, || {
             let world = self.clock.world.load(Ordering::Relaxed);
-            self.last_read.store(world, Ordering::Relaxed);
+            self.first_read.fetch_min(world, Ordering::Relaxed);
             self.clock.at(world)
         })
     }

@@ -48,6 +48,7 @@ impl World {
             writes,
             losses,
             resident,
+            read_at: Timestamp::ZERO,
             polled: false,
             asked_again: false,
             news: self.pods[pod].io.news[name.1].load(Ordering::Relaxed),

@@ -88,8 +88,7 @@ impl World {
                         self.hit_after(view.pod);
                         if !call.polled {
                             // It must be true when the clock was read, not only when the call began.
-                            let read = self.pods[view.pod].io.last_read.load(Ordering::Relaxed);
-                            view.at = view.at.max(Timestamp::from_micros(read));
+                            view.at = view.at.max(call.read_at);
                         }
                     }
                     Source::L2 => self.coverage.l2_reads += 1,

@@ -71,6 +71,7 @@ impl World {
                 false => Stop::After,
             });
             let io = &self.pods[call.view.pod].io;
+            io.first_read.store(u64::MAX, Ordering::Relaxed);
             return Some(Turn {
                 stop,
                 submissions: io.submissions.load(Ordering::Relaxed),
@@ -87,6 +88,11 @@ impl World {
             submissions,
         } = turn;
         let pod = call.view.pod;
+        let read = self.pods[pod].io.first_read.load(Ordering::Relaxed);
+        call.read_at = match read {
+            u64::MAX => call.view.at,
+            read => Timestamp::from_micros(read),
+        };
         if call.is_write() {
             self.pods[pod].io.moved(None);
         }
