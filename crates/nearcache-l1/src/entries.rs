@@ -4,7 +4,7 @@
 use hashbrown::HashTable;
 
 use crate::key::{KeyBuf, KeyHasher, fingerprint};
-use crate::queues::{Queues, touch};
+use crate::queues::{Queues, Standing, touch};
 use crate::slab::{Decoded, Place, Slab, Slot};
 use crate::{EntryId, EntryInfo, Filled, Hit, Key, RemovalCause};
 
@@ -96,6 +96,7 @@ impl Entries {
         key: Key<'_>,
         filled: Filled,
         weight: u32,
+        standing: Standing,
     ) -> Option<(EntryId, Option<Gone>, bool)> {
         let number = self.published;
         let mut slot = Slot {
@@ -114,7 +115,9 @@ impl Entries {
             Some(at) => (Some(self.replace(at, slot)), false),
             None => {
                 let at = self.slab.put(slot)?;
-                let known = self.queues.admit(&mut self.slab, at, fingerprint(hash));
+                let known = self
+                    .queues
+                    .admit(&mut self.slab, at, fingerprint(hash), standing);
                 let (slab, hasher) = (&self.slab, &self.hasher);
                 let rehash = |&at: &u32| hasher.hash(slab.slot(at).key.as_slice());
                 self.table.insert_unique(hash, at, rehash);
@@ -306,8 +309,13 @@ mod tests {
         let mut entries = Entries::new(hasher.clone(), 1, 0);
         let name = |n: u64| n.to_be_bytes();
         for n in 0..2000 {
-            let inserted =
-                entries.insert(hasher.hash(&name(n)), Key::new(0, &name(n)), filled(), 1);
+            let inserted = entries.insert(
+                hasher.hash(&name(n)),
+                Key::new(0, &name(n)),
+                filled(),
+                1,
+                Standing::New,
+            );
             assert!(inserted.is_some_and(|(id, gone, _)| id == EntryId(n) && gone.is_none()));
         }
         let room = entries.table.capacity();

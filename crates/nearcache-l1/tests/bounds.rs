@@ -61,6 +61,36 @@ fn c11_what_nobody_asked_for_evicts_nothing() {
 }
 
 #[test]
+fn what_was_fetched_ahead_goes_in_the_order_of_its_rank() {
+    let store = store(1 << 20);
+    let body = Bytes::from(vec![1; 1000]);
+    let mut ranked = 0u64;
+    loop {
+        let name = ranked.to_le_bytes();
+        let guard = lead(&store, key(&name));
+        match store.publish_in_free_room(guard, filled(body.clone()), |_| true, 0) {
+            Published::Stored(_) => ranked += 1,
+            other => break assert_eq!(other, Published::Refused(Refusal::TooLarge)),
+        }
+    }
+    // Nobody has read any of it yet, and what is asked for instead takes a quarter of the room.
+    for n in 0..ranked / 4 {
+        put(&store, Key::new(1, &n.to_le_bytes()), body.clone());
+    }
+    let kept = |range: std::ops::Range<u64>| {
+        let resident = range.filter(|n| store.contains(key(&n.to_le_bytes())));
+        resident.count() as u64
+    };
+    assert_eq!(kept(0..ranked / 2), ranked / 2, "the better half stays");
+    let worst = ranked * 9 / 10;
+    assert!(
+        kept(worst..ranked) < ranked - worst,
+        "some of the worst went"
+    );
+    store.validate();
+}
+
+#[test]
 fn a_scan_does_not_wash_out_what_is_read() {
     let store = store(1 << 20);
     let names: Vec<_> = (0..1000u64).map(|n| n.to_be_bytes()).collect();

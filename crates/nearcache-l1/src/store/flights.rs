@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::entries::Gone;
 use crate::packed::pack;
+use crate::queues::Standing;
 use crate::{Entrance, Filled, Flight, FlightGuard, Hit, Key, Published, Refusal, RemovalCause};
 
 use super::room::Room;
@@ -84,10 +85,11 @@ impl<M, O> Store<M, O> {
         valid: impl FnOnce(&M) -> bool,
         outcome: O,
     ) -> Published {
-        Self::settle(guard, filled, valid, outcome, Inner::reserve)
+        Self::settle(guard, filled, valid, outcome, Standing::New, Inner::reserve)
     }
 
-    /// The same for what nobody has asked for: stored only where room is free, so that nothing is evicted for it.
+    /// The same for what nobody has asked for: stored only where room is free, so that nothing is evicted for it. What
+    /// comes first is taken to be worth most: what came last is evicted first, before it is read.
     ///
     /// # Cost
     /// That of [`Store::publish`].
@@ -98,9 +100,14 @@ impl<M, O> Store<M, O> {
         valid: impl FnOnce(&M) -> bool,
         outcome: O,
     ) -> Published {
-        Self::settle(guard, filled, valid, outcome, |inner, _, weight| {
-            inner.budget.take(weight).ok()
-        })
+        Self::settle(
+            guard,
+            filled,
+            valid,
+            outcome,
+            Standing::Ranked,
+            |inner, _, weight| inner.budget.take(weight).ok(),
+        )
     }
 
     fn settle(
@@ -108,12 +115,13 @@ impl<M, O> Store<M, O> {
         filled: Filled,
         valid: impl FnOnce(&M) -> bool,
         outcome: O,
+        standing: Standing,
         reserve: Reserve<M, O>,
     ) -> Published {
         // The flight's own store: a guard of another one cannot corrupt this one's books.
         let inner = Arc::clone(&guard.store);
         let flight = Arc::clone(guard.flight());
-        let (published, gone) = inner.settle_entry(&flight, filled, valid, reserve);
+        let (published, gone) = inner.settle_entry(&flight, filled, valid, standing, reserve);
         guard.ended_with(outcome);
         inner.let_go(gone);
         published
@@ -129,6 +137,7 @@ impl<M, O> Inner<M, O> {
         flight: &Arc<Flight<M, O>>,
         mut filled: Filled,
         valid: impl FnOnce(&M) -> bool,
+        standing: Standing,
         reserve: Reserve<M, O>,
     ) -> (Published, Vec<Gone>) {
         let (hash, key) = (flight.hash, flight.key());
@@ -152,17 +161,19 @@ impl<M, O> Inner<M, O> {
         let published = match (refusal, room) {
             (Some(refusal), _) => Published::Refused(refusal),
             (None, None) => shard.refuse_weight(hash, key, &mut gone),
-            (None, Some((weight, room))) => match shard.entries.insert(hash, key, filled, weight) {
-                Some((id, old, known)) => {
-                    room.keep();
-                    shard.counts.inserts += 1;
-                    shard.counts.ghost_hits += u64::from(known);
-                    shard.counts.replaced += u64::from(old.is_some());
-                    gone.extend(old);
-                    Published::Stored(id)
+            (None, Some((weight, room))) => {
+                match shard.entries.insert(hash, key, filled, weight, standing) {
+                    Some((id, old, known)) => {
+                        room.keep();
+                        shard.counts.inserts += 1;
+                        shard.counts.ghost_hits += u64::from(known);
+                        shard.counts.replaced += u64::from(old.is_some());
+                        gone.extend(old);
+                        Published::Stored(id)
+                    }
+                    None => shard.refuse_weight(hash, key, &mut gone),
                 }
-                None => shard.refuse_weight(hash, key, &mut gone),
-            },
+            }
         };
         shard.count_refusal(published);
         self.end_under(&mut shard, flight);

@@ -28,7 +28,14 @@ pub(super) fn stage(measured: &Measured, plan: &Plan, options: &Options, acks: &
     let change = span(measured.change_ns, measured.end_ns);
     let before = rates(&measured.looks, 0, measured.change_ns);
     let peak_before = before.iter().map(|rate| rate.1).fold(0.0, f64::max);
-    let ahead = (options.warm_reads as f64).max(peak_before * options.warm_share as f64 / 100.0);
+    let share = peak_before * options.warm_share as f64 / 100.0;
+    let ahead = share.max(options.warm_reads as f64);
+    let ready = measured.lives.iter().filter_map(|life| life.start.as_ref());
+    let last_ready = ready.map(|start| start.ready_ns).max().unwrap_or(0);
+    let ready_ns = last_ready.clamp(
+        measured.change_ns + SECOND_NS,
+        measured.end_ns.max(measured.change_ns + SECOND_NS),
+    );
     let newcomers = newcomers(measured, &reads);
     let mut ready: Vec<f64> = newcomers.iter().map(|pod| pod.ready_seconds).collect();
     ready.sort_by(f64::total_cmp);
@@ -46,8 +53,10 @@ pub(super) fn stage(measured: &Measured, plan: &Plan, options: &Options, acks: &
         published: measured.published,
         steady,
         change,
+        getting_ready: span(measured.change_ns, ready_ns),
         l2_peak_before_per_s: peak_before,
         l2_allowed_per_s: 2.0 * steady.l2_reads_per_s + ahead,
+        l2_share_allowed_per_s: 2.0 * steady.l2_reads_per_s + share,
         first_100: first(&newcomers, |pod| (pod.first_100, pod.fleet_100)),
         first_400: first(&newcomers, |pod| (pod.first_400, pod.fleet_400)),
         ready_p50_seconds: ready.get(ready.len() / 2).copied().unwrap_or(0.0),
@@ -132,11 +141,7 @@ fn span(reads: &[Read], looks: &[Snapshot], from_ns: u64, to_ns: u64) -> Span {
         _ => 0.0,
     };
     let seconds = by_second(reads, from_ns, to_ns);
-    let worst = |pick: fn(&Second) -> Option<f64>| {
-        // A second that is not whole has few reads, and with few reads p99 is their maximum.
-        let whole = seconds.len().saturating_sub(1).max(1);
-        seconds.iter().take(whole).filter_map(pick).reduce(f64::max)
-    };
+    let worst = |pick: fn(&Second) -> Option<f64>| seconds.iter().filter_map(pick).reduce(f64::max);
     let old = || reads.iter().filter(|read| read.old);
     Span {
         seconds: took,
@@ -215,7 +220,8 @@ fn over_a_second(looks: &[Snapshot], from_ns: u64, to_ns: u64) -> f64 {
 }
 
 fn by_second(reads: &[Read], zero_ns: u64, end_ns: u64) -> Vec<Second> {
-    let count = end_ns.saturating_sub(zero_ns).div_ceil(SECOND_NS);
+    // The last one may not be whole, and p99 of few reads is their maximum.
+    let count = (end_ns.saturating_sub(zero_ns) / SECOND_NS).max(1);
     (0..count)
         .filter_map(|second| {
             let from = zero_ns + second * SECOND_NS;

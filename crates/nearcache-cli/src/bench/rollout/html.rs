@@ -7,7 +7,7 @@ use super::table;
 use crate::bench::page::chart::{Axis, Line, chart};
 use crate::bench::page::head;
 use crate::bench::page::text::escape;
-use crate::fleet::show::{bytes, count};
+use crate::fleet::show::{bytes, count, time};
 
 /// The page.
 pub(super) fn page(run: &Run, command: &str) -> String {
@@ -215,12 +215,20 @@ fn section(title: &str, stages: &[(&str, &Stage)]) -> String {
         "From the start of a process until ready",
         stages,
         |pod| Some(pod.ready_seconds),
-        |seconds| format!("{seconds:.1} s"),
+        |seconds| round(seconds * 1e6),
     );
     text + "</div>\n"
 }
 
-/// A power of ten of microseconds, or less round a time.
+/// A time on an axis that begins at none.
+fn round(us: f64) -> String {
+    match us {
+        us if us < 1.0 => "0".to_owned(),
+        us => time(us),
+    }
+}
+
+/// A power of ten of microseconds.
 fn micros(us: f64) -> String {
     match us {
         us if us >= 1e6 => format!("{:.0} s", us / 1e6),

@@ -73,10 +73,14 @@ pub(super) struct Stage {
     pub(super) steady: Span,
     /// From the beginning of the change until the end of the stage.
     pub(super) change: Span,
+    /// The part of that until the last new pod was ready, a second at least.
+    pub(super) getting_ready: Span,
     /// The most reads a second that L2 had in any quarter of a second of the whole stage before the change: filling.
     pub(super) l2_peak_before_per_s: f64,
     /// What was to be the most during a join: twice the steady state and what may be fetched ahead.
     pub(super) l2_allowed_per_s: f64,
+    /// The same if only the share of the peak before might be fetched ahead, and no fixed number of keys.
+    pub(super) l2_share_allowed_per_s: f64,
     /// The first 100 reads of each new pod.
     pub(super) first_100: First,
     /// The first 400.

@@ -117,6 +117,9 @@ pub(super) fn lines(run: &Run) -> Vec<Line> {
             let (all, worst) = (stage.change.p99_old_us, stage.change.p99_old_worst_us);
             format!("{}, {}", or_dash(all, time), or_dash(worst, time))
         });
+        row("- of those, until the last new pod was ready", &|stage| {
+            or_dash(stage.getting_ready.p99_old_us, time)
+        });
         row("reads checked, stale", &|stage| {
             format!(
                 "{}, {}",
