@@ -1,7 +1,7 @@
 //! Text that becomes part of a page, and the command that a page shows.
 
 /// Text as it may stand between tags and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use nearcache_l1::{Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
+use nearcache_l1::{EntryInfo, Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
 
 use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
@@ -415,6 +415,20 @@ impl Pod {
     /// Checks the invariants of the store; panics with what is wrong.
     pub fn validate(&self) {
         self.store.validate();
+    }
+
+    /// Calls `see` for every key with a copy of its own in L1, fresh or not, in no order; kept replies are left out.
+    pub fn for_each_resident(&self, mut see: impl FnMut(Key<'_>, &EntryInfo)) {
+        self.store.for_each(|slot, info| {
+            if slot.db < slots::DBS {
+                see(slot, info);
+            }
+        });
+    }
+
+    /// Whether L1 has a copy of the key, fresh or not. Counts as no look-up.
+    pub fn holds(&self, key: Key<'_>) -> bool {
+        self.store.contains(key)
     }
 
     /// The store's own figures.

@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         write(path, &run)?;
     }
     if let Some(path) = &args.html {
-        let command = html::command(std::env::args().skip(1));
+        let command = crate::text::command(std::env::args().skip(1));
         put(path, &html::page(&run, &command))?;
     }
     Ok(if run.good {

@@ -1,11 +1,9 @@
 //! A run as one page for a browser: styles, charts and a few lines of script are in it, and it fetches nothing.
 //! Everything but the sums of the cost box is there without the script.
 
-mod chart;
 mod cost;
 mod plots;
 mod tables;
-mod text;
 
 use std::fmt::Write as _;
 
@@ -13,8 +11,7 @@ use super::report::Run;
 use super::table;
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
-pub(super) use text::command;
-use text::escape;
+use crate::text::escape;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("cost.js");

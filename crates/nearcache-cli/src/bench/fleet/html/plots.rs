@@ -1,10 +1,10 @@
 //! What the charts of the page show: latencies by percentile, and the seconds of a phase.
 
 use super::super::report::{Figures, Kind, Run, Second};
-use super::chart::{Axis, Line, chart};
-use super::text::escape;
+use crate::chart::{Axis, Line, chart};
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
+use crate::text::escape;
 
 type Buckets = [(f64, u64)];
 
@@ -49,7 +49,7 @@ fn distribution(title: &str, arms: &[(Arm, &Figures)], pick: fn(&Figures) -> &Bu
     let lines: Vec<Line> = arms
         .iter()
         .map(|&(arm, figures)| Line {
-            arm,
+            class: arm.name(),
             points: steps(pick(figures)),
             marked: false,
         })
@@ -182,7 +182,7 @@ fn series(
 
 fn lines(arms: &[(Arm, &Figures)], pick: fn(&Second) -> f64) -> Vec<Line> {
     let line = |&(arm, figures): &(Arm, &Figures)| Line {
-        arm,
+        class: arm.name(),
         points: figures
             .series
             .iter()

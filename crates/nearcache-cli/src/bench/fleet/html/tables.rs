@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::super::report::{Kind, Row, Run};
 use super::super::table::{self, or_dash, percent};
-use super::text::escape;
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
+use crate::text::escape;
 
 /// The architectures side by side.
 pub(super) fn compared(run: &Run) -> String {

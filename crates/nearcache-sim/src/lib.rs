@@ -1,0 +1,25 @@
+//! A whole fleet in one thread: replays a request stream through real pods and the embedded server on a virtual clock.
+//!
+//! Never reads a clock, opens a socket or uses randomness that is not seeded: the same trace, options and seed give the
+//! same report, bit for bit.
+
+mod bound;
+mod fleet;
+mod io;
+mod join;
+mod l2;
+mod pod;
+mod random;
+mod replay;
+mod report;
+mod restarts;
+mod simulate;
+mod sizes;
+mod sizing;
+mod trace;
+
+pub use join::Arm;
+pub use report::{Bound, Curve, HitRate, Join, L2Load, PodRates, Point, Report, SizingRow, Spread};
+pub use simulate::{Capacity, Error, Options, simulate};
+pub use sizes::Sizes;
+pub use trace::{Key, Kind, Request, Trace};
