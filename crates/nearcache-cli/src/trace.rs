@@ -40,6 +40,8 @@ pub(crate) const HEADER: &str = "ts_ms,client,op,key,size";
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// No trace has longer lines; what has is no trace.
 const LINE_MAX: u64 = 64 << 10;
+/// Requests of a trace: some 12 bytes of memory each.
+const REQUESTS_MAX: usize = 200_000_000;
 
 impl Trace {
     /// Reads a file; how it is packed and laid out is seen from its content.
@@ -128,6 +130,9 @@ impl Trace {
         };
         let size = &mut self.sizes[number as usize];
         *size = fields.size.or(*size);
+        if self.requests.len() == REQUESTS_MAX {
+            return Err(format!("there are more than {REQUESTS_MAX} requests in it"));
+        }
         self.at_ms.push(fields.at_ms);
         self.clients.push(fields.client);
         self.requests.push((fields.op, number));

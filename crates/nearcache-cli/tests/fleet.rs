@@ -22,7 +22,7 @@ const SMALL: [&str; 14] = [
     "--rate",
     "600",
     "--duration",
-    "2",
+    "2s",
 ];
 
 fn nearcache(args: &[&str]) -> Output {
@@ -68,8 +68,27 @@ fn a_small_fleet_in_all_three_architectures() {
     args.extend(["--html", page.to_str().expect("a plain path")]);
     let (figures, said) = fleet("small", &args);
     a_page_was_written(&page);
-    for word in ["before", "after", "sidecar", "stale", "Seed 1", "due p99"] {
-        assert!(said.contains(word), "no {word} in:\n{said}");
+    let plain = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in [
+        "before",
+        "after",
+        "sidecar",
+        "stale",
+        "Seed 1",
+        "due p99",
+        "room",
+        "age of a served value",
+        "own maximum",
+        "capacity 10 % of the data",
+        "updates 1 % of reads, skewed",
+        "50 % of --rate",
+        "hit rate at 8.4 MB",
+        "memory of the fleet",
+        "fill from a peer",
+        "by at most",
+        "A proxy adds 1.00 ms",
+    ] {
+        assert!(plain.contains(word), "no {word} in:\n{said}");
     }
     for arm in ["before", "after", "sidecar"] {
         let side = &figures[arm];
@@ -116,6 +135,13 @@ fn a_small_fleet_in_all_three_architectures() {
     assert_eq!((of("after", "fill"), of("after", "max")), (1, 1));
     assert_eq!((of("after", "rate"), of("after", "sensitivity")), (4, 5));
     assert_eq!((of("sidecar", "rate"), of("sidecar", "fill")), (3, 1));
+    assert_eq!((of("before", "prepare"), of("after", "prepare")), (1, 2));
+    for row in rows {
+        let name = row["name"].as_str().unwrap_or_default();
+        // --rate was given: it is not the maximum of anything.
+        assert!(!name.contains("before's"), "{row:#}");
+        assert!(row["checked_reads"].as_u64() > Some(0), "{row:#}");
+    }
     for row in rows.iter().filter(|row| row["arm"] != "sidecar") {
         assert_eq!(row["stale_reads"], 0, "{row:#}");
         assert_eq!(row["wrong_values"], 0, "{row:#}");
@@ -178,6 +204,11 @@ fn a_trace_is_played() {
         path,
     ]);
     let (figures, said) = fleet("trace", &args);
+    args.extend(["--writes", "1"]);
+    let refused = nearcache(&args);
+    assert_eq!(refused.status.code(), Some(2));
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(why.contains("writes of its own"), "{why}");
     fs::remove_file(&trace).expect("it can be removed");
     let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(line.contains("those of its clients"), "{said}");
@@ -230,12 +261,15 @@ fn every_figure_is_documented(figures: &Value) {
 
 #[test]
 fn c12_bad_input_ends_with_2_and_says_what_to_do() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--redis", "redis://127.0.0.1:1"], "cannot reach L2"),
         (&["--server", "/nonexistent/server"], "/nonexistent/server"),
         (&["--capacity", "0"], "--capacity"),
         (&["--value-size", "1B"], "--value-size"),
         (&["--rate", "0"], "--rate"),
+        (&["--duration", "2h"], "--duration"),
+        (&["--sidecar-ttl", "3"], "--sidecar"),
+        (&["--duration", "soon"], "30s"),
         (&["--l2-latency", "1"], "1ms"),
         (&["--trace", "nowhere"], "trace nowhere"),
         (&["--trace", "x", "--zipf", "1"], "--zipf"),

@@ -1,10 +1,14 @@
 //! `nearcache record` on a real server while a client works, and that `bench` reads what it made.
 
+#[path = "../../nearcache-redis/tests/support/front.rs"]
+mod front;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use front::{Authority, Front};
 use nearcache_testkit::{Server, eventually};
 
 fn file(name: &str) -> PathBuf {
@@ -14,22 +18,26 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn record(server: &Server, file: &PathBuf, args: &[&str]) -> Child {
+    record_at(&server.url(), server, file, args)
+}
+
+fn record_at(url: &str, server: &Server, file: &PathBuf, args: &[&str]) -> Child {
     let child = Command::new(env!("CARGO_BIN_EXE_nearcache"))
-        .args(["record", "--redis", &server.url(), "-o"])
+        .args(["record", "--redis", url, "-o"])
         .arg(file)
         .args(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program was built for this test");
-    let mut client = server.client();
-    eventually("MONITOR begins", || {
-        client
-            .cmd(&["CLIENT", "LIST"])
-            .text()
-            .contains("cmd=monitor")
-    });
+    eventually("MONITOR begins", || is_monitored(server));
     child
+}
+
+fn is_monitored(server: &Server) -> bool {
+    let mut client = server.client();
+    let clients = client.cmd(&["CLIENT", "LIST"]);
+    clients.text().contains("cmd=monitor")
 }
 
 fn said(child: Child) -> String {
@@ -99,8 +107,12 @@ fn keys_are_hidden_and_a_rate_is_kept() {
         client.ok(&["SET", "secret", "v"]);
     }
     let said = said(recording);
-    assert!(said.contains("NOT ALL"), "{said}");
+    for word in ["NOT ALL", "Cost to the server: MONITOR for"] {
+        assert!(said.contains(word), "no {word} in {said}");
+    }
     let text = fs::read_to_string(&path).expect("the trace was written");
+    // Two seconds touch three of the server's, and starting may touch another.
+    assert!(text.lines().count() <= 1 + 4 * 50, "{text}");
     assert!(!text.contains("secret"), "{text}");
     let names: std::collections::HashSet<&str> = text
         .lines()
@@ -110,4 +122,85 @@ fn keys_are_hidden_and_a_rate_is_kept() {
     assert_eq!(names.len(), 1, "{names:?}");
     assert!(names.iter().all(|name| name.len() == 16), "{names:?}");
     fs::remove_file(&path).expect("it can be removed");
+}
+
+#[test]
+fn a_server_that_is_too_busy_is_left_alone() {
+    let server = Server::start();
+    let path = file("busy");
+    let recording = record(&server, &path, &["--duration", "4s", "--max-rate", "5"]);
+    let mut client = server.client();
+    eventually("MONITOR ends", || {
+        for _ in 0..20 {
+            client.ok(&["SET", "k", "v"]);
+        }
+        !is_monitored(&server)
+    });
+    let said = said(recording);
+    assert!(said.contains("what it costs ends with it"), "{said}");
+    fs::remove_file(&path).expect("it can be removed");
+}
+
+#[test]
+fn what_was_recorded_outlives_the_server() {
+    let mut server = Server::start();
+    let path = file("lost");
+    let recording = record(&server, &path, &["--duration", "3s"]);
+    server.client().ok(&["SET", "k", "v"]);
+    let recorded = || fs::read_to_string(&path).is_ok_and(|text| text.contains(",set,k,1"));
+    eventually("it is in the file", recorded);
+    server.kill();
+    let said = said(recording);
+    for word in ["NOT ALL", "The connection was lost at the end", "1 set"] {
+        assert!(said.contains(word), "no {word} in {said}");
+    }
+    assert!(recorded(), "{said}");
+    fs::remove_file(&path).expect("it can be removed");
+}
+
+#[test]
+fn a_server_that_comes_back_is_recorded_again() {
+    let mut server = Server::start();
+    let path = file("back");
+    let recording = record(&server, &path, &["--duration", "6s"]);
+    server.client().ok(&["SET", "before", "v"]);
+    server.restart();
+    eventually("MONITOR begins again", || is_monitored(&server));
+    server.client().ok(&["SET", "after", "v"]);
+    let said = said(recording);
+    assert!(!said.contains("lost at the end"), "{said}");
+    let text = fs::read_to_string(&path).expect("the trace was written");
+    for key in [",set,before,1", ",set,after,1"] {
+        assert!(text.contains(key), "no {key} in {text}");
+    }
+    fs::remove_file(&path).expect("it can be removed");
+}
+
+#[test]
+fn a_server_is_recorded_over_tls() {
+    let server = Server::builder().password("se cret").start();
+    let authority = Authority::new("the one of this test");
+    let front = Front::start(&authority.server("127.0.0.1"), server.port());
+    let (path, pem) = (file("tls"), file("authority"));
+    fs::write(&pem, authority.pem()).expect("a file can be written");
+    let url = format!("rediss://:se%20cret@127.0.0.1:{}", front.port());
+    let cacert = pem.to_str().expect("a plain path");
+    let args = ["--duration", "2s", "--cacert", cacert];
+    let recording = record_at(&url, &server, &path, &args);
+    let long = "x".repeat(1 << 20);
+    server.client().ok(&["SET", "k", &long]);
+    let said = said(recording);
+    let text = fs::read_to_string(&path).expect("the trace was written");
+    assert!(text.contains(",set,k,1048576"), "{said}{text}");
+    fs::remove_file(&path).expect("it can be removed");
+    fs::remove_file(&pem).expect("it can be removed");
+
+    // Nobody but this test believes that authority.
+    let out = Command::new(env!("CARGO_BIN_EXE_nearcache"))
+        .args(["record", "--redis", &url, "--duration", "1s", "-o"])
+        .arg(&path)
+        .output()
+        .expect("it runs");
+    assert_eq!(out.status.code(), Some(2));
+    assert!(!path.exists(), "nothing was recorded");
 }

@@ -121,6 +121,11 @@ impl<M, O> Store<M, O> {
         self.inner.max_entry_weight as usize
     }
 
+    /// Returns what an entry of this key with a value of so many bytes would count against the capacity.
+    pub fn weigh(&self, key: Key<'_>, value_bytes: usize) -> usize {
+        self.inner.weigh(key, value_bytes, 0)
+    }
+
     /// Calls `see` for every entry, in no order, one shard at a time under its read lock.
     pub fn for_each(&self, mut see: impl FnMut(Key<'_>, &EntryInfo)) {
         for shard in &self.inner.shards {

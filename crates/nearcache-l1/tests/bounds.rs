@@ -6,7 +6,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use nearcache_l1::{Entrance, Key, StoreConfig};
+use nearcache_l1::{Entrance, Key, Published, Refusal, StoreConfig};
 use support::*;
 
 /// A small deterministic generator.
@@ -35,6 +35,28 @@ fn c9_a_million_inserts_stay_in_bound() {
         stats.weight > stats.capacity * 9 / 10 - 500,
         "the room is used: {stats:?}"
     );
+    store.validate();
+}
+
+#[test]
+fn c11_what_nobody_asked_for_evicts_nothing() {
+    let store = store(1 << 20);
+    let body = Bytes::from(vec![1; 1000]);
+    let ahead = |n: u64| {
+        let name = (1_000_000 + n).to_le_bytes();
+        let guard = lead(&store, key(&name));
+        store.publish_in_free_room(guard, filled(body.clone()), |_| true, 0)
+    };
+    assert!(matches!(ahead(0), Published::Stored(_)), "there is room");
+    for n in 0..10_000u64 {
+        put(&store, key(&n.to_le_bytes()), body.clone());
+    }
+    let before = store.stats();
+    for n in 1..100 {
+        assert_eq!(ahead(n), Published::Refused(Refusal::TooLarge));
+    }
+    assert_eq!(store.stats().evictions, before.evictions);
+    assert_eq!(store.stats().entries, before.entries);
     store.validate();
 }
 

@@ -26,6 +26,8 @@ pub struct PodConfig {
     pub hash_field_expiry: bool,
     /// Prefix of the keys nearcache itself writes.
     pub namespace: String,
+    /// Bytes of the budget that the counts of reads may take.
+    pub statistics_bytes: usize,
 }
 
 impl Default for PodConfig {
@@ -40,6 +42,7 @@ impl Default for PodConfig {
             bypass: Vec::new(),
             hash_field_expiry: true,
             namespace: "nearcache".to_owned(),
+            statistics_bytes: 0,
         }
     }
 }

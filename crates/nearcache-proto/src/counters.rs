@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-const STRIPES: usize = 16;
+pub(crate) const STRIPES: usize = 16;
 
 #[repr(align(64))]
 #[derive(Default)]
@@ -16,9 +16,11 @@ struct Stripe(AtomicU64);
 pub(crate) struct Striped([Stripe; STRIPES]);
 
 impl Striped {
+    /// Counts one more; returns the stripe, and its number in it.
     #[inline]
-    pub(crate) fn bump(&self) {
-        self.0[stripe()].0.fetch_add(1, Relaxed);
+    pub(crate) fn bump(&self) -> (usize, u64) {
+        let stripe = stripe();
+        (stripe, self.0[stripe].0.fetch_add(1, Relaxed))
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -28,7 +30,7 @@ impl Striped {
 
 /// This thread's stripe: handed out in turn.
 #[inline]
-fn stripe() -> usize {
+pub(crate) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
     MINE.with(|mine| {
@@ -46,6 +48,11 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn bump(&self) {
         self.add(1);
+    }
+
+    /// Counts one more; returns its number.
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed)
     }
 
     pub(crate) fn add(&self, n: u64) {
@@ -79,6 +86,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl Totals {
+            /// All of them with their names.
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![("hits_total", self.hits_total), $((stringify!($name), self.$name),)*]
+            }
+        }
+
         impl Counters {
             pub(crate) fn totals(&self) -> Totals {
                 Totals { hits_total: self.hits.get(), $($name: self.$name.get(),)* }
@@ -98,8 +112,10 @@ counters! {
     stale_total,
     /// Reads refused because their policy was `error`.
     unproven_total,
-    /// Reads of keys sent to L2.
+    /// Reads of keys sent to L2, those ahead of demand included.
     fills_total,
+    /// Keys fetched by the warm start that were not kept because L1 was full.
+    warm_no_room_total,
     /// Bytes of values read from L2.
     fill_bytes_total,
     /// Fills whose value was not kept because the key was invalidated meanwhile.
@@ -140,6 +156,38 @@ counters! {
     load_write_errors_total,
     /// Fences sent for callers.
     fences_total,
+    /// Slots fetched ahead of demand: by the warm start, by topping up, and after somebody's change.
+    ahead_total,
+    /// Bytes of their values.
+    ahead_bytes_total,
+    /// Those of them that were read afterwards, as far as reads are sampled.
+    ahead_used_total,
+    /// Bytes of their values.
+    ahead_used_bytes_total,
+    /// Those of them that left L1 unread.
+    ahead_wasted_total,
+    /// Bytes of their values.
+    ahead_wasted_bytes_total,
+    /// Changed keys not fetched again for want of allowance.
+    refetch_skipped_total,
+    /// Changed keys forgotten because too many waited to be fetched again.
+    refetch_dropped_total,
+    /// Times this pod published what it reads.
+    published_total,
+    /// Bytes of that.
+    published_bytes_total,
+    /// Times this pod merged what the fleet published.
+    merges_total,
+    /// Bytes read for that.
+    merge_bytes_total,
+    /// Microseconds that took, waiting for L2 included.
+    merge_us_total,
+    /// Bytes of manifests read and written.
+    manifest_bytes_total,
+    /// Requests of the fleet's statistics that L2 did not answer or refused.
+    exchange_errors_total,
+    /// Blobs, manifests and snapshots that were of no use: corrupt, of a later version, or too large.
+    ignored_total,
     /// Requests refused because a queue was full.
     rejected_total,
     /// Requests that L2 did not answer in time.
@@ -157,7 +205,11 @@ mod tests {
         let counters = Counters::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1000).for_each(|_| counters.hits.bump()));
+                scope.spawn(|| {
+                    (0..1000).for_each(|_| {
+                        counters.hits.bump();
+                    })
+                });
             }
         });
         assert_eq!(counters.totals().hits_total, 4000);

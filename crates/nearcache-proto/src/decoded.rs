@@ -30,7 +30,7 @@ impl<I: Io> Cache<I> {
             .judge(lease, hit.stamp, hit.deadline, || self.io.now())
         {
             (Verdict::Fresh, _) => {
-                self.pod.counters.hits.bump();
+                self.pod.count_hit(Key::new(db, key));
                 Some((hit, form))
             }
             _ => None,

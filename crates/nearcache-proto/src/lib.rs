@@ -16,6 +16,7 @@ mod load;
 pub mod memory;
 mod op;
 mod pod;
+mod random;
 mod read;
 mod read_many;
 mod replies;
@@ -29,6 +30,8 @@ mod schedules;
 mod session;
 mod shim;
 mod slots;
+pub mod warm;
+pub mod working_set;
 mod write;
 
 pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};

@@ -13,7 +13,7 @@ use nearcache_l1::{Entrance, Key, Landed, Timestamp};
 use crate::cache::{Cache, Io, ReadPolicy};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
-use crate::pod::{Fetched, FillMeta, FillOutcome};
+use crate::pod::{Fetched, FillMeta, FillOutcome, Purpose};
 use crate::read::crowded;
 use crate::request::Guard;
 use crate::slots::LOADS;
@@ -56,7 +56,7 @@ impl<I: Io> Cache<I> {
                 Key::new(db | LOADS, key),
                 |_| false,
                 |meta: &FillMeta| self.pod.may_join_load(key, meta),
-                || self.pod.fill_meta(Key::new(db, key), true),
+                || self.pod.fill_meta(Key::new(db, key), true, Purpose::Demand),
             );
             match entrance {
                 // Somebody wrote the key, or loaded it, since we found it absent: look again.

@@ -166,7 +166,7 @@ pub enum OpReply {
     Read {
         /// The value; `None`: the key does not exist.
         value: Option<Bytes>,
-        /// Remaining life; `None`: no expiry (or no such key).
+        /// Remaining life, at least; `None`: no expiry (or no such key).
         ttl: Option<Duration>,
         /// Whether the next change of the key will be pushed.
         tracked: bool,
@@ -175,7 +175,7 @@ pub enum OpReply {
     ReadWith {
         /// The reply; never an error.
         reply: Reply,
-        /// Remaining life of the key; `None`: no expiry, or no such key and the reply of one.
+        /// Remaining life of the key, at least; `None`: no expiry, or no such key and the reply of one.
         ttl: Option<Duration>,
         /// Whether the key exists.
         exists: bool,

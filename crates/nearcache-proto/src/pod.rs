@@ -11,12 +11,14 @@ use nearcache_l1::{EntryInfo, Flight, Hit, Key, Promise, Stamp, Store, StoreConf
 
 use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
-use crate::counters::{Counters, Totals};
+use crate::counters::{Counters, Totals, stripe};
 use crate::error::{Error, ErrorKind};
 use crate::op::{Invalidations, Traits};
 use crate::resp::DoubleText;
 use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::slots;
+use crate::warm::Warmth;
+use crate::working_set::Sampler;
 
 /// What a fill or load ends with, for everyone who waits for it.
 pub(crate) type FillOutcome = Result<Fetched, Error>;
@@ -49,6 +51,8 @@ pub(crate) struct FillMeta {
     pub(crate) token: FillToken,
     /// Whether its value may be kept; what is not kept is never joined.
     pub(crate) admitted: bool,
+    /// Who wants it.
+    pub(crate) purpose: Purpose,
     /// Number of the lane batch; `u64::MAX` until sent.
     seq: AtomicU64,
     /// Microseconds; `u64::MAX` until sent.
@@ -67,6 +71,17 @@ impl FillMeta {
             micros => Some(Timestamp::from_micros(micros)),
         }
     }
+}
+
+/// Who wants what a flight brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A caller, who waits for it.
+    Demand,
+    /// The warm start: nothing is to be evicted for it.
+    WarmStart,
+    /// The pod itself, while it serves: it has to earn its place like everything else.
+    Background,
 }
 
 /// How a resident entry may be used.
@@ -119,6 +134,11 @@ pub struct Pod {
     doubles: Mutex<DoubleText>,
     renewal: Mutex<Renewal>,
     state: Mutex<LaneState>,
+    /// Which slots were read, of late.
+    pub(crate) sampler: Sampler,
+    /// Whether that is kept.
+    counting: AtomicBool,
+    pub(crate) warmth: Warmth,
     /// Last number given to a session; 0 is the side connection for large values.
     sessions: AtomicU64,
     /// Recently missed keys, for `admit_after = 2`.
@@ -134,8 +154,10 @@ impl Pod {
         // Tables of four bytes an item, a sixteenth of the budget each at most, and counted in it.
         let table = (store.capacity / 64).clamp(1, MOST_EPOCHS);
         let seen = if config.admit_after > 1 { table } else { 0 };
+        let samples = (store.capacity / 512).clamp(4 << 10, 512 << 10);
         if store.weigher.is_none() {
-            store.capacity -= ((table + seen) * 4).min(store.capacity / 8);
+            let tables = (table + seen) * 4 + samples + config.statistics_bytes;
+            store.capacity -= tables.min(store.capacity / 4);
         }
         let store = Store::new(store)
             .map_err(|e| Error::with_source(ErrorKind::Configuration, e.to_string(), e))?;
@@ -154,6 +176,9 @@ impl Pod {
                 requested: false,
             }),
             state: Mutex::new(LaneState::Down("not connected yet".to_owned())),
+            sampler: Sampler::new(samples),
+            counting: AtomicBool::new(false),
+            warmth: Warmth::default(),
             sessions: AtomicU64::new(0),
             seen: (0..seen).map(|_| AtomicU32::new(0)).collect(),
         })
@@ -226,10 +251,11 @@ impl Pod {
     }
 
     /// Metadata of a flight about to start: takes the token.
-    pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool) -> FillMeta {
+    pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool, purpose: Purpose) -> FillMeta {
         FillMeta {
             token: self.coherence.token(slots::subject(slot).bytes),
             admitted,
+            purpose,
             seq: AtomicU64::new(u64::MAX),
             sent_at: AtomicU64::new(u64::MAX),
         }
@@ -242,8 +268,11 @@ impl Pod {
             None => true,
             Some(sent_at) => now.saturating_since(sent_at) < self.lease_time,
         };
+        // What is fetched ahead and still waits its turn is not waited for: the reader's own fetch goes first.
+        let under_way = meta.purpose == Purpose::Demand || meta.sent_at().is_some();
         meta.admitted
             && young
+            && under_way
             && self.coherence.answered() <= meta.seq.load(Ordering::Acquire)
             && self
                 .coherence
@@ -257,13 +286,61 @@ impl Pod {
 
     /// Drops this pod's copies of `key` and refuses fills that are under way.
     pub(crate) fn invalidate_local(&self, key: &[u8]) {
+        self.invalidate_each(key, |_| {});
+    }
+
+    /// The same; tells `see` which dbs there was a copy of.
+    fn invalidate_each(&self, key: &[u8], see: impl FnMut(u32)) {
         #[cfg(feature = "break")]
         if crate::sabotage::is_off(crate::sabotage::Mechanism::Token) {
             // Orphaning the key's flights would refuse their fills as the token does.
             return crate::sabotage::drop_entry_only(&self.store, key);
         }
         self.coherence.bump_epoch(key);
-        self.store.invalidate(key);
+        self.store.invalidate_each(key, see);
+    }
+
+    /// A read was served from L1.
+    #[inline]
+    pub(crate) fn count_hit(&self, slot: Key<'_>) {
+        let (stripe, number) = self.counters.hits.bump();
+        if self.counting.load(Ordering::Relaxed) && self.sampler.wants(number) {
+            self.sampler.push(stripe, slot);
+        }
+    }
+
+    /// A read was not.
+    pub(crate) fn count_miss(&self, slot: Key<'_>) {
+        let number = self.counters.misses_total.next();
+        if self.counting.load(Ordering::Relaxed) && self.sampler.wants(number) {
+            self.sampler.push(stripe(), slot);
+        }
+    }
+
+    /// From now on reads are counted by key, or no more.
+    pub fn count_reads(&self, wanted: bool) {
+        self.counting.store(wanted, Ordering::Relaxed);
+    }
+
+    /// All reads: hits, misses, and those that were served stale or refused by their policy.
+    pub fn reads_total(&self) -> u64 {
+        let counters = &self.counters;
+        counters.hits.get()
+            + counters.misses_total.get()
+            + counters.stale_total.get()
+            + counters.unproven_total.get()
+    }
+
+    /// [`look`](Self::look) without telling the eviction policy.
+    pub(crate) fn glance(
+        &self,
+        slot: Key<'_>,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Option<(Hit, Verdict, Timestamp)> {
+        match self.store.contains(slot) {
+            true => self.look(slot, clock),
+            false => None,
+        }
     }
 
     /// Whether a key is one of those that L1 is not to hold.
@@ -379,6 +456,7 @@ impl Pod {
         renewal.promise = Promise::new();
         drop(renewal);
         self.store.clear();
+        self.warmth.after_fork();
     }
 
     /// A handshake told what kind of server this is.
@@ -440,7 +518,14 @@ impl Pod {
 impl Invalidations for Pod {
     fn invalidate(&self, _connection: u64, key: &[u8]) {
         self.counters.invalidations_total.bump();
-        self.invalidate_local(key);
+        if !self.warmth.wants_lost() {
+            return self.invalidate_local(key);
+        }
+        self.invalidate_each(key, |db| {
+            if db < slots::DBS && !self.warmth.lose(db, key) {
+                self.counters.refetch_dropped_total.bump();
+            }
+        });
     }
 
     fn invalidate_all(&self, _connection: u64) {

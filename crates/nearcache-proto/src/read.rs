@@ -9,7 +9,7 @@ use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
 use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
 use crate::error::{Error, ErrorKind};
-use crate::pod::{FillMeta, PodFlight, Verdict};
+use crate::pod::{FillMeta, PodFlight, Purpose, Verdict};
 use crate::request::{Guard, RenewTicket, Work};
 use crate::slots::REPLIES;
 
@@ -26,7 +26,7 @@ impl<I: Io> Cache<I> {
         let (hit, verdict, _) = self.pod.resident(Key::new(db, key), || self.io.now())?;
         match verdict {
             Verdict::Fresh => {
-                self.pod.counters.hits.bump();
+                self.pod.count_hit(Key::new(db, key));
                 Some(hit)
             }
             _ => None,
@@ -62,7 +62,7 @@ impl<I: Io> Cache<I> {
             let lease = self.pod.coherence.lease();
             let flight = match self.pod.look(slot, || self.io.now()) {
                 Some((hit, Verdict::Fresh, _)) => {
-                    self.pod.counters.hits.bump();
+                    self.pod.count_hit(slot);
                     return Ok(from_l1(hit.value));
                 }
                 // L2 is slower than L: the lease is over when it comes. But its heartbeat was sent within
@@ -71,7 +71,7 @@ impl<I: Io> Cache<I> {
                     if lease.history() == hit.stamp.history
                         && lease.age(now) <= now.saturating_since(began) =>
                 {
-                    self.pod.counters.hits.bump();
+                    self.pod.count_hit(slot);
                     return Ok(from_l1(hit.value));
                 }
                 Some((hit, Verdict::Lapsed, now)) => {
@@ -157,20 +157,23 @@ impl<I: Io> Cache<I> {
                     )
             },
             |meta: &FillMeta| share.allows(meta) && self.pod.may_join(slot, meta, self.io.now()),
-            || self.pod.fill_meta(slot, self.pod.admit(slot)),
+            || {
+                self.pod
+                    .fill_meta(slot, self.pod.admit(slot), Purpose::Demand)
+            },
         );
         match entrance {
             Entrance::Hit(hit) => {
-                self.pod.counters.hits.bump();
+                self.pod.count_hit(slot);
                 Ok(Fetch::Hit(hit))
             }
             Entrance::Join(flight) => {
-                self.pod.counters.misses_total.bump();
+                self.pod.count_miss(slot);
                 self.pod.counters.joined_total.bump();
                 Ok(Fetch::Joined(flight))
             }
             Entrance::Lead(guard) => {
-                self.pod.counters.misses_total.bump();
+                self.pod.count_miss(slot);
                 let flight = guard.flight().clone();
                 lead(guard);
                 Ok(Fetch::Led(flight))
@@ -263,7 +266,7 @@ impl<I: Io> Cache<I> {
             && let Some((hit, Verdict::Fresh | Verdict::Lapsed, _)) =
                 self.pod.resident(slot, || self.io.now())
         {
-            self.pod.counters.hits.bump();
+            self.pod.count_hit(slot);
             return Ok(hit.value);
         }
         for _ in 0..ROUNDS {

@@ -110,7 +110,7 @@ impl<I: Io> Cache<I> {
     /// The fresh copy in this pod of a slot of any kind.
     pub(crate) fn fresh(&self, slot: Key<'_>) -> Option<Hit> {
         let hit = self.copy(slot)?;
-        self.pod.counters.hits.bump();
+        self.pod.count_hit(slot);
         Some(hit)
     }
 

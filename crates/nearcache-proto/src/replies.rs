@@ -160,7 +160,8 @@ impl<I: Io> Cache<I> {
         let alone = keys.len() == 1;
         let together = alone || (self.pod.is_tracked() && self.hold(keys, &tokens, until));
         together.then(|| {
-            keys.iter().for_each(|_| self.pod.counters.hits.bump());
+            keys.iter()
+                .for_each(|key| self.pod.count_hit(Key::new(db, key.as_ref())));
             made
         })
     }

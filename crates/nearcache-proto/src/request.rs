@@ -48,6 +48,8 @@ pub struct Request {
 pub(crate) enum Work {
     /// Read these keys and complete their flights.
     Fill(Vec<Guard>),
+    /// The same, for the pod itself: whoever needs one of these keys meanwhile fetches it without waiting.
+    FillAhead(Vec<Guard>),
     /// A heartbeat now: the lease ran out while entries are resident. Its end is the pod's renewal.
     Renew(RenewTicket),
     /// Come back when everything executed so far has been pushed. `role`: only a primary's answer counts.
@@ -135,7 +137,7 @@ impl Work {
     /// Ends everything in it with `error`.
     pub(crate) fn fail(self, error: &Error, outcome: WriteOutcome) {
         match self {
-            Self::Fill(fills) => {
+            Self::Fill(fills) | Self::FillAhead(fills) => {
                 for guard in fills {
                     guard.complete(Err(error.clone()));
                 }

@@ -9,7 +9,7 @@ use nearcache_l1::{Entrance, EntryId, Filled, Hit, Key, Published, Timestamp};
 
 use crate::coherence::FillToken;
 use crate::commands::{self, Class};
-use crate::pod::{Fetched, Pod, Verdict};
+use crate::pod::{Fetched, Pod, Purpose, Verdict};
 
 /// Dbs have smaller numbers than this.
 pub(crate) const DBS: u32 = HEADS;
@@ -22,7 +22,7 @@ pub(crate) const LOADS: u32 = 1 << 31;
 pub(crate) const REPLIES: u32 = 1 << 30;
 
 /// Heads.
-const HEADS: u32 = 1 << 29;
+pub(crate) const HEADS: u32 = 1 << 29;
 
 /// Longer commands are not kept: their name would take more room than their reply is worth.
 const LONGEST: usize = 16 << 10;
@@ -138,7 +138,7 @@ impl Pod {
     pub(crate) fn make_head(&self, slot: Key<'_>, token: FillToken) -> Option<EntryId> {
         let key = subject(slot);
         let valid = || self.coherence.unchanged(key.bytes, &token);
-        let meta = || self.fill_meta(slot, true);
+        let meta = || self.fill_meta(slot, true, Purpose::Demand);
         // Which life an old head is of does not matter: it was there when the reply came, and goes with
         // the next invalidation of the key.
         match self.store.enter(head(key), |_| true, |_| false, meta) {

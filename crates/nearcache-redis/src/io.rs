@@ -2,13 +2,14 @@
 //!
 //! Never lets a caller wait on a thread that is gone, and never touches what a forked parent opened.
 
+mod background;
 mod check;
 mod drive;
 mod group;
 mod links;
 mod worker;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
@@ -26,6 +27,7 @@ use crate::clock;
 pub struct IoThread {
     seat: Arc<Seat>,
     first: Era,
+    plan: OnceLock<background::Plan>,
 }
 
 /// What every thread of this pod works with.
@@ -42,6 +44,9 @@ pub(crate) struct Seat {
 struct Era {
     pid: u32,
     runner: Mutex<Runner>,
+    /// Of the background, and whether it was ever to be started.
+    background: Mutex<Option<JoinHandle<()>>>,
+    background_started: AtomicBool,
     next: OnceLock<Box<Era>>,
 }
 
@@ -79,12 +84,14 @@ impl IoThread {
                 starts: AtomicU64::new(0),
             }),
             first: Era::new(std::process::id()),
+            plan: OnceLock::new(),
         })
     }
 
     /// Ends the thread and waits for its end, unless called on it: what is in flight ends with
     /// [`ErrorKind::Closed`], and so does every later request. May be called again.
     pub fn shutdown(&self) {
+        self.end_background();
         let before = std::mem::replace(&mut *self.era().lock(), Runner::Closed);
         if let Runner::Running(Running { queue, thread, .. }) = before {
             drop(queue);
@@ -93,6 +100,40 @@ impl IoThread {
                 let _ = thread.join();
             }
         }
+    }
+
+    /// Lets the background publish once more, for as long as one request may take, and waits for its end.
+    fn end_background(&self) {
+        self.seat.pod.end_background();
+        let thread = {
+            let era = self.era();
+            let mut background = era
+                .background
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            background.take()
+        };
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+
+    /// Starts the background with the first request of this process.
+    fn start_background(&self, era: &Era) {
+        let Some(plan) = self.plan.get() else {
+            return;
+        };
+        if era.background_started.load(Ordering::Acquire)
+            || era.background_started.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let thread = plan.start(&self.seat);
+        *era.background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = thread;
     }
 
     /// The life in this process, begun now if it was forked since the last call.
@@ -109,6 +150,13 @@ impl IoThread {
     }
 }
 
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        // Its background may be in the middle of something; it ends by itself.
+        self.seat.pod.end_background();
+    }
+}
+
 impl Io for IoThread {
     fn begin(&self) {
         self.era();
@@ -119,7 +167,9 @@ impl Io for IoThread {
     }
 
     fn submit(&self, request: Request) {
-        let refused = self.era().lock().offer(&self.seat, request);
+        let era = self.era();
+        let refused = era.lock().offer(&self.seat, request);
+        self.start_background(era);
         // Without the lock: what ends a request may run code of its caller.
         if let Some((request, error)) = refused {
             request.reject(&error);
@@ -135,6 +185,8 @@ impl Era {
         Self {
             pid,
             runner: Mutex::new(Runner::Idle),
+            background: Mutex::new(None),
+            background_started: AtomicBool::new(false),
             next: OnceLock::new(),
         }
     }
@@ -154,6 +206,11 @@ impl Drop for Era {
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
             std::mem::forget(std::mem::replace(runner, Runner::Closed));
+            let background = self
+                .background
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(background.take());
         }
     }
 }
@@ -211,15 +268,18 @@ impl Running {
 }
 
 impl Seat {
+    /// A restarted lane must not repeat the nonces of the one before it, nor a child its parent's.
+    fn next_seed(&self) -> u64 {
+        let nth = self.starts.fetch_add(1, Ordering::Relaxed);
+        self.seed
+            .wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .wrapping_add(u64::from(std::process::id()) << 32)
+    }
+
     fn start(self: &Arc<Self>) -> Result<Running, Error> {
         let (queue, receiver) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
-        let nth = self.starts.fetch_add(1, Ordering::Relaxed);
-        // A restarted lane must not repeat the nonces of the one before it, nor a child its parent's.
-        let seed = self
-            .seed
-            .wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            .wrapping_add(u64::from(std::process::id()) << 32);
+        let seed = self.next_seed();
         let seat = self.clone();
         let count = queued.clone();
         let thread = std::thread::Builder::new()

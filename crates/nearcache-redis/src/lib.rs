@@ -9,6 +9,7 @@ mod handle;
 mod io;
 mod memory;
 mod server;
+mod snapshot;
 
 pub use clock::now;
 pub use convert::call_error as redis_error;
@@ -17,3 +18,4 @@ pub use io::IoThread;
 pub use memory::MemoryL2;
 pub use redis;
 pub use server::RedisL2;
+pub use snapshot::SnapshotFile;

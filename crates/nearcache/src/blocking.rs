@@ -13,7 +13,7 @@ use nearcache_proto::resp::Reply;
 use nearcache_proto::{Error, Read, ReadPolicy};
 use pollster::block_on;
 
-use crate::{Codec, Settings, Stats, Ttl};
+use crate::{Codec, Readiness, Settings, Stats, Ttl, WarmReport};
 
 pub use redis::Connection;
 pub use typed::Typed;
@@ -166,6 +166,21 @@ impl NearCache {
     /// As [`NearCache::stats`](crate::NearCache::stats).
     pub fn stats(&self) -> Stats {
         self.0.stats()
+    }
+
+    /// As [`NearCache::readiness`](crate::NearCache::readiness).
+    pub fn readiness(&self) -> Readiness {
+        self.0.readiness()
+    }
+
+    /// As [`NearCache::ready`](crate::NearCache::ready).
+    pub fn ready(&self) {
+        block_on(self.0.ready());
+    }
+
+    /// As [`NearCache::warm_report`](crate::NearCache::warm_report).
+    pub fn warm_report(&self) -> Option<WarmReport> {
+        self.0.warm_report()
     }
 
     /// As [`NearCache::settings`](crate::NearCache::settings).

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
+use nearcache_proto::warm::{Snapshots, WarmConfig};
+use nearcache_proto::working_set::KeyNames;
 use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig, user_key};
-use nearcache_redis::{IoThread, MemoryL2, RedisL2};
+use nearcache_redis::{IoThread, MemoryL2, RedisL2, SnapshotFile};
 
-use crate::settings::{MEMORY_URL, SettingValue, setting_methods, settings_table};
+use crate::settings::{MEMORY_URL, ManifestKeys, SettingValue, setting_methods, settings_table};
 use crate::{NearCache, RemovalHook, Settings, SettingsBuilder, blocking};
 
 /// Sets up a [`NearCache`]: where L2 is, and one method per setting.
@@ -133,6 +135,8 @@ impl Builder {
         let (place, protocol) = (l2.describe(), l2.protocol());
         let pod = Arc::new(Pod::new(store, pod_config(&settings))?);
         let io = IoThread::new(pod.clone(), l2, lane, settings.queue_requests, random());
+        let (background, snapshots) = warm_config(&settings, db);
+        io.set_background(background, snapshots);
         Ok(NearCache::new(
             Cache::new(pod, io),
             settings,
@@ -230,6 +234,48 @@ fn pod_config(settings: &Settings) -> PodConfig {
             .collect(),
         hash_field_expiry: settings.hash_field_expiry,
         namespace: settings.namespace.clone(),
+        statistics_bytes: statistics_bytes(settings),
+    }
+}
+
+fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snapshots>>) {
+    let snapshots = || {
+        let file = SnapshotFile::new(&settings.snapshot_dir, &settings.namespace);
+        Arc::new(file) as Arc<dyn Snapshots>
+    };
+    let config = WarmConfig {
+        statistics: settings.statistics,
+        start: settings.warm_start,
+        db,
+        names: match settings.manifest_keys {
+            ManifestKeys::Hashed => Some(KeyNames::Hashed),
+            ManifestKeys::Off => None,
+            _ => Some(KeyNames::Plain),
+        },
+        deadline: settings.warm_deadline,
+        reads_per_s: settings.warm_reads as u64,
+        bytes_per_s: settings.warm_bytes as u64,
+        share: settings.warm_share as f64 / 100.0,
+        top_up: settings.top_up,
+        refetch: settings.refetch,
+        half_life: settings.half_life,
+        publish_every: settings.publish_every,
+        look_every: settings.look_every,
+        fold_every: WarmConfig::default()
+            .fold_every
+            .min(settings.publish_every / 2),
+        most_bytes: statistics_bytes(settings),
+        ..WarmConfig::default()
+    };
+    let wanted = settings.statistics && !settings.snapshot_dir.is_empty();
+    (config, wanted.then(snapshots))
+}
+
+/// What the counts of reads may take of the capacity.
+fn statistics_bytes(settings: &Settings) -> usize {
+    match settings.statistics {
+        true => (settings.capacity / 64).min(WarmConfig::default().most_bytes),
+        false => 0,
     }
 }
 

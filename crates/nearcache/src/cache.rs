@@ -7,9 +7,11 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use nearcache_l1::Promise;
+use nearcache_proto::warm::{Readiness, WarmReport};
 use nearcache_proto::{Cache, Error, ErrorKind, Protocol, Read, ReadPolicy};
 use nearcache_redis::{Handle, IoThread};
 
@@ -245,6 +247,32 @@ impl NearCache {
     /// One shared lock per part of L1; not for every read.
     pub fn stats(&self) -> Stats {
         Stats::of(self.cache(), &self.inner.place)
+    }
+
+    /// Whether this pod should be sent requests, how far it is on its way there, and why. For a readiness
+    /// probe: once ready, it stays so, as a pod without L2 is slower, not wrong.
+    pub fn readiness(&self) -> Readiness {
+        self.cache().pod().readiness()
+    }
+
+    /// Resolves when this pod is ready: warm, at its `warm_deadline`, or when L2 cannot be reached.
+    ///
+    /// # Cancellation
+    /// Warming goes on whether or not anybody waits.
+    pub async fn ready(&self) {
+        self.start();
+        self.cache().pod().until_ready().await;
+    }
+
+    /// What the warm start did and what ended it; `None` until then.
+    pub fn warm_report(&self) -> Option<WarmReport> {
+        self.cache().pod().warm_report()
+    }
+
+    /// Nothing runs before the first request: this is one that needs no answer.
+    fn start(&self) {
+        let mut lane = std::pin::pin!(self.cache().ready());
+        let _ = lane.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// The settings it was built with.

@@ -21,6 +21,7 @@
 //! - [`NearCache`]: bytes; a hit copies nothing and allocates nothing. [`Typed`]: values decoded once.
 //! - [`redis::Connection`]: code written for redis-rs, unchanged, with its reads served from this process.
 //! - [`blocking`]: the same without an executor. [`Session`]: commands of every other kind.
+//! - [`NearCache::ready`]: a new pod fetches what the fleet reads before its first request; feature `http` has the probes.
 //! - [`Settings`]: everything that can be set; [`Builder`]: the same by calls.
 //! - [`l2`]: what a store of your own has to do.
 //!
@@ -30,6 +31,8 @@ pub mod blocking;
 mod builder;
 mod cache;
 pub mod codec;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod redis;
 mod session;
 pub mod settings;
@@ -47,6 +50,7 @@ pub use codec::MessagePack;
 pub use codec::{Codec, Raw};
 pub use nearcache_l1::{DefaultWeigher, Key, RemovalCause, RemovalHook, StoreStats, Weigher};
 pub use nearcache_proto::resp::Reply;
+pub use nearcache_proto::warm::{Phase, Readiness, WarmEnd, WarmReport};
 pub use nearcache_proto::{
     Error, ErrorKind, Freshness, L2, LaneState, Read, ReadPolicy, Source, Totals, WriteOutcome,
 };
@@ -54,7 +58,7 @@ pub use nearcache_proto::{
 pub use nearcache_redis::redis as redis_rs;
 pub use nearcache_redis::{MemoryL2, RedisL2};
 pub use session::Session;
-pub use settings::{Settings, SettingsBuilder};
+pub use settings::{ManifestKeys, Settings, SettingsBuilder};
 pub use stats::Stats;
 pub use ttl::Ttl;
 pub use typed::Typed;

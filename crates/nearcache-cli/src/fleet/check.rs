@@ -28,6 +28,8 @@ pub(crate) struct Findings {
     pub(crate) checked: u64,
     /// Reads that returned less than the newest write acknowledged before they began less the staleness bound.
     pub(crate) stale: u64,
+    /// Reads that returned what nobody wrote to their key.
+    pub(crate) unwritten: u64,
     /// Reads that returned less than the newest write acknowledged before they began.
     pub(crate) behind: u64,
     /// The longest time a write had been acknowledged before a read began that did not return it.
@@ -39,6 +41,7 @@ impl Findings {
     pub(crate) fn add(&mut self, more: &Self) {
         self.checked += more.checked;
         self.stale += more.stale;
+        self.unwritten += more.unwritten;
         self.behind += more.behind;
         self.behind_max_ns = self.behind_max_ns.max(more.behind_max_ns);
     }
@@ -89,6 +92,7 @@ impl Acks {
 
     fn judge(&self, read: &Sample, bound_ns: u64, found: &mut Findings) {
         found.checked += 1;
+        found.unwritten += u64::from(self.acked_ns(read.key, read.sequence).is_none());
         let age_ns = self.age_ns(read);
         if age_ns > 0 {
             found.behind += 1;
@@ -139,9 +143,9 @@ mod tests {
             found,
             Findings {
                 checked: 3,
-                stale: 0,
                 behind: 2,
-                behind_max_ns: 100
+                behind_max_ns: 100,
+                ..Findings::default()
             }
         );
     }
@@ -156,7 +160,8 @@ mod tests {
                 checked: 1,
                 stale: 1,
                 behind: 1,
-                behind_max_ns: 101
+                behind_max_ns: 101,
+                ..Findings::default()
             }
         );
     }
@@ -164,9 +169,21 @@ mod tests {
     #[test]
     fn a_write_may_be_seen_before_it_is_acknowledged() {
         assert_eq!(
-            judged(&[(1, 3, 500), (9, 1, 5)]),
+            judged(&[(1, 3, 500)]),
+            Findings {
+                checked: 1,
+                ..Findings::default()
+            }
+        );
+    }
+
+    #[test]
+    fn what_nobody_wrote_is_found() {
+        assert_eq!(
+            judged(&[(1, 4, 500), (9, 1, 5)]),
             Findings {
                 checked: 2,
+                unwritten: 2,
                 ..Findings::default()
             }
         );

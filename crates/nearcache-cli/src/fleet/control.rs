@@ -19,9 +19,6 @@ pub(crate) enum Place {
     Embedded(MemoryL2),
 }
 
-/// Values live this long, so that an interrupted run against a server of the user's leaves nothing for good.
-const LIFE_SECONDS: u64 = 3600;
-
 /// A connection of the controller's own.
 pub(crate) enum Control {
     /// An ordinary connection.
@@ -70,19 +67,24 @@ impl Control {
         }
     }
 
-    /// Writes a value and waits for the answer.
-    pub(crate) fn set(&mut self, name: &str, value: Vec<u8>) -> Result<(), Failure> {
+    /// Writes a value that lives for so many seconds, and waits for the answer.
+    pub(crate) fn set(
+        &mut self,
+        name: &str,
+        value: Vec<u8>,
+        life_seconds: u64,
+    ) -> Result<(), Failure> {
         let failed = |why: String| format!("L2 did not take a write: {why}");
         match self {
             Self::Server(connection) => redis::cmd("SET")
                 .arg(name)
                 .arg(value)
                 .arg("EX")
-                .arg(LIFE_SECONDS)
+                .arg(life_seconds)
                 .exec(connection)
                 .map_err(|error| failed(error.to_string())),
             Self::Embedded(cache) => cache
-                .set(name, value, Ttl::secs(LIFE_SECONDS))
+                .set(name, value, Ttl::secs(life_seconds))
                 .map_err(|error| failed(error.to_string())),
         }
     }

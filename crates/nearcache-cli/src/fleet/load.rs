@@ -79,7 +79,9 @@ impl Pod {
             Load::FlatOut => self.flat_out(phase).await,
             Load::Fill => self.fill().await,
         }
+        let ended_ns = now_ns();
         let mut report = self.meter.take().finish();
+        report.ended_ns = ended_ns;
         report.fills = self.reader.fills().zip(fills).map(|(now, then)| now - then);
         report
     }

@@ -65,7 +65,14 @@ pub(crate) fn measure(
         }
         Ok(())
     })?;
-    let seconds = now_ns().saturating_sub(phase.start_ns) as f64 / 1e9;
+    // Not until the last report was here: that takes its time, and nobody reads meanwhile.
+    let ended_ns = reports.iter().map(|report| report.ended_ns).max();
+    let seconds = ended_ns.unwrap_or(0).saturating_sub(phase.start_ns) as f64 / 1e9;
+    let seconds = if filling {
+        seconds.max(1e-3)
+    } else {
+        seconds.max(work.seconds)
+    };
     let end = control.snapshot()?;
     series.extend(end);
     Ok(Measured {

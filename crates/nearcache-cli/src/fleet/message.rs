@@ -85,6 +85,8 @@ pub(crate) struct Report {
     pub(crate) late: u64,
     /// Reads that were due and not begun, since too many were under way.
     pub(crate) shed: u64,
+    /// When the last read had ended.
+    pub(crate) ended_ns: u64,
     /// How long reads took: nanoseconds and how many.
     pub(crate) latencies: Vec<(u64, u64)>,
     /// How long after they were due paced reads ended, in the same form.

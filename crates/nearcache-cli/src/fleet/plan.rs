@@ -76,6 +76,13 @@ impl Plan {
         header.encode(bytes)
     }
 
+    /// Seconds that a value lives in L2: longer than any run of this plan, and not for good, so that an interrupted one
+    /// leaves nothing on a server of the user's.
+    pub(crate) fn life_seconds(&self) -> u64 {
+        let phases = self.seconds + self.cold_seconds + self.flat_out_seconds;
+        3600 + 60 * phases
+    }
+
     /// Bytes of all values together.
     pub(crate) fn data_bytes(&self) -> u64 {
         match &self.traffic {

@@ -19,8 +19,9 @@ use crate::Failure;
 
 /// How long pods may take to connect.
 const READY: Duration = Duration::from_secs(30);
-/// How long a phase may take beyond its own duration.
-const GRACE: Duration = Duration::from_secs(30);
+/// How long a phase may take beyond its own duration. After one with more reads than can be answered, each pod has up
+/// to 2,000 left.
+const GRACE: Duration = Duration::from_secs(120);
 /// How long a pod may take to end when told to.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -119,7 +120,11 @@ impl Fleet {
                 }
                 Some((_, Event::Ready | Event::Failed(_))) => {}
                 None if Instant::now() >= deadline => {
-                    return Err("the pods do not finish".to_owned());
+                    return Err(format!(
+                        "{} of {} pods do not finish",
+                        self.pods.len() - reports.len(),
+                        self.pods.len()
+                    ));
                 }
                 None => {}
             }

@@ -49,7 +49,7 @@ pub(crate) struct Measured {
     pub(crate) reports: Vec<Report>,
     /// What the server says at the beginning and at the end.
     pub(crate) l2: Option<(Snapshot, Snapshot)>,
-    /// How long it took, in seconds.
+    /// How long it took until the last read had ended, in seconds.
     pub(crate) seconds: f64,
     /// How long reads were started for, in seconds; what it took, where there was no such limit.
     pub(crate) asked_seconds: f64,
@@ -102,10 +102,11 @@ impl Measured {
         }
     }
 
-    /// By how much a figure of the server grew in a second.
+    /// By how much a figure of the server grew in a second. Between its two words there is also some time in which nobody
+    /// read; what it did then is next to nothing, and that time does not count.
     pub(crate) fn rate(&self, count: impl Fn(&Snapshot) -> f64) -> Option<f64> {
         let (start, end) = self.l2.as_ref()?;
-        Some((count(end) - count(start)).max(0.0) / ((end.at_ns - start.at_ns) as f64 / 1e9))
+        Some((count(end) - count(start)).max(0.0) / self.seconds)
     }
 
     /// Checks its reads.
@@ -165,7 +166,7 @@ impl Side {
                 .map(|(_, end)| end.connections.saturating_sub(phases.other_connections)),
             rss_bytes_per_pod: resident.map(|all| all.iter().sum::<u64>() / all.len() as u64),
             reads: paced.sum(|report| report.reads),
-            reads_per_s: paced.sum(|report| report.reads) as f64 / paced.asked_seconds,
+            reads_per_s: paced.sum(|report| report.reads) as f64 / paced.seconds,
             reads_late: paced.sum(|report| report.late),
             reads_shed: paced.sum(|report| report.shed),
             errors: total(|report| report.errors),
@@ -173,7 +174,7 @@ impl Side {
                 .iter()
                 .flat_map(|phase| &phase.reports)
                 .find_map(|report| report.error.clone()),
-            wrong_values: total(|report| report.wrong),
+            wrong_values: total(|report| report.wrong) + found.unwritten,
             flat_out_reads_per_s: flat_out.sum(|report| report.reads) as f64 / flat_out.seconds,
             cold_hit_rate: cold.hit_rate(),
             lag_samples: lag.samples,

@@ -136,8 +136,8 @@ impl Writer {
             key,
             sequence: *sequence,
         };
-        self.control
-            .set(&self.plan.name(key), self.plan.value(header))?;
+        let (name, value) = (self.plan.name(key), self.plan.value(header));
+        self.control.set(&name, value, self.plan.life_seconds())?;
         Ok(Written {
             key,
             sequence: header.sequence,

@@ -7,6 +7,7 @@ mod monitor;
 mod output;
 mod sizes;
 
+use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::thread;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::fleet::show;
 use crate::{Failure, Outcome};
 use commands::Op;
-use link::{Got, Link};
+use link::{Got, Link, Target};
 use monitor::{Line, Parser};
 use output::{Names, Output, Request};
 use sizes::Sizes;
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// The server, for example redis://user:password@127.0.0.1:6379
     #[arg(long, value_name = "URL")]
     redis: String,
+    /// PEM certificates of the authority to believe with rediss://, instead of the well-known ones
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
     /// For how long, for example 30s or 5m
     #[arg(long, value_name = "T", value_parser = duration)]
     duration: Duration,
@@ -49,15 +53,18 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Records.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let client = redis::Client::open(args.redis.as_str())
-        .map_err(|error| format!("--redis is no address of a server: {error}"))?;
+    let authority = args.cacert.as_ref().map(|path| {
+        fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    });
+    let target = Target::new(&args.redis, authority.transpose()?)?;
     let hidden = args.hash_keys.is_some();
     println!(
         "{}",
         show::wrapped(
             &format!(
                 "MONITOR makes the server send a copy of every command: on a busy server that about halves its throughput, \
-                 for up to {:.0} s. Above {} commands/s it is dropped until the second is over. Sizes are asked for on a second \
+                 for up to {:.0} s, and holds what this command has not read yet in its memory. Above {} commands/s, or when its \
+                 lines come over 2 s late, MONITOR is dropped until the second is over; what it costs ends with it. Sizes are asked for on a second \
                  connection, up to {}/s. The keys are written {}; values are not written.",
                 args.duration.as_secs_f64(),
                 show::count(args.max_rate as f64),
@@ -73,50 +80,65 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         )
     );
     let word = format!("nearcache-record-{:016x}", RandomState::new().hash_one(0));
-    let sizes = Sizes::open(&client, args.sample_sizes, word)?;
-    let mut link = Link::open(&client)?;
+    let sizes = Sizes::open(&target.client, args.sample_sizes, word)?;
+    let link = Link::open(&target)?;
     let output = Output::create(&args.output, Names::new(args.hash_keys.as_deref()))?;
     let mut recorder = Recorder::new(output, sizes, args.max_rate);
-    let (end, mut parser) = (recorder.start + args.duration, Parser::new());
-    let mut buffer = vec![0; 64 << 10];
-    let mut flushed = Instant::now();
-    while Instant::now() < end {
-        let got = link.read(&mut buffer);
-        match got.map_err(|error| format!("the connection failed: {error}"))? {
-            Got::Bytes(bytes) => parser.feed(&buffer[..bytes], &mut |line| recorder.take(line)),
-            Got::Nothing => {}
-            Got::End => recorder.pause = Some(SECOND),
-        }
-        if let Some(why) = recorder.failed.take() {
-            return Err(why);
-        }
-        if flushed.elapsed() >= SECOND {
-            recorder.output.flush()?;
-            flushed = Instant::now();
-        }
-        if let Some(pause) = recorder.pause.take() {
-            drop(link);
-            let left = end.saturating_duration_since(Instant::now());
-            recorder.paused += pause.min(left);
-            recorder.pauses += 1;
-            thread::sleep(pause.min(left));
-            parser.reset();
-            recorder.again();
-            if pause >= left {
-                break;
-            }
-            link = Link::open(&client).inspect_err(|_| {
-                // What there is, is a trace.
-                let _ = recorder.output.flush();
-            })?;
-        }
-    }
-    recorder.output.flush()?;
-    recorder.say(args, parser.bad);
+    let end = recorder.start + args.duration;
+    let bad = listen(&mut recorder, &target, link, end)?;
+    recorder.say(args, bad);
     Ok(match recorder.requests() {
         0 => Outcome::Negative,
         _ => Outcome::Good,
     })
+}
+
+/// Takes what comes until the end; how many lines could not be read. Fails only where the file cannot be written: a
+/// server that is gone is tried again each second, and what was recorded before stays.
+fn listen(
+    recorder: &mut Recorder,
+    target: &Target,
+    link: Link,
+    end: Instant,
+) -> Result<u64, Failure> {
+    let (mut link, mut parser) = (Some(link), Parser::new());
+    let mut buffer = vec![0; 64 << 10];
+    let mut flushed = Instant::now();
+    while Instant::now() < end {
+        match &mut link {
+            Some(open) => match open.read(&mut buffer) {
+                Ok(Got::Bytes(bytes)) => {
+                    recorder.received_bytes += bytes as u64;
+                    parser.feed(&buffer[..bytes], &mut |line| recorder.take(line));
+                }
+                Ok(Got::Nothing) => {}
+                Ok(Got::End) => recorder.lose("the server hung up".to_owned()),
+                Err(error) => recorder.lose(error.to_string()),
+            },
+            None => match Link::open(target) {
+                Ok(open) => (link, recorder.lost) = (Some(open), None),
+                Err(why) => recorder.lose(why),
+            },
+        }
+        if let Some(why) = recorder.failed.take() {
+            return Err(why);
+        }
+        if flushed.elapsed() >= SECOND || recorder.pause.is_some() {
+            recorder.output.flush()?;
+            flushed = Instant::now();
+        }
+        if let Some(pause) = recorder.pause.take() {
+            // Dropped first: the server has nothing to do for it while it rests.
+            recorder.pauses += u64::from(link.take().is_some());
+            let pause = pause.min(end.saturating_duration_since(Instant::now()));
+            recorder.paused += pause;
+            thread::sleep(pause);
+            parser.reset();
+            recorder.again();
+        }
+    }
+    recorder.output.flush()?;
+    Ok(parser.bad)
 }
 
 /// What was recorded so far.
@@ -135,6 +157,9 @@ struct Recorder {
     pause: Option<Duration>,
     pauses: u64,
     paused: Duration,
+    /// Why there is no connection.
+    lost: Option<String>,
+    received_bytes: u64,
     failed: Option<Failure>,
     counts: [u64; 3],
     with_size: u64,
@@ -157,6 +182,8 @@ impl Recorder {
             pause: None,
             pauses: 0,
             paused: Duration::ZERO,
+            lost: None,
+            received_bytes: 0,
             failed: None,
             counts: [0; 3],
             with_size: 0,
@@ -174,6 +201,12 @@ impl Recorder {
     fn again(&mut self) {
         self.second = (0, 0);
         self.ahead_us = None;
+    }
+
+    /// There is no connection; the next try is a second away.
+    fn lose(&mut self, why: String) {
+        self.lost = Some(why);
+        self.pause = Some(SECOND);
     }
 
     /// Whether the server is asked too much of: by the rate, or because its lines pile up there.
@@ -195,8 +228,12 @@ impl Recorder {
     }
 
     fn take(&mut self, line: &Line<'_>) {
+        // What still came with the line that was too much is not taken: the rest of its second is missing as a whole.
+        if self.pause.is_some() {
+            return;
+        }
         self.guard(line.at_us);
-        if self.mine(line) {
+        if self.pause.is_some() || self.mine(line) {
             return;
         }
         let first_us = *self.first_us.get_or_insert(line.at_us);
@@ -258,6 +295,22 @@ impl Recorder {
             self.long_keys,
             self.left_out
         );
+        let whole = self.start.elapsed();
+        println!(
+            "Cost to the server: MONITOR for {:.1} of {:.1} s, {} of lines, {} times STRLEN.",
+            whole.saturating_sub(self.paused).as_secs_f64(),
+            whole.as_secs_f64(),
+            show::bytes(self.received_bytes as f64),
+            show::count(self.sizes.asked as f64)
+        );
+        if let Some(why) = &self.lost {
+            println!("The connection was lost at the end ({why}).");
+        }
+        if self.sizes.ended {
+            println!(
+                "The connection that asks for sizes ended early: after that there are only those of writes."
+            );
+        }
         if self.pauses > 0 {
             println!(
                 "NOT ALL: MONITOR was dropped {} times, {:.1} s together, because there were more than {} commands/s or the server \
@@ -274,7 +327,7 @@ impl Recorder {
 }
 
 /// `30`, `30s`, `5m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let end = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let factor = match &text[end.len()..] {
         "" | "s" => 1,

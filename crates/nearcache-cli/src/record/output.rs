@@ -1,8 +1,9 @@
 //! The file that is written: CSV as `trace` reads it, in whole lines, so that an interrupted recording is a trace as well.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::Failure;
@@ -99,9 +100,13 @@ pub(super) struct Request<'a> {
 }
 
 impl Output {
-    /// Makes the file, which must not exist yet.
+    /// Makes the file, which must not exist yet. Only its owner can read it: names of keys may say who somebody is.
     pub(super) fn create(path: &Path, names: Names) -> Result<Self, Failure> {
-        let file = File::create_new(path)
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
             .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
         Ok(Self {
             file,

@@ -2,7 +2,7 @@
 //! bounded number of times a second, and never holds up the recording.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(super) struct Sizes {
     per_second: u32,
     second: Instant,
     asked_now: u32,
+    /// Nobody answers any more.
+    pub(super) ended: bool,
     /// Sizes that were asked for.
     pub(super) asked: u64,
     /// What the asking connection is recognised by in `MONITOR`.
@@ -82,6 +84,7 @@ impl Sizes {
             per_second,
             second: Instant::now(),
             asked_now: 0,
+            ended: false,
             asked: 0,
             word,
         })
@@ -104,10 +107,14 @@ impl Sizes {
         }
         if self.asked_now < self.per_second && self.known.len() < KNOWN {
             let key = key.to_vec();
-            if self.ask.try_send(Question { db, key, number }).is_ok() {
-                self.known.insert(number, None);
-                self.asked_now += 1;
-                self.asked += 1;
+            match self.ask.try_send(Question { db, key, number }) {
+                Ok(()) => {
+                    self.known.insert(number, None);
+                    self.asked_now += 1;
+                    self.asked += 1;
+                }
+                Err(TrySendError::Full(_)) => {}
+                Err(TrySendError::Disconnected(_)) => self.ended = true,
             }
         }
         None

@@ -7,6 +7,7 @@ use crate::entries::Gone;
 use crate::packed::pack;
 use crate::{Entrance, Filled, Flight, FlightGuard, Hit, Key, Published, Refusal, RemovalCause};
 
+use super::room::Room;
 use super::{Inner, Shard, Store};
 
 impl<M, O> Store<M, O> {
@@ -83,15 +84,44 @@ impl<M, O> Store<M, O> {
         valid: impl FnOnce(&M) -> bool,
         outcome: O,
     ) -> Published {
+        Self::settle(guard, filled, valid, outcome, Inner::reserve)
+    }
+
+    /// The same for what nobody has asked for: stored only where room is free, so that nothing is evicted for it.
+    ///
+    /// # Cost
+    /// That of [`Store::publish`].
+    pub fn publish_in_free_room(
+        &self,
+        guard: FlightGuard<M, O>,
+        filled: Filled,
+        valid: impl FnOnce(&M) -> bool,
+        outcome: O,
+    ) -> Published {
+        Self::settle(guard, filled, valid, outcome, |inner, _, weight| {
+            inner.budget.take(weight).ok()
+        })
+    }
+
+    fn settle(
+        guard: FlightGuard<M, O>,
+        filled: Filled,
+        valid: impl FnOnce(&M) -> bool,
+        outcome: O,
+        reserve: Reserve<M, O>,
+    ) -> Published {
         // The flight's own store: a guard of another one cannot corrupt this one's books.
         let inner = Arc::clone(&guard.store);
         let flight = Arc::clone(guard.flight());
-        let (published, gone) = inner.settle_entry(&flight, filled, valid);
+        let (published, gone) = inner.settle_entry(&flight, filled, valid, reserve);
         guard.ended_with(outcome);
         inner.let_go(gone);
         published
     }
 }
+
+/// How room is found for an entry of the shard that a hash belongs to.
+type Reserve<M, O> = fn(&Inner<M, O>, u64, usize) -> Option<Room<'_>>;
 
 impl<M, O> Inner<M, O> {
     fn settle_entry(
@@ -99,6 +129,7 @@ impl<M, O> Inner<M, O> {
         flight: &Arc<Flight<M, O>>,
         mut filled: Filled,
         valid: impl FnOnce(&M) -> bool,
+        reserve: Reserve<M, O>,
     ) -> (Published, Vec<Gone>) {
         let (hash, key) = (flight.hash, flight.key());
         let value_bytes = filled.value.as_ref().map_or(0, bytes::Bytes::len);
@@ -108,7 +139,7 @@ impl<M, O> Inner<M, O> {
             true => None,
             false => self.fits(self.weigh(key, value_bytes, 0)),
         };
-        let room = weight.and_then(|weight| Some((weight, self.reserve(hash, weight as usize)?)));
+        let room = weight.and_then(|weight| Some((weight, reserve(self, hash, weight as usize)?)));
         let mut shard = self.shard(hash).write();
         let refusal = if flight.is_orphaned() {
             Some(Refusal::Orphaned)

@@ -15,6 +15,14 @@ impl<M, O> Store<M, O> {
     /// # Cost
     /// One write lock, whatever the number of keys or dbs.
     pub fn invalidate(&self, bytes: &[u8]) -> usize {
+        self.invalidate_each(bytes, |_| {})
+    }
+
+    /// The same; tells `see` the db of each entry that it dropped.
+    ///
+    /// # Cost
+    /// That of [`Store::invalidate`].
+    pub fn invalidate_each(&self, bytes: &[u8], see: impl FnMut(u32)) -> usize {
         let hash = self.inner.hasher.hash(bytes);
         let mut gone = Vec::new();
         let mut shard = self.inner.shard(hash).write();
@@ -23,6 +31,7 @@ impl<M, O> Store<M, O> {
         shard.orphan(hash, |key| key.bytes == bytes);
         drop(shard);
         let count = gone.len();
+        gone.iter().map(|gone| gone.slot.db).for_each(see);
         self.inner.let_go(gone);
         count
     }

@@ -54,7 +54,7 @@ impl Budget {
     }
 
     /// Reserves room, or says how much is lacking.
-    fn take(&self, weight: usize) -> Result<Room<'_>, usize> {
+    pub(super) fn take(&self, weight: usize) -> Result<Room<'_>, usize> {
         let mut used = self.used();
         loop {
             let lacking = used.saturating_add(weight).saturating_sub(self.limit);

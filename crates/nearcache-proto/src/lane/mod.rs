@@ -132,6 +132,10 @@ pub struct Lane {
     /// Fences, writes and commands: short, so they go before fills.
     urgent: VecDeque<Request>,
     fills: VecDeque<Request>,
+    /// Fills that nobody waits for: sent when nothing else can be, one batch at a time.
+    ahead: VecDeque<Request>,
+    /// Held by the batch of those that is in flight.
+    ahead_out: Arc<()>,
     /// Requests of a db that is being probed.
     held: Vec<Request>,
     /// Bytes of the commands in flight on the lane.
@@ -210,6 +214,8 @@ enum SentWork {
     Fill {
         guards: Vec<Guard>,
         estimate: usize,
+        /// There when nobody waits for it.
+        _ahead: Option<Arc<()>>,
     },
     Bulk(Guard),
     /// A read without the life of its key, for servers that refuse the transaction which tells both.
@@ -267,6 +273,8 @@ impl Lane {
             ready: Vec::new(),
             urgent: VecDeque::new(),
             fills: VecDeque::new(),
+            ahead: VecDeque::new(),
+            ahead_out: Arc::new(()),
             held: Vec::new(),
             bytes_out: Arc::new(AtomicU64::new(0)),
             sent: BTreeMap::new(),
@@ -295,7 +303,7 @@ impl Lane {
         if let Some(error) = self.unavailable() {
             return request.reject(&error);
         }
-        let waiting = self.urgent.len() + self.fills.len() + self.held.len();
+        let waiting = self.urgent.len() + self.fills.len() + self.ahead.len() + self.held.len();
         if waiting >= self.config.queue_requests {
             self.pod.count_rejected();
             return request.reject(&Error::new(
@@ -313,6 +321,7 @@ impl Lane {
                 self.renew_by.get_or_insert(request.deadline);
             }
             Work::Fill(_) => self.fills.push_back(request),
+            Work::FillAhead(_) => self.ahead.push_back(request),
             _ => self.urgent.push_back(request),
         }
         self.want_sweep(now);
@@ -420,6 +429,7 @@ impl Lane {
             .urgent
             .drain(..)
             .chain(self.fills.drain(..))
+            .chain(self.ahead.drain(..))
             .chain(self.held.drain(..));
         for request in queued {
             request.reject(error);
@@ -457,7 +467,9 @@ impl Request {
     /// The db whose number must be known to be selectable before this is sent.
     fn db(&self) -> Option<u32> {
         match &self.work {
-            Work::Fill(guards) => guards.first().map(|guard| subject(guard.key()).db),
+            Work::Fill(guards) | Work::FillAhead(guards) => {
+                guards.first().map(|guard| subject(guard.key()).db)
+            }
             Work::Write(write) => write.op.db(),
             Work::Command(command) if !matches!(command.effect, Effect::Side(_)) => {
                 command.ops.first().and_then(Op::db)

@@ -3,18 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-/// SplitMix64: jitter and nonces, from a seed that is an argument.
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
+use crate::random::Random;
 
 /// Exponential backoff with full jitter over its upper half.
 pub(super) struct Backoff {
@@ -30,7 +19,7 @@ impl Backoff {
             min,
             max,
             attempts: 0,
-            random: Random(seed),
+            random: Random::new(seed),
         }
     }
 

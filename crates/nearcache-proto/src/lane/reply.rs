@@ -7,6 +7,7 @@ use super::{BatchId, Lane, Line, Sent, SentCommand, SentWork, SentWrite};
 use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::{BatchReply, Op, OpError, OpReply};
+use crate::pod::Purpose;
 use crate::request::{Effect, Guard};
 use crate::resp::Reply;
 use crate::slots::{self, subject};
@@ -108,7 +109,9 @@ impl Lane {
                 _ => Err(crate::write::unexpected()),
             }),
             SentWork::ProbeDb(db) => self.db_probed(db, results.next()),
-            SentWork::Fill { guards, estimate } => {
+            SentWork::Fill {
+                guards, estimate, ..
+            } => {
                 self.pace.ended(estimate);
                 for (guard, result) in guards.into_iter().zip(results) {
                     match &result {
@@ -250,8 +253,17 @@ impl Lane {
         };
         let pod = self.pod.clone();
         let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.bytes, &token);
-        match self.pod.store.publish(guard, filled, valid, Ok(fetched)) {
+        let purpose = guard.meta().purpose;
+        let store = &self.pod.store;
+        let published = match purpose {
+            Purpose::WarmStart => store.publish_in_free_room(guard, filled, valid, Ok(fetched)),
+            _ => store.publish(guard, filled, valid, Ok(fetched)),
+        };
+        match published {
             Published::Stored(_) => {}
+            Published::Refused(Refusal::TooLarge) if purpose == Purpose::WarmStart => {
+                self.pod.counters.warm_no_room_total.bump();
+            }
             Published::Refused(Refusal::TooLarge) => self.pod.counters.oversize_total.bump(),
             Published::Refused(_) => self.pod.counters.fills_refused_total.bump(),
         }
@@ -404,6 +416,7 @@ impl Lane {
     fn urgent_or_fill(&mut self, request: crate::request::Request) {
         match request.work {
             crate::request::Work::Fill(_) => self.fills.push_back(request),
+            crate::request::Work::FillAhead(_) => self.ahead.push_back(request),
             _ => self.urgent.push_back(request),
         }
     }
@@ -413,7 +426,9 @@ impl Lane {
         match sent.work {
             SentWork::Handshake | SentWork::Retest | SentWork::Heartbeat | SentWork::ProbeDb(_) => {
             }
-            SentWork::Fill { guards, estimate } => {
+            SentWork::Fill {
+                guards, estimate, ..
+            } => {
                 self.pace.ended(estimate);
                 self.pod.counters.fill_errors_total.add(guards.len() as u64);
                 for guard in guards {

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
 use crate::request::{CommandWork, Effect, Guard, Request, Work, Write};
 use crate::slots;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Heartbeats that may be unanswered at once: a stalled server is not to be buried in them.
@@ -33,7 +34,24 @@ impl Lane {
             }
         }
         while self.pace.allowance() > 0 {
-            let request = self.fills.pop_front()?;
+            let Some(request) = self.fills.pop_front() else {
+                return self.next_ahead(now);
+            };
+            if let Some(action) = self.send_fill(request, now) {
+                return Some(action);
+            }
+        }
+        None
+    }
+
+    /// The next batch of what nobody waits for, once nothing else is to be sent and the last one is back.
+    fn next_ahead(&mut self, now: Timestamp) -> Option<Action> {
+        while self.urgent.is_empty() && Arc::strong_count(&self.ahead_out) == 1 {
+            let mut request = self.ahead.pop_front()?;
+            if let Work::FillAhead(guards) = &mut request.work {
+                // Somebody could not wait and fetches it himself, or it was invalidated.
+                guards.retain(|guard| !guard.flight().is_orphaned());
+            }
             if let Some(action) = self.send_fill(request, now) {
                 return Some(action);
             }
@@ -151,21 +169,27 @@ impl Lane {
             Err(instead) => return instead,
         };
         let deadline = request.deadline;
-        let Work::Fill(mut guards) = request.work else {
-            return None;
+        let (mut guards, ahead) = match request.work {
+            Work::Fill(guards) => (guards, None),
+            Work::FillAhead(guards) => (guards, Some(Arc::clone(&self.ahead_out))),
+            _ => return None,
         };
-        if let Some(large) = guards
-            .iter()
-            .position(|guard| self.oversize.contains(key_hash(guard.key().bytes)))
-        {
+        let is_large = |guard: &Guard| self.oversize.contains(key_hash(guard.key().bytes));
+        if ahead.is_some() {
+            // They would not be kept.
+            guards.retain(|guard| !is_large(guard));
+            if guards.is_empty() {
+                return None;
+            }
+        } else if let Some(large) = guards.iter().position(is_large) {
             let guard = guards.swap_remove(large);
-            self.put_back(guards, deadline);
+            self.put_back(guards, deadline, false);
             return Some(self.send_bulk(guard, deadline, now));
         }
         let allowed = self.pace.allowance().min(MAX_KEYS);
         if guards.len() > allowed {
             let rest = guards.split_off(allowed);
-            self.put_back(rest, deadline);
+            self.put_back(rest, deadline, ahead.is_some());
         }
         let tracked = self.pod.is_tracked();
         let ops = guards
@@ -178,17 +202,23 @@ impl Lane {
             guard.meta().sent(seq, now);
         }
         let estimate = self.pace.sent(guards.len());
-        let work = SentWork::Fill { guards, estimate };
+        let work = SentWork::Fill {
+            guards,
+            estimate,
+            _ahead: ahead,
+        };
         Some(self.batch(work, Line::Lane, ops, deadline, now))
     }
 
-    fn put_back(&mut self, guards: Vec<Guard>, deadline: Timestamp) {
-        if !guards.is_empty() {
-            self.fills.push_front(Request {
-                deadline,
-                work: Work::Fill(guards),
-            });
+    fn put_back(&mut self, guards: Vec<Guard>, deadline: Timestamp, ahead: bool) {
+        if guards.is_empty() {
+            return;
         }
+        let (queue, work) = match ahead {
+            false => (&mut self.fills, Work::Fill(guards)),
+            true => (&mut self.ahead, Work::FillAhead(guards)),
+        };
+        queue.push_front(Request { deadline, work });
     }
 
     /// A value known to be large is read beside the lane, so that it delays no push and no heartbeat.

@@ -57,6 +57,7 @@ impl Lane {
         let idle = self.sent.is_empty()
             && self.urgent.is_empty()
             && self.fills.is_empty()
+            && self.ahead.is_empty()
             && self.held.is_empty();
         if self.sweep_at.is_none() && !idle {
             let pause = (self.pod.config.operation_timeout / 8).max(Duration::from_millis(1));
@@ -65,7 +66,7 @@ impl Lane {
     }
 
     fn sweep(&mut self, now: Timestamp) {
-        for queue in [&mut self.urgent, &mut self.fills] {
+        for queue in [&mut self.urgent, &mut self.fills, &mut self.ahead] {
             expire(queue, now, &self.pod);
         }
         let mut held = std::mem::take(&mut self.held).into();

@@ -1,5 +1,6 @@
 //! The lane driven by hand: limits, pace, and what happens when the server is silent.
 
+mod ahead;
 mod edges;
 
 use std::sync::Mutex;

@@ -124,11 +124,17 @@ enum Life {
 
 impl Life {
     /// Of a value that was just read. Gone: it was true when it was read, and must not be kept.
+    ///
+    /// PTTL counts from the server's clock cut to whole milliseconds, up to one millisecond before the moment
+    /// at which it answers, and a server may delete a key in the very millisecond that its expiry names (Redis
+    /// since 7.2 does, when it looks for expired keys by itself). So what is left is more than PTTL less one
+    /// millisecond, and may be less than PTTL. That the command was sent before the server looked at its clock only
+    /// makes a deadline counted from then earlier.
     fn ttl(self) -> Option<Duration> {
         match self {
             Self::Endless => None,
             Self::Gone => Some(Duration::ZERO),
-            Self::Millis(millis) => Some(Duration::from_millis(millis)),
+            Self::Millis(millis) => Some(Duration::from_millis(millis.saturating_sub(1))),
         }
     }
 }

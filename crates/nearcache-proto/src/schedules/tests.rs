@@ -14,7 +14,7 @@ use nearcache_l1::{Entrance, Filled, Key, StoreConfig, Timestamp};
 
 use crate::commands;
 use crate::held;
-use crate::pod::{Fetched, Pod, Verdict};
+use crate::pod::{Fetched, Pod, Purpose, Verdict};
 use crate::request::Guard;
 use crate::resp::Reply;
 use crate::slots::{REPLIES, compose};
@@ -63,7 +63,7 @@ impl World {
     }
 
     fn lead(&self, slot: Key<'_>) -> Guard {
-        let meta = || self.pod.fill_meta(slot, true);
+        let meta = || self.pod.fill_meta(slot, true, Purpose::Demand);
         match self.pod.store.enter(slot, |_| false, |_| false, meta) {
             Entrance::Lead(guard) => guard,
             _ => panic!("one leader"),

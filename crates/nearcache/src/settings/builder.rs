@@ -112,7 +112,7 @@ macro_rules! displayed {
 }
 
 // `i32` is what a bare literal becomes; a negative one is refused as any other wrong text.
-displayed!(&str, &String, i32, u32, u64, usize, bool);
+displayed!(&str, &String, i32, u32, u64, usize, bool, f64);
 
 impl SettingValue for String {
     fn into_text(self) -> String {

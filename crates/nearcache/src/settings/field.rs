@@ -133,6 +133,54 @@ pub(super) const POLICY: Kind<ReadPolicy> = Kind {
     show: |value| show_policy(*value),
 };
 
+pub(super) const OPTIONAL_NUMBER: Kind<Option<f64>> = Kind {
+    name: "number, or empty",
+    parse: |text| {
+        optional(text, |text| {
+            let number = text
+                .parse()
+                .ok()
+                .filter(|n: &f64| n.is_finite() && *n >= 0.0);
+            number.ok_or_else(|| "must be a number from 0 on, such as 0.5".into())
+        })
+    },
+    show: |value| value.map_or_else(String::new, |number| number.to_string()),
+};
+
+pub(super) const NAMES: Kind<ManifestKeys> = Kind {
+    name: "`plain`, `hashed` or `off`",
+    parse: |text| match text {
+        "plain" => Ok(ManifestKeys::Plain),
+        "hashed" => Ok(ManifestKeys::Hashed),
+        "off" => Ok(ManifestKeys::Off),
+        _ => Err("must be plain, hashed or off".into()),
+    },
+    show: |value| value.as_str().to_owned(),
+};
+
+/// How keys are named in what pods publish about their reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ManifestKeys {
+    /// As they are.
+    #[default]
+    Plain,
+    /// By hashes.
+    Hashed,
+    /// Nothing is published.
+    Off,
+}
+
+impl ManifestKeys {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Hashed => "hashed",
+            Self::Off => "off",
+        }
+    }
+}
+
 fn parse_list(text: &str) -> Result<Vec<String>, String> {
     if text.trim().is_empty() {
         return Ok(Vec::new());

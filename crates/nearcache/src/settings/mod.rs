@@ -18,11 +18,13 @@ use std::time::Duration;
 use nearcache_proto::{Error, ErrorKind, ReadPolicy};
 
 pub use builder::{SettingValue, SettingsBuilder};
-pub use field::Field;
+
+pub use field::{Field, ManifestKeys};
 pub use source::IGNORED_VARIABLES;
 
 use field::{
-    COUNT, DURATION, LIST, OPTIONAL_DURATION, OPTIONAL_SIZE, POLICY, SIZE, SWITCH, TEXT, URL,
+    COUNT, DURATION, LIST, NAMES, OPTIONAL_DURATION, OPTIONAL_NUMBER, OPTIONAL_SIZE, POLICY, SIZE,
+    SWITCH, TEXT, URL,
 };
 
 /// The text of `url` that selects the embedded L2 instead of a server.
@@ -76,6 +78,38 @@ macro_rules! settings_table {
             cache_absent: bool, SWITCH, "true";
             /// Prefix of the keys that nearcache itself writes to L2.
             namespace: String, TEXT, "nearcache";
+            /// Whether reads are counted by key and pods tell each other what they read. Without it, nothing is fetched
+            /// ahead of demand.
+            statistics: bool, SWITCH, "true";
+            /// How keys are named in what pods publish about their reads: `plain`; `hashed`, which a new pod can use only
+            /// with a snapshot of its own; or `off`, and nothing is published.
+            manifest_keys: ManifestKeys, NAMES, "plain";
+            /// How often a pod of a fleet of up to 64 publishes what it reads while that changes; in a larger one less
+            /// often, in proportion.
+            publish_every: Duration, DURATION, "10s";
+            /// How often a running pod looks what the fleet reads.
+            look_every: Duration, DURATION, "1m";
+            /// After this long a read counts half.
+            half_life: Duration, DURATION, "30m";
+            /// Whether a new pod fetches what the fleet reads before it is ready.
+            warm_start: bool, SWITCH, "true";
+            /// A pod is ready after this long, however warm it is.
+            warm_deadline: Duration, DURATION, "4s";
+            /// Keys a second that all pods together may fetch ahead of demand, whatever L2 has been seen to do.
+            warm_reads: usize, COUNT, "5000";
+            /// Bytes a second that all pods together may fetch ahead of demand, likewise.
+            warm_bytes: usize, SIZE, "128MiB";
+            /// Per cent of the highest rate at which the fleet was seen to read from L2 that may be fetched ahead of
+            /// demand, where that is more than `warm_reads` and `warm_bytes`.
+            warm_share: usize, COUNT, "20";
+            /// Reads that a running pod must be expected to make of a key within the next hour before it fetches it because
+            /// the fleet reads it: fewer raise hits and L2 reads. Empty: never.
+            top_up: Option<f64>, OPTIONAL_NUMBER, "0.5";
+            /// Whether a key that somebody changed is fetched again at once if this pod is expected to read it within a minute.
+            refetch: bool, SWITCH, "true";
+            /// A directory that outlives the container: the names of the keys this pod reads are left there, for a start
+            /// when L2 holds none. Empty: no snapshot.
+            snapshot_dir: String, TEXT, "";
         }
     };
 }

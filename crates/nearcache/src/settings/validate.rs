@@ -32,6 +32,7 @@ impl Settings {
             ("max_entry", self.max_entry_bytes()),
             ("max_inline", self.max_inline),
             ("inflight", self.inflight),
+            ("warm_bytes", self.warm_bytes),
         ] {
             // A capacity below 8 bytes has no eighth: only a value that was given is wrong by itself.
             if bytes == 0 && (name != "max_entry" || self.max_entry.is_some()) {
@@ -56,6 +57,10 @@ impl Settings {
         self.within("connect_timeout", self.connect_timeout, MS..=HOUR)?;
         self.within("operation_timeout", self.operation_timeout, MS..=HOUR)?;
         self.within("dead_after", self.dead_after, MS..=HOUR)?;
+        self.within("warm_deadline", self.warm_deadline, MS..=HOUR)?;
+        self.within("publish_every", self.publish_every, 100 * MS..=HOUR)?;
+        self.within("look_every", self.look_every, 100 * MS..=HOUR)?;
+        self.within("half_life", self.half_life, 1000 * MS..=24 * HOUR)?;
         self.within("backoff_min", self.backoff_min, MS..=HOUR)?;
         self.within("backoff_max", self.backoff_max, MS..=HOUR)?;
         self.within("untracked_life", self.untracked_lifetime(), MS..=24 * HOUR)?;
@@ -89,6 +94,8 @@ impl Settings {
             ("queue_requests", self.queue_requests, 1 << 20),
             ("flights_per_key", self.flights_per_key, 64),
             ("admit_after", self.admit_after, 2),
+            ("warm_reads", self.warm_reads, 1 << 30),
+            ("warm_share", self.warm_share, 100),
         ] {
             if !(1..=most).contains(&value) {
                 return self.wrong(name, &format!("must be from 1 to {most}"));

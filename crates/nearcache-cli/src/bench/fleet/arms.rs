@@ -89,7 +89,8 @@ impl Bench<'_> {
     fn before(&mut self) -> Result<(f64, Figures), Failure> {
         let mut stage = self.stage(Arm::Before, self.plan)?;
         let warm = self.step(Load::FlatOut, self.share(0.1), 0.0);
-        self.phase(&mut stage, "warming up", warm)?;
+        let warm = self.phase(&mut stage, "warming up", warm)?;
+        self.keep(&warm, Kind::Prepare, "warming up");
         let step = self.step(Load::FlatOut, self.share(0.5), 0.0);
         let max = self.phase(&mut stage, "own maximum", step)?;
         self.keep(&max, Kind::Max, "own maximum");
@@ -117,7 +118,7 @@ impl Bench<'_> {
             let own = max.measured.sum(|report| report.reads) as f64 / max.measured.seconds;
             // Not so far above that it would be another maximum.
             let far = (base * FAR_ABOVE).min(own / 4.0).max(base);
-            let name = format!("{:.0} % of before's maximum", 100.0 * far / base);
+            let name = self.part(100.0 * far / base);
             let step = self.step(Load::Paced, self.share(0.6), far);
             let done = self.phase(&mut stage, &name, step)?;
             self.keep(&done, Kind::Rate, &name);
@@ -128,7 +129,7 @@ impl Bench<'_> {
     fn rates(&mut self, stage: &mut Stage, base: f64) -> Result<Done, Failure> {
         let mut last = None;
         for percent in RATES {
-            let name = format!("{percent} % of before's maximum");
+            let name = self.part(percent.into());
             let rate = base * f64::from(percent) / 100.0;
             let step = self.step(Load::Paced, self.share(1.0), rate);
             let done = self.phase(stage, &name, step)?;
@@ -136,6 +137,15 @@ impl Bench<'_> {
             last = Some(done);
         }
         last.ok_or_else(|| "no rate was timed".to_owned())
+    }
+
+    /// The name of a rate.
+    fn part(&self, percent: f64) -> String {
+        let whole = match self.options.rate {
+            Some(_) => "--rate",
+            None => "before's maximum",
+        };
+        format!("{percent:.0} % of {whole}")
     }
 
     fn more_writes(&mut self, stage: &mut Stage, base: f64) -> Result<(), Failure> {
@@ -164,10 +174,12 @@ impl Bench<'_> {
         let name = "capacity 10 % of the data";
         let mut stage = self.stage(Arm::After, &plan)?;
         let fill = self.step(Load::Fill, 0.0, base);
-        self.phase(&mut stage, "filling, a tenth", fill)?;
+        let fill = self.phase(&mut stage, "filling, a tenth", fill)?;
+        self.keep(&fill, Kind::Prepare, "filling, a tenth");
         // What is kept settles while the load is that of the timed part.
         let settle = self.step(Load::Paced, self.share(0.3), base);
-        self.phase(&mut stage, "settling", settle)?;
+        let settle = self.phase(&mut stage, "settling, a tenth", settle)?;
+        self.keep(&settle, Kind::Prepare, "settling, a tenth");
         let step = self.step(Load::Paced, self.share(0.6), base);
         let done = self.phase(&mut stage, name, step)?;
         self.keep(&done, Kind::Sensitivity, name);

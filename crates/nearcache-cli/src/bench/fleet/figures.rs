@@ -65,6 +65,8 @@ impl Done {
         let quantile = |q| since_due(intended.value_at_quantile(q) as f64);
         let everywhere = Everywhere::new(self.arm, measured, acks);
         let rss = side.rss_bytes_per_pod;
+        let (age_samples, old) = ages(measured, acks);
+        let age = |quantile| age_us(age_samples, &old, quantile);
         Figures {
             intended_mean_us: since_due(intended.mean()),
             intended_p50_us: quantile(0.5),
@@ -73,6 +75,7 @@ impl Done {
             intended_max_us: since_due(intended.max() as f64),
             asked_reads_per_s: (self.load == Load::Paced).then_some(self.reads_per_s),
             updates_per_s: self.updates.per_s,
+            writes_per_s: self.writes as f64 / measured.seconds,
             updates_skewed: self.updates.skewed,
             steady_hit_rate: self.steady_hit_rate(),
             seconds: measured.seconds,
@@ -89,8 +92,12 @@ impl Done {
             sidecars: self.sidecars,
             latency_buckets: buckets(&merged(&measured.reports, |report| &report.latencies)),
             intended_buckets: buckets(&intended),
-            age_buckets: buckets(&ages(measured, acks)),
-            series: series(measured, probe),
+            age_samples,
+            age_p50_us: age(0.5),
+            age_p99_us: age(0.99),
+            age_p999_us: age(0.999),
+            age_buckets: buckets(&old),
+            series: series(measured, probe, self.arm != Arm::Before),
             side,
         }
     }
@@ -143,16 +150,28 @@ fn buckets(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
         .collect()
 }
 
-/// By how much those reads were behind that were.
-fn ages(measured: &Measured, acks: &Acks) -> Histogram<u64> {
-    let mut ages = histogram();
+/// How many reads were checked, and by how much those were behind that were.
+fn ages(measured: &Measured, acks: &Acks) -> (u64, Histogram<u64>) {
+    let (mut all, mut old) = (0, histogram());
     let samples = measured.reports.iter().flat_map(|report| &report.samples);
     for age_ns in samples.map(|sample| acks.age_ns(sample)) {
+        all += 1;
         if age_ns > 0 {
-            ages.saturating_record(age_ns);
+            old.saturating_record(age_ns);
         }
     }
-    ages
+    (all, old)
+}
+
+/// By how much the checked reads up to this quantile were behind at most; all but the old ones by nothing.
+fn age_us(all: u64, old: &Histogram<u64>, quantile: f64) -> Option<f64> {
+    let rank = (quantile * all as f64).ceil() as u64;
+    let current = all - old.len();
+    let age_us = match rank.checked_sub(current) {
+        None | Some(0) => 0.0,
+        Some(rank) => old.value_at_quantile(rank as f64 / old.len() as f64) as f64 / 1e3,
+    };
+    (all > 0).then_some(age_us)
 }
 
 /// From a write until no pod returns what was before it.
@@ -202,8 +221,9 @@ impl Everywhere {
     }
 }
 
-/// Second by second. The server is asked at other moments than full seconds: in between, its figures grow evenly.
-fn series(measured: &Measured, probe: f64) -> Vec<Second> {
+/// Second by second. The server is asked at other moments than full seconds: in between, its figures grow evenly. Where
+/// nothing is kept nothing is hit, whatever the two sides make of one second.
+fn series(measured: &Measured, probe: f64, kept: bool) -> Vec<Second> {
     let whole = measured.asked_seconds.floor() as u64;
     let at = |second: u64, pick: fn(&Snapshot) -> f64| {
         let at_ns = measured.start_ns + second * 1_000_000_000;
@@ -222,7 +242,7 @@ fn series(measured: &Measured, probe: f64) -> Vec<Second> {
             Second {
                 second,
                 reads_per_s: reads,
-                hit_rate: 1.0 - missed.min(1.0),
+                hit_rate: if kept { 1.0 - missed.min(1.0) } else { 0.0 },
                 l2_reads_per_s: l2_reads,
                 l2_bytes_per_s: grown(second, |snapshot| snapshot.bytes_out as f64),
                 l2_cpu_percent: grown(second, |snapshot| snapshot.cpu_seconds * 100.0),

@@ -210,12 +210,12 @@ fn announce(plan: &Plan, options: &Options, server: &str) {
         }
     };
     let text = format!(
-        "{} pods, each a process, on {server}. {} keys of {}{size}, read {reads}; updates {} % of the reads and at least \
+        "{} pods, each a process, on {server}. {} keys of {}{size}, read {reads}; updates {} of the reads and at least \
          {}/s; {} of L1 per pod; {} s at each rate; seed {}.",
         plan.pods,
         show::count(plan.keys.into()),
         show::bytes(plan.value_bytes as f64),
-        options.writes_percent,
+        table::percent(options.writes_percent / 100.0),
         options.writes_min_per_s,
         show::bytes(plan.capacity_bytes as f64),
         plan.seconds,

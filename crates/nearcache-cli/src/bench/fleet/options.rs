@@ -11,9 +11,14 @@ use crate::Failure;
 use crate::fleet::plan::{self, Plan};
 use crate::fleet::show;
 use crate::fleet::traffic::Traffic;
+use crate::machine::now_ns;
+use crate::record::duration;
 use crate::trace::Trace;
 
 const KEYS_MAX: u32 = 10_000_000;
+const DURATION_MAX_S: u64 = 3600;
+const WRITES_PERCENT: f64 = 0.01;
+const WRITES_MIN: f64 = 2.0;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
@@ -30,21 +35,21 @@ pub(crate) struct Args {
     /// Exponent of the Zipf distribution of reads; 0 reads all keys alike
     #[arg(long, default_value_t = 0.99)]
     zipf: f64,
-    /// Updates, in per cent of the reads, spread evenly over the keys
-    #[arg(long, default_value_t = 0.01, value_name = "PCT")]
-    writes: f64,
-    /// Updates per second at least, whatever --writes makes of the rate
-    #[arg(long, default_value_t = 2.0, value_name = "N")]
-    writes_min: f64,
+    /// Updates, in per cent of the reads, spread evenly over the keys [default: 0.01; those of a trace that has any]
+    #[arg(long, value_name = "PCT")]
+    writes: Option<f64>,
+    /// Updates per second at least, whatever --writes makes of the rate [default: 2; none with a trace that has any]
+    #[arg(long, value_name = "N")]
+    writes_min: Option<f64>,
     /// Bytes L1 may hold in each pod, and the maxmemory of a sidecar
     #[arg(long, default_value = "256MiB")]
     capacity: ByteSize,
     /// Reads per second of the whole fleet that 100 % means, instead of the measured maximum of `before`
     #[arg(long)]
     rate: Option<f64>,
-    /// Seconds at each of the three rates; other phases take their share
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    duration: u64,
+    /// How long at each of the three rates, for example 10s; other phases take their share
+    #[arg(long, value_name = "T", default_value = "10s", value_parser = duration)]
+    duration: Duration,
     /// Take keys, their sizes, and which are written how often from this trace (see `nearcache record`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keys", "zipf"])]
     trace: Option<PathBuf>,
@@ -60,9 +65,9 @@ pub(crate) struct Args {
     /// Measure a server in each pod as well, filled cache-aside
     #[arg(long)]
     pub(crate) sidecar: bool,
-    /// How long a sidecar keeps a value, in seconds: the longest time it serves old ones
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    sidecar_ttl: u64,
+    /// How long a sidecar keeps a value, for example 30s: the longest time it serves old ones
+    #[arg(long, value_name = "T", default_value = "30s", value_parser = duration, requires = "sidecar")]
+    sidecar_ttl: Duration,
     /// Connections in each ordinary pool, and tasks per pod that read at full throughput
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pool: u16,
@@ -117,14 +122,20 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     if args.rate.is_some_and(|rate| !(1.0..=1e8).contains(&rate)) {
         return Err("--rate must be from 1 to 100000000 reads per second of the fleet".to_owned());
     }
-    if !(0.0..=100.0).contains(&args.writes) {
+    let writes_percent = args.writes.unwrap_or(WRITES_PERCENT);
+    let writes_min_per_s = args.writes_min.unwrap_or(WRITES_MIN);
+    if !(0.0..=100.0).contains(&writes_percent) {
         return Err("--writes must be from 0 to 100 per cent of the reads".to_owned());
     }
-    if !(0.0..=1e5).contains(&args.writes_min) {
+    if !(0.0..=1e5).contains(&writes_min_per_s) {
         return Err("--writes-min must be from 0 to 100000 a second".to_owned());
     }
     if !(0.0..=10.0).contains(&args.zipf) {
         return Err("--zipf must be from 0 to 10".to_owned());
+    }
+    let seconds = args.duration.as_secs();
+    if seconds > DURATION_MAX_S {
+        return Err("--duration must be at most 1h".to_owned());
     }
     let mut plan = Plan {
         pods: args.pods.into(),
@@ -132,26 +143,27 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         value_bytes,
         zipf: args.zipf,
         reads_per_pod: 0.0,
-        writes: args.writes_min,
+        writes: writes_min_per_s,
         watched_writes: 0.5,
         tasks: args.pool.into(),
         pool: args.pool.into(),
         capacity_bytes,
-        sidecar_ttl_ms: args.sidecar_ttl * 1000,
-        seconds: args.duration,
+        sidecar_ttl_ms: args.sidecar_ttl.as_secs() * 1000,
+        seconds,
         cold_seconds: 0,
-        flat_out_seconds: args.duration.div_ceil(2),
+        flat_out_seconds: seconds.div_ceil(2),
         max_staleness_ms: 1000,
         validated: false,
         #[cfg(feature = "break")]
         sabotage: crate::fleet::sabotage::Sabotage::None,
         seed: args.seed,
         traffic: None,
-        prefix: "nearcache-bench:".to_owned(),
+        // Of this run alone: another one on the same server must not write what this one checks.
+        prefix: format!("nearcache-bench:{:x}-{:x}:", std::process::id(), now_ns()),
     };
     let mut options = Options {
-        writes_percent: args.writes,
-        writes_min_per_s: args.writes_min,
+        writes_percent,
+        writes_min_per_s,
         rate: args.rate,
         l2_latency_us: args.l2_latency.as_micros() as u64,
         sidecar: args.sidecar,
@@ -159,6 +171,13 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     };
     if let Some(path) = &args.trace {
         let traffic = Traffic::new(&Trace::read(path)?, plan.pods, value_bytes)?;
+        let told = args.writes.is_some() || args.writes_min.is_some();
+        if told && !traffic.writes.is_empty() {
+            let path = path.display();
+            return Err(format!(
+                "the trace {path} has writes of its own: leave out --writes and --writes-min"
+            ));
+        }
         follow(traffic, &mut plan, &mut options)
             .map_err(|why| format!("trace {}: {why}", path.display()))?;
     }

@@ -69,6 +69,8 @@ impl Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
+    /// So that what follows is not the beginning: only its checks count.
+    Prepare,
     /// From empty pods: each key once that there is room for.
     Fill,
     /// As fast as reads are answered.
@@ -111,6 +113,8 @@ pub(crate) struct Figures {
     pub(crate) asked_reads_per_s: Option<f64>,
     /// Updates a second that were asked for.
     pub(crate) updates_per_s: f64,
+    /// Writes a second that were made, those of the watched key included.
+    pub(crate) writes_per_s: f64,
     /// Whether they were as uneven as the reads.
     pub(crate) updates_skewed: bool,
     /// What the hit rate would become if the phase went on.
@@ -131,6 +135,11 @@ pub(crate) struct Figures {
     /// Distributions: upper ends in microseconds, and how many.
     pub(crate) latency_buckets: Vec<(f64, u64)>,
     pub(crate) intended_buckets: Vec<(f64, u64)>,
+    /// By how much checked reads of this phase were behind a write; most are not, by nothing.
+    pub(crate) age_samples: u64,
+    pub(crate) age_p50_us: Option<f64>,
+    pub(crate) age_p99_us: Option<f64>,
+    pub(crate) age_p999_us: Option<f64>,
     /// Of the reads that were behind a write, by how much; all others were current.
     pub(crate) age_buckets: Vec<(f64, u64)>,
     /// Second by second.

@@ -80,7 +80,9 @@ pub(crate) fn compared(run: &Run) -> Vec<Line> {
     row("- if the phase went on", &|f| {
         or_dash(f.steady_hit_rate, percent)
     });
-    row("reads/s, as asked", &|f| count(f.side.reads_per_s));
+    row("reads/s, until the last was served", &|f| {
+        count(f.side.reads_per_s)
+    });
     row("reads/s, own maximum", &|f| {
         count(f.side.flat_out_reads_per_s)
     });
@@ -127,7 +129,23 @@ pub(crate) fn compared(run: &Run) -> Vec<Line> {
     row("write to visible everywhere, max", &|f| {
         or_dash(f.everywhere_max_us, time)
     });
-    row("reads checked", &|f| count(f.side.checked_reads as f64));
+    row("- writes timed, not seen by all", &|f| {
+        let some = f.everywhere_samples + f.everywhere_unseen > 0;
+        let counts = format!("{}, {}", f.everywhere_samples, f.everywhere_unseen);
+        if some { counts } else { "-".to_owned() }
+    });
+    row("age of a served value, p50", &|f| {
+        or_dash(f.age_p50_us, time)
+    });
+    row("age of a served value, p99", &|f| {
+        or_dash(f.age_p99_us, time)
+    });
+    row("age of a served value, p99.9", &|f| {
+        or_dash(f.age_p999_us, time)
+    });
+    row("reads checked, filling and max too", &|f| {
+        count(f.side.checked_reads as f64)
+    });
     row("- stale", &|f| count(f.side.stale_reads as f64));
     row("- behind a write", &|f| count(f.side.behind_reads as f64));
     row("- by at most", &|f| {
@@ -140,9 +158,11 @@ pub(crate) fn compared(run: &Run) -> Vec<Line> {
 /// Every phase in a line.
 pub(crate) fn rows(run: &Run) -> String {
     let mut text = format!(
-        "  {:<8}{:<33}{:>11}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>6}\n",
+        "  {:<8}{:<33}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>7}\n",
         "",
         "all phases",
+        "room",
+        "writes/s",
         "reads/s",
         "mean",
         "p99",
@@ -154,13 +174,20 @@ pub(crate) fn rows(run: &Run) -> String {
         "stale"
     );
     for Row {
-        arm, name, figures, ..
+        arm,
+        name,
+        figures,
+        capacity_bytes,
+        ..
     } in &run.rows
     {
         let side = &figures.side;
+        let room = (*arm != Arm::Before).then_some(*capacity_bytes as f64);
         text += &format!(
-            "  {:<8}{name:<33}{:>11}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>6}\n",
+            "  {:<8}{name:<33}{:>10}{:>10.1}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>7}\n",
             arm.name(),
+            or_dash(room, bytes),
+            figures.writes_per_s,
             count(side.reads_per_s),
             time(side.mean_us),
             time(side.p99_us),
@@ -199,11 +226,13 @@ pub(crate) fn notes(run: &Run) -> Vec<String> {
             .to_owned(),
         format!(
             "Stale: older than a write acknowledged more than {} before the read began, by the writer's own log and one \
-             clock. Behind: older than any write acknowledged before.",
+             clock. Behind: older than any write acknowledged before. Age: for how long a newer value had been acknowledged when the \
+             read began; nothing for the newest.",
             time(plan.max_staleness_ms as f64 * 1e3)
         ),
         "Each update costs every pod that reads the key one miss. With updates as skewed as the reads the miss rate is \
-         about w / (w + one pod's read rate), w being the updates a second: more pods at the same load make it worse."
+         about w / (w + one pod's read rate), w being the updates a second: more pods at the same load make it worse. \
+         A fill from a peer would mend that; there is none yet."
             .to_owned(),
         "Steady: what the hit rate would become by that if the phase went on. A key that is written is missed when it is next \
          read, which for the rare ones takes longer than a phase: short phases flatter `hit`."
@@ -251,6 +280,16 @@ pub(crate) fn notes(run: &Run) -> Vec<String> {
                 row.name,
                 count(side.reads_late as f64),
                 count(side.reads_shed as f64)
+            ));
+        }
+        let asked = row.figures.updates_per_s;
+        // Of few there are now and then many less.
+        if asked * row.figures.seconds > 50.0 && row.figures.writes_per_s < 0.8 * asked {
+            notes.push(format!(
+                "{}, {}: {:.1} writes/s of the {asked:.1} that were due: one writer at L2 could do no more.",
+                row.arm.name(),
+                row.name,
+                row.figures.writes_per_s
             ));
         }
         if side.errors > 0 {

@@ -33,7 +33,13 @@ fn the_servers_figures_are_cut_at_full_seconds() {
         seconds: vec![100, 50],
         ..Report::default()
     };
-    let seconds = series(&measured(vec![report]), 0.0);
+    let measured = measured(vec![report]);
+    assert!(
+        series(&measured, 0.0, false)
+            .iter()
+            .all(|second| second.hit_rate == 0.0)
+    );
+    let seconds = series(&measured, 0.0, true);
     let found: Vec<(f64, f64)> = seconds
         .iter()
         .map(|second| (second.l2_reads_per_s, second.hit_rate))
@@ -87,6 +93,24 @@ fn the_steady_hit_rate_follows_from_reads_and_writes() {
     let alike = steady(1000, 0.0, 98.0, updates(false));
     assert!((alike - 0.98).abs() < 1e-9, "{alike}");
     assert!(steady(1000, 0.99, 98.0, updates(false)) > 0.98);
+}
+
+#[test]
+fn ages_count_what_was_current() {
+    let mut old = histogram();
+    assert_eq!(age_us(0, &old, 0.5), None);
+    assert_eq!(age_us(100, &old, 0.999), Some(0.0));
+    old.saturating_record_n(2_000_000, 9);
+    old.saturating_record(5_000_000);
+    // Ten of a hundred are old, one of them more so.
+    let near = |quantile, us: f64| {
+        let found = age_us(100, &old, quantile).unwrap();
+        assert!((found / us - 1.0).abs() < 0.01, "{quantile}: {found}");
+    };
+    assert_eq!(age_us(100, &old, 0.9), Some(0.0));
+    near(0.91, 2_000.0);
+    near(0.99, 2_000.0);
+    near(1.0, 5_000.0);
 }
 
 #[test]

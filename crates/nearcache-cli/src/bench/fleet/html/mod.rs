@@ -81,8 +81,11 @@ fn header(run: &Run, command: &str) -> String {
     pair(
         "load",
         &format!(
-            "reads by Zipf {}, due at random moments; 100 % is {} reads/s of the fleet ({}); {} s at each rate",
-            plan.zipf,
+            "reads {}, due at random moments; 100 % is {} reads/s of the fleet ({}); {} s at each rate",
+            match &plan.traffic {
+                Some(_) => "as in the trace".to_owned(),
+                None => format!("by Zipf {}", plan.zipf),
+            },
             count(run.base_rate_per_s),
             match options.rate {
                 Some(_) => "as asked",
@@ -94,8 +97,13 @@ fn header(run: &Run, command: &str) -> String {
     pair(
         "updates",
         &format!(
-            "{} % of the reads and at least {}/s, uniform over the keys",
-            options.writes_percent, options.writes_min_per_s
+            "{} of the reads and at least {}/s, {}",
+            table::percent(options.writes_percent / 100.0),
+            options.writes_min_per_s,
+            match &plan.traffic {
+                Some(traffic) if !traffic.writes.is_empty() => "of the keys that the trace writes",
+                _ => "uniform over the keys",
+            }
         ),
     );
     pair(

@@ -42,18 +42,43 @@ pub(super) fn distributions(run: &Run) -> String {
         });
         text += "</div>\n";
     }
-    text
+    text + &ages(&run.arms().collect::<Vec<_>>())
+}
+
+/// By how much what was served was behind, where anything was.
+fn ages(arms: &[(Arm, &Figures)]) -> String {
+    let points = |&(arm, figures): &(Arm, &Figures)| Line {
+        class: arm.name(),
+        points: steps(&figures.age_buckets, figures.age_samples),
+        marked: false,
+    };
+    let chart = percentiles("Age of what was served", "behind", arms.iter().map(points));
+    if chart.is_empty() {
+        return chart;
+    }
+    format!(
+        "<h3>Ages at the 100 % rate</h3>\n<p class=\"soft\">For how long a newer value had been acknowledged when the read \
+         began. A line begins at the share of reads that got the newest; without one, all did.</p>\n\
+         <div class=\"charts\">{chart}</div>\n"
+    )
 }
 
 fn distribution(title: &str, arms: &[(Arm, &Figures)], pick: fn(&Figures) -> &Buckets) -> String {
-    let lines: Vec<Line> = arms
-        .iter()
-        .map(|&(arm, figures)| Line {
+    let points = |&(arm, figures): &(Arm, &Figures)| {
+        let buckets = pick(figures);
+        let all = buckets.iter().map(|bucket| bucket.1).sum();
+        Line {
             class: arm.name(),
-            points: steps(pick(figures)),
+            points: steps(buckets, all),
             marked: false,
-        })
-        .collect();
+        }
+    };
+    percentiles(title, "latency", arms.iter().map(points))
+}
+
+/// Lines over the percentiles of the reads; nothing, where no line has a point.
+fn percentiles(title: &str, what: &'static str, lines: impl Iterator<Item = Line>) -> String {
+    let lines: Vec<Line> = lines.collect();
     let points = || lines.iter().flat_map(|line| &line.points);
     let range = points().fold((f64::MAX, f64::MIN), |(least, most), point| {
         (least.min(point.1), most.max(point.1))
@@ -74,7 +99,7 @@ fn distribution(title: &str, arms: &[(Arm, &Figures)], pick: fn(&Figures) -> &Bu
             .chain([(0.5f64.log10().abs(), "p50".to_owned())])
             .collect(),
     };
-    let y = Axis::decades("latency", range, round_time);
+    let y = Axis::decades(what, range, round_time);
     chart(title, "", &x, &y, &lines)
 }
 
@@ -88,11 +113,10 @@ fn round_time(us: f64) -> String {
     }
 }
 
-/// Nines of the share of reads, against the logarithm of the time they took at most.
-fn steps(buckets: &Buckets) -> Vec<(f64, f64)> {
-    let all: u64 = buckets.iter().map(|bucket| bucket.1).sum();
+/// Nines of the share of all reads, against the logarithm of the time they took at most. Those in no bucket took none.
+fn steps(buckets: &Buckets, all: u64) -> Vec<(f64, f64)> {
     let nines = |slower: f64| (all as f64 / slower.max(0.5)).log10();
-    let mut slower = all;
+    let mut slower: u64 = buckets.iter().map(|bucket| bucket.1).sum();
     let mut points = Vec::new();
     for &(upper_us, reads) in buckets.iter().filter(|bucket| bucket.1 > 0) {
         let height = upper_us.max(1e-3).log10();
@@ -214,12 +238,12 @@ mod tests {
 
     #[test]
     fn steps_rise_with_the_share_of_reads() {
-        let points = steps(&[(10.0, 90), (100.0, 0), (1000.0, 10)]);
+        let points = steps(&[(10.0, 90), (100.0, 0), (1000.0, 10)], 100);
         let expected = [(0.0, 1.0), (1.0, 1.0), (1.0, 3.0), (200f64.log10(), 3.0)];
         for (found, expected) in points.iter().zip(expected) {
             assert!((found.0 - expected.0).abs() < 1e-9 && (found.1 - expected.1).abs() < 1e-9);
         }
         assert_eq!(points.len(), 4);
-        assert!(steps(&[]).is_empty());
+        assert!(steps(&[], 0).is_empty());
     }
 }

@@ -32,6 +32,7 @@ fn figures(scale: f64) -> Figures {
         intended_max_us: None,
         asked_reads_per_s: Some(100.0),
         updates_per_s: 2.0,
+        writes_per_s: 2.5,
         updates_skewed: false,
         steady_hit_rate: None,
         seconds: 2.0,
@@ -46,6 +47,10 @@ fn figures(scale: f64) -> Figures {
         sidecars: None,
         latency_buckets: vec![(1.0 * scale, 90), (10.0 * scale, 10)],
         intended_buckets: vec![(2.0 * scale, 90), (30.0 * scale, 10)],
+        age_samples: 100,
+        age_p50_us: Some(0.0),
+        age_p99_us: Some(0.0),
+        age_p999_us: None,
         age_buckets: Vec::new(),
         series: vec![second(0), second(1)],
     }
@@ -166,6 +171,16 @@ fn the_page_is_whole_and_alone() {
         8,
         "two distributions, six series"
     );
+}
+
+#[test]
+fn ages_have_a_chart_where_something_was_old() {
+    let mut run = run();
+    run.sidecar.as_mut().unwrap().age_buckets = vec![(2_000_000.0, 3), (9_000_000.0, 1)];
+    let page = page(&run, "");
+    balanced(&page);
+    assert_eq!(page.matches("<svg").count(), 9);
+    assert!(page.contains("Age of what was served"));
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! Fetching slots ahead of demand: in batches of bounded weight, one at a time, through the token-checked fill.
+
+use nearcache_l1::{Entrance, Key, Landed, Timestamp};
+
+use super::Background;
+use crate::cache::Io;
+use crate::error::Error;
+use crate::pod::{FillMeta, Pod, Purpose, Verdict};
+use crate::request::{Guard, Request, Work};
+use crate::slots::{HEADS, LOADS, subject};
+use crate::working_set::Item;
+
+/// Bytes of values in a batch, unless one value is larger: what a demand read may find in front of it.
+const BATCH_BYTES: u64 = 256 << 10;
+
+/// Keys in a batch: those of unknown size may be large.
+const BATCH_KEYS: usize = 128;
+
+/// What an item whose size is not known is taken for.
+const UNKNOWN: u64 = 4 << 10;
+
+/// What was fetched.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    pub(super) keys: usize,
+    pub(super) bytes: u64,
+    pub(super) score: f64,
+}
+
+/// Bytes that fetching an item moves, as far as is known.
+pub(super) fn size(item: &Item) -> u64 {
+    match item.bytes {
+        0 => UNKNOWN,
+        bytes => u64::from(bytes),
+    }
+}
+
+/// The first items that make one batch: of one db, so that they go out together.
+pub(super) fn batch(items: &[Item], most: usize) -> usize {
+    let db = |item: &Item| item.slot().map(|slot| subject(slot).db);
+    let mut bytes = 0;
+    let mut count = 0;
+    for item in items.iter().take(BATCH_KEYS.min(most)) {
+        bytes += size(item);
+        if count > 0 && (bytes > BATCH_BYTES || db(item) != db(&items[0])) {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+impl<I: Io> Background<I> {
+    /// Fetches one batch and waits for it.
+    ///
+    /// # Errors
+    /// L2 did not answer.
+    pub(super) async fn fetch(
+        &mut self,
+        items: &[Item],
+        purpose: Purpose,
+        by: Timestamp,
+    ) -> Result<Taken, Error> {
+        let mut guards = Vec::with_capacity(items.len());
+        let mut flights = Vec::with_capacity(items.len());
+        for item in items {
+            let pod = &self.cache.pod;
+            let now = || self.cache.io.now();
+            let lead = |slot| pod.lead_ahead(slot, purpose, now);
+            if let Some(guard) = item.slot().and_then(lead) {
+                flights.push((item, guard.flight().clone()));
+                guards.push(guard);
+            }
+        }
+        if guards.is_empty() {
+            return Ok(Taken::default());
+        }
+        self.cache.io.begin();
+        self.cache.io.submit(Request {
+            deadline: by,
+            work: Work::FillAhead(guards),
+        });
+        let mut taken = Taken::default();
+        let mut failed = None;
+        for (item, flight) in flights {
+            let slot = flight.key();
+            match flight.wait_landed().await {
+                Landed::Done(Ok(fetched)) => {
+                    let bytes = fetched.value.as_ref().map_or(0, |v| v.len() as u64);
+                    if self.cache.pod.store.contains(slot) {
+                        taken.keys += 1;
+                        taken.bytes += bytes;
+                        taken.score += item.score;
+                    }
+                    self.ledger.fetched(slot, bytes, &self.cache.pod);
+                }
+                Landed::Done(Err(error)) => failed = Some(error),
+                // A reader could not wait, it was invalidated, or it is too large to be kept.
+                Landed::Abandoned => {}
+            }
+        }
+        match failed {
+            Some(error) if taken.keys == 0 => Err(error),
+            _ => Ok(taken),
+        }
+    }
+}
+
+impl Pod {
+    /// Leads the fetch of a slot that nobody has asked for, unless it is resident, being fetched, or not to be kept.
+    pub(crate) fn lead_ahead(
+        &self,
+        slot: Key<'_>,
+        purpose: Purpose,
+        now: impl Fn() -> Timestamp,
+    ) -> Option<Guard> {
+        if slot.db & (LOADS | HEADS) != 0 || self.is_bypassed(subject(slot).bytes) {
+            return None;
+        }
+        if let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = self.glance(slot, &now) {
+            return None;
+        }
+        let entrance = self.store.enter(
+            slot,
+            |_| false,
+            |meta: &FillMeta| self.may_join(slot, meta, now()),
+            || self.fill_meta(slot, true, purpose),
+        );
+        match entrance {
+            Entrance::Lead(guard) => Some(guard),
+            _ => None,
+        }
+    }
+}

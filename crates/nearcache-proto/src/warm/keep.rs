@@ -1,0 +1,163 @@
+//! What a serving pod fetches ahead of demand: what the fleet reads and it will, too, and what somebody changed.
+//!
+//! All of it costs L2 reads that might be for nothing: it is done only for keys that are expected to be read, at a
+//! bounded rate, and its waste is counted.
+
+use std::time::Duration;
+
+use nearcache_l1::{Key, Timestamp};
+
+use super::fetch::{batch, size};
+use super::{Background, Phase};
+use crate::cache::Io;
+use crate::pod::Purpose;
+use crate::working_set::{Item, Name};
+
+/// Over this time reads of a key are expected when the fleet's are weighed.
+const HORIZON: Duration = Duration::from_secs(3600);
+
+/// A key that somebody changed is fetched again if it is expected to be read within this time...
+const SOON: Duration = Duration::from_secs(60);
+
+/// ...this often.
+const READS_SOON: f64 = 0.5;
+
+/// How long a fetch may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Keys that one round of topping up fetches at most.
+const MOST_TOPPED: usize = 4096;
+
+/// The part of the allowance that what was changed may take, of this pod's share of it.
+#[derive(Default)]
+pub(super) struct Budget {
+    /// Time that has been spent in advance.
+    free_at: Option<Timestamp>,
+}
+
+impl Budget {
+    /// Spends `cost` of this pod's share, if not too much has been spent already.
+    fn spend(&mut self, cost: Duration, fleet: usize, now: Timestamp) -> bool {
+        let free_at = self.free_at.unwrap_or(now).max(now);
+        if free_at.saturating_since(now) > Duration::from_secs(1) {
+            return false;
+        }
+        let cost = cost.saturating_mul(u32::try_from(fleet).unwrap_or(u32::MAX));
+        self.free_at = Some(free_at.saturating_add(cost));
+        true
+    }
+}
+
+impl<I: Io> Background<I> {
+    /// Fetches what the fleet reads, is not here, and is expected to be read here.
+    pub(super) async fn top_up(&mut self) {
+        self.ledger.sweep(&self.cache.pod);
+        if !self.cache.pod.is_tracked() {
+            return;
+        }
+        let wanted = self.wanted();
+        let mut rest = wanted.as_slice();
+        let by = self
+            .cache
+            .io
+            .now()
+            .saturating_add(self.config.look_every / 2);
+        while !rest.is_empty() && !self.cache.pod.warmth.is_closing() {
+            let (now, later) = rest.split_at(batch(rest, self.pace.most_keys()));
+            rest = later;
+            let cost = self.pace.cost(now.len(), now.iter().map(size).sum());
+            match self.may_fetch(cost, by).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return,
+            }
+            let deadline = self.cache.io.now().saturating_add(PATIENCE);
+            if self
+                .fetch(now, Purpose::Background, deadline)
+                .await
+                .is_err()
+            {
+                return;
+            }
+            // What came in between must not wait for the rest.
+            self.refetch().await;
+        }
+    }
+
+    /// What is worth fetching, in the manifest's order.
+    fn wanted(&self) -> Vec<Item> {
+        let (Some(manifest), Some(threshold)) = (&self.manifest, self.config.top_up) else {
+            return Vec::new();
+        };
+        let share = self.share(manifest.mass, manifest.fleet as usize);
+        let pod = &self.cache.pod;
+        let lacking = |item: &&Item| {
+            manifest.expected_reads(item, HORIZON, share) >= threshold
+                && item.slot().is_some_and(|slot| {
+                    let weight = pod.store.weigh(slot, item.bytes as usize);
+                    weight <= pod.store.max_entry_weight() && !pod.store.contains(slot)
+                })
+        };
+        let items = manifest.items.iter().filter(lacking);
+        items.take(MOST_TOPPED).cloned().collect()
+    }
+
+    /// The part of the fleet's reads that this pod makes: as counted, but a pod that has just started is taken for
+    /// an ordinary one.
+    fn share(&self, fleet_mass: f64, fleet: usize) -> f64 {
+        let even = 1.0 / fleet.max(1) as f64;
+        let own = self.counts.mass(self.cache.io.now());
+        match fleet_mass > 0.0 {
+            true => (own / fleet_mass).clamp(even / 2.0, even * 4.0),
+            false => even,
+        }
+    }
+
+    /// Fetches what somebody has changed, if it will be read again soon.
+    pub(super) async fn refetch(&mut self) {
+        let lost = self.cache.pod.warmth.take_lost();
+        if lost.is_empty() || !self.config.refetch {
+            return;
+        }
+        // Not by way of a lane that is down: the keys are read anew anyway then.
+        if self.cache.pod.warmth.readiness().phase != Phase::Ready {
+            return;
+        }
+        // What was read since the last look counts.
+        self.fold();
+        let now = self.cache.io.now();
+        let per_score =
+            std::f64::consts::LN_2 / self.config.half_life.as_secs_f64() * SOON.as_secs_f64();
+        let mut items: Vec<Item> = Vec::new();
+        for (db, key) in lost {
+            let slot = Key::new(db, &key);
+            // Fetched ahead, changed again, and never read between: it is changed more often than read.
+            let in_vain = self.ledger.lost(db, &key, &self.cache.pod);
+            let score = self.counts.score(now, slot).unwrap_or(0.0);
+            if !in_vain && score * per_score >= READS_SOON {
+                items.push(Item {
+                    name: Name::plain(slot),
+                    score,
+                    bytes: self.counts.bytes_of(slot),
+                });
+            }
+        }
+        items.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let fleet = self.fleet();
+        let mut rest = items.as_slice();
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(batch(rest, self.pace.most_keys()));
+            rest = later;
+            let cost = self.pace.cost(batch.len(), batch.iter().map(size).sum());
+            let now = self.cache.io.now();
+            if !self.budget.spend(cost, fleet, now) {
+                let left = (batch.len() + rest.len()) as u64;
+                self.cache.pod.counters.refetch_skipped_total.add(left);
+                return;
+            }
+            let by = now.saturating_add(PATIENCE);
+            if self.fetch(batch, Purpose::Background, by).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The background of a pod: counts what is read, tells the fleet, starts warm and stays so.
+//!
+//! One plain future per pod, on whatever executor; it has no clock, timer or randomness but those it is
+//! given. Everything it fetches goes through the token-checked fill that callers use, behind them.
+
+mod ask;
+mod config;
+mod exchange;
+mod fetch;
+mod keep;
+mod ledger;
+mod pace;
+mod start;
+mod state;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use nearcache_l1::Timestamp;
+
+use crate::cache::{Cache, Io};
+use crate::op::BoxFuture;
+use crate::random::Random;
+use crate::working_set::{Counts, Manifest};
+use exchange::Exchange;
+use keep::Budget;
+use ledger::Ledger;
+use pace::Pace;
+
+pub use config::WarmConfig;
+pub(crate) use state::Warmth;
+pub use state::{Phase, Readiness, WarmEnd, WarmReport};
+
+/// Wakes the background at a time on the clock of its [`Io`].
+pub trait Timer: Send + Sync + 'static {
+    /// Resolves at `at`, or a little later.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<()>;
+}
+
+/// Where the names of what was read survive this process: a directory, say. Never holds values.
+pub trait Snapshots: Send + Sync + 'static {
+    /// What was saved last, if anything; at most `limit` bytes of it.
+    fn load(&self, limit: usize) -> Option<Vec<u8>>;
+    /// Keeps this instead. A failure is the keeper's to report.
+    fn save(&self, snapshot: &[u8]);
+}
+
+/// The background of one pod, until it is run.
+pub struct Background<I> {
+    cache: Cache<I>,
+    config: WarmConfig,
+    timer: Arc<dyn Timer>,
+    snapshots: Option<Arc<dyn Snapshots>>,
+    random: Random,
+    counts: Counts,
+    exchange: Exchange,
+    pace: Pace,
+    ledger: Ledger,
+    budget: Budget,
+    manifest: Option<Manifest>,
+    due: Due,
+    /// A warm start that found L2 out of reach is made up for.
+    started: bool,
+}
+
+/// When what is to be done next.
+struct Due {
+    fold: Timestamp,
+    fold_pause: Duration,
+    publish: Timestamp,
+    look: Timestamp,
+    save: Timestamp,
+    folded_at: Timestamp,
+    reads_at_fold: u64,
+}
+
+impl<I: Io> Background<I> {
+    /// The background of the cache's pod. `seed` must differ between pods.
+    pub fn new(
+        cache: Cache<I>,
+        config: WarmConfig,
+        timer: Arc<dyn Timer>,
+        snapshots: Option<Arc<dyn Snapshots>>,
+        seed: u64,
+    ) -> Self {
+        let mut random = Random::new(seed);
+        let now = cache.io.now();
+        let counts = Counts::new(config.most_slots, config.most_bytes, config.half_life)
+            .seeded(random.next());
+        Self {
+            exchange: Exchange::new(&cache.pod.config.namespace, random.next()),
+            pace: Pace::new(&config),
+            due: Due {
+                fold: now,
+                fold_pause: config.fold_every,
+                publish: now,
+                look: now,
+                save: now,
+                folded_at: now,
+                reads_at_fold: 0,
+            },
+            cache,
+            config,
+            timer,
+            snapshots,
+            random,
+            counts,
+            ledger: Ledger::default(),
+            budget: Budget::default(),
+            manifest: None,
+            started: false,
+        }
+    }
+
+    /// Starts warm, then keeps counting, telling and fetching until the cache is shut down. Publishes once
+    /// more then.
+    pub async fn run(mut self) {
+        self.cache.pod.count_reads(self.config.statistics);
+        let refetch = self.config.statistics && self.config.refetch;
+        self.cache.pod.warmth.want_lost(refetch);
+        self.start().await;
+        self.schedule();
+        while !self.cache.pod.warmth.is_closing() {
+            let next = self
+                .due
+                .fold
+                .min(self.due.publish)
+                .min(self.due.look)
+                .min(self.due.save);
+            self.rung_or(next).await;
+            self.round().await;
+        }
+        if self.config.statistics {
+            self.fold();
+            self.publish().await;
+            self.save();
+        }
+    }
+
+    /// Does what is due.
+    async fn round(&mut self) {
+        if self.cache.pod.warmth.is_closing() {
+            return;
+        }
+        self.note_lane();
+        self.refetch().await;
+        let now = self.cache.io.now();
+        if now >= self.due.fold {
+            self.fold();
+        }
+        if now >= self.due.publish {
+            self.fold();
+            let elected = self.publish().await;
+            if elected {
+                self.merge().await;
+            }
+            self.due.publish = self.later(self.publish_pause());
+        }
+        if now >= self.due.look {
+            if !self.started {
+                self.start().await;
+            } else if self.look().await {
+                self.top_up().await;
+            }
+            self.due.look = self.later(self.look_pause());
+        }
+        if now >= self.due.save {
+            self.save();
+            self.due.save = self.later(Duration::from_secs(60));
+        }
+    }
+
+    /// What was sampled is counted, and what was fetched ahead and read since is noted.
+    fn fold(&mut self) {
+        let now = self.cache.io.now();
+        let pod = &self.cache.pod;
+        let mut samples = 0_usize;
+        let (counts, ledger) = (&mut self.counts, &mut self.ledger);
+        pod.sampler.drain(|slot, weight| {
+            samples += 1;
+            counts.add(now, slot, weight);
+            ledger.read(slot, pod);
+            if let Some(hit) = pod.store.peek(slot) {
+                counts.note_bytes(slot, hit.value.as_ref().map_or(0, bytes::Bytes::len));
+            }
+        });
+        let reads = pod.reads_total();
+        let due = &mut self.due;
+        let elapsed = now.saturating_since(due.folded_at);
+        pod.sampler
+            .adapt(reads.wrapping_sub(due.reads_at_fold), elapsed);
+        (due.folded_at, due.reads_at_fold) = (now, reads);
+        // Where little is read, there is little to count: the buffers take much more.
+        due.fold_pause = match samples {
+            0..64 => (due.fold_pause * 2).min(self.config.fold_every * 10),
+            _ => self.config.fold_every,
+        };
+        due.fold = now.saturating_add(due.fold_pause);
+    }
+
+    /// The first times of everything, spread so that pods that started together do not stay in step.
+    fn schedule(&mut self) {
+        self.due.publish = self.later(self.config.publish_every / 4);
+        self.due.look = self.later(self.look_pause());
+        self.due.save = self.later(Duration::from_secs(60));
+        if !self.config.statistics {
+            (self.due.fold, self.due.publish) = (Timestamp::MAX, Timestamp::MAX);
+            (self.due.look, self.due.save) = (Timestamp::MAX, Timestamp::MAX);
+        }
+        if self.snapshots.is_none() {
+            self.due.save = Timestamp::MAX;
+        }
+    }
+
+    fn publish_pause(&self) -> Duration {
+        let fleet = self.fleet();
+        self.config.publish_every * u32::try_from(fleet.div_ceil(64)).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// A thousand pods look less often than fifty, so that what they read stays small.
+    fn look_pause(&self) -> Duration {
+        let fleet = self.fleet().min(1 << 20) as u32;
+        let pause = self.config.look_every;
+        pause.max(pause * fleet / 600)
+    }
+
+    /// How many pods there are, as far as is known.
+    fn fleet(&self) -> usize {
+        self.manifest
+            .as_ref()
+            .map_or(1, |m| m.fleet as usize)
+            .max(1)
+    }
+
+    /// So much later, give or take a fifth.
+    fn later(&mut self, pause: Duration) -> Timestamp {
+        let micros = pause.as_micros() as u64;
+        let jitter = self.random.next() % (micros * 2 / 5 + 1);
+        self.cache
+            .io
+            .now()
+            .saturating_add(Duration::from_micros(micros - micros / 5 + jitter))
+    }
+
+    /// Waits until `at`, or until somebody rings.
+    async fn rung_or(&self, at: Timestamp) {
+        if self.cache.io.now() >= at {
+            return;
+        }
+        let mut sleep = self.timer.sleep_until(at);
+        let bell = &self.cache.pod.warmth.bell;
+        poll_fn(|cx| match bell.poll_rung(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => sleep.as_mut().poll(cx),
+        })
+        .await;
+    }
+
+    /// Waits until `at`; cut short by a shutdown only.
+    async fn pause_until(&self, at: Timestamp) {
+        let mut sleep = self.timer.sleep_until(at);
+        let warmth = &self.cache.pod.warmth;
+        poll_fn(|cx| {
+            warmth.bell.listen(cx);
+            match warmth.is_closing() {
+                true => Poll::Ready(()),
+                false => sleep.as_mut().poll(cx),
+            }
+        })
+        .await;
+    }
+
+    /// A pod that is ready says whether L2 answers.
+    fn note_lane(&self) {
+        let pod = &self.cache.pod;
+        let up = pod.lease_holds(self.cache.io.now());
+        let phase = pod.warmth.readiness().phase;
+        match (phase, up) {
+            (Phase::Ready, false) => pod.warmth.set(|r| {
+                r.phase = Phase::Degraded;
+                r.reason = "L2 does not answer; resident keys follow the read policy".to_owned();
+            }),
+            (Phase::Degraded, true) => pod.warmth.set(|r| {
+                r.phase = Phase::Ready;
+                r.reason = "L2 answers again".to_owned();
+            }),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How fast the fleet may fetch ahead of demand: one allowance for all pods, kept in L2.
+//!
+//! A counter in L2 that lives for a quarter of a second holds what was taken of that time's allowance, so no
+//! pod's clock matters. The unit is a microsecond of the fleet's time: a fetch takes as many as it would if
+//! the fleet did nothing else at its allowed rate.
+
+use std::time::Duration;
+
+use nearcache_l1::Timestamp;
+
+use super::ask::argv;
+use super::{Background, WarmConfig};
+use crate::cache::Io;
+use crate::error::Error;
+use crate::resp::Reply;
+use crate::working_set::Manifest;
+
+/// Life of the counter.
+pub(super) const WINDOW: Duration = Duration::from_millis(250);
+
+/// The allowed rate, in reads and bytes a second of the whole fleet.
+pub(super) struct Pace {
+    reads_per_s: f64,
+    bytes_per_s: f64,
+}
+
+impl Pace {
+    pub(super) fn new(config: &WarmConfig) -> Self {
+        Self {
+            reads_per_s: (config.reads_per_s as f64).max(1.0),
+            bytes_per_s: (config.bytes_per_s as f64).max(1.0),
+        }
+    }
+
+    /// The share of what the fleet has been seen to read from L2, where that is more than what is configured.
+    pub(super) fn observe(&mut self, config: &WarmConfig, manifest: &Manifest) {
+        let peak = manifest.rates;
+        let of = |rate: f32| f64::from(rate.max(0.0)) * config.share;
+        self.reads_per_s = of(peak.l2_reads_per_s)
+            .max(config.reads_per_s as f64)
+            .max(1.0);
+        self.bytes_per_s = of(peak.l2_bytes_per_s)
+            .max(config.bytes_per_s as f64)
+            .max(1.0);
+    }
+
+    /// Keys that a window's allowance is good for.
+    pub(super) fn most_keys(&self) -> usize {
+        (self.reads_per_s * WINDOW.as_secs_f64()).max(1.0) as usize
+    }
+
+    /// What a fetch takes of the fleet's time.
+    pub(super) fn cost(&self, keys: usize, bytes: u64) -> Duration {
+        let reads = keys as f64 / self.reads_per_s;
+        Duration::from_secs_f64(reads.max(bytes as f64 / self.bytes_per_s).min(3600.0))
+    }
+}
+
+impl<I: Io> Background<I> {
+    /// Waits until the fleet may spend `cost`, at most until `by`; whether it may.
+    ///
+    /// # Errors
+    /// L2 did not answer.
+    pub(super) async fn may_fetch(&mut self, cost: Duration, by: Timestamp) -> Result<bool, Error> {
+        let micros = cost.as_micros().max(1).to_string();
+        // What takes more than a window has the next ones, too.
+        let window = cost.max(WINDOW).as_millis().to_string();
+        loop {
+            let key = &self.exchange.pace;
+            let set = argv([b"SET", key, b"0", b"PX", window.as_bytes(), b"NX"]);
+            let take = argv([b"INCRBY", key, micros.as_bytes()]);
+            let rest = argv([b"PTTL", key]);
+            let replies = self.ask(vec![set, take, rest]).await?;
+            let (taken, rest) = match replies.as_slice() {
+                [_, Reply::Int(taken), Reply::Int(rest)] => (*taken, *rest),
+                _ => return Err(crate::write::unexpected()),
+            };
+            let before = u128::try_from(taken)
+                .unwrap_or(0)
+                .saturating_sub(cost.as_micros());
+            // The first to come in a window may take more than it: else what is large never went.
+            if before == 0 || before + cost.as_micros() <= WINDOW.as_micros() {
+                return Ok(true);
+            }
+            let back = argv([b"DECRBY", &self.exchange.pace, micros.as_bytes()]);
+            if rest > 0 {
+                // Within the same life of the counter, or nearly always: a wrong guess gives a window a little more.
+                self.ask(vec![back]).await?;
+            }
+            let now = self.cache.io.now();
+            // Jitter, or all who were refused would come back at once.
+            let rest = u64::try_from(rest).unwrap_or(0).clamp(1, 3_600_000);
+            let pause = Duration::from_micros(rest * 1000 + self.random.next() % 20_000);
+            let next = now.saturating_add(pause);
+            if next >= by || self.cache.pod.warmth.is_closing() {
+                return Ok(false);
+            }
+            self.pause_until(next).await;
+        }
+    }
+}

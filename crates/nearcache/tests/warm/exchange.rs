@@ -1,0 +1,116 @@
+//! What pods write to L2 about their reads, and what they do not.
+
+use nearcache::{ManifestKeys, MemoryL2, Settings};
+
+use crate::support::{MANIFEST, builder, name, operator, read, stored, until, write};
+
+/// Everything that the fleet has written, as one text.
+async fn published(l2: &MemoryL2) -> String {
+    let operator = operator(l2).await;
+    let mut text = String::new();
+    let mut session = operator.session();
+    let pods = session
+        .command(&["SMEMBERS", "nearcache:fleet:pods"])
+        .await
+        .unwrap();
+    let ids = match pods {
+        nearcache::Reply::Set(ids) | nearcache::Reply::Array(ids) => ids,
+        _ => Vec::new(),
+    };
+    let mut keys = vec![MANIFEST.to_owned()];
+    for id in ids {
+        if let nearcache::Reply::Bulk(id) = id {
+            keys.push(format!(
+                "nearcache:fleet:blob:{}",
+                String::from_utf8_lossy(&id)
+            ));
+        }
+    }
+    for key in keys {
+        let value = operator.get(&key).await.unwrap().unwrap_or_default();
+        text.push_str(&String::from_utf8_lossy(&value));
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c13_names_are_published_only_as_asked_and_values_never() {
+    for keys in ["plain", "hashed", "off"] {
+        let l2 = MemoryL2::new();
+        let pod = builder().store(l2.clone()).manifest_keys(keys);
+        let pod = pod.connect().await.unwrap();
+        write(&pod, 20, 1000).await;
+        read(&pod, 20, 5).await;
+        if keys == "off" {
+            // Nothing to wait for: as long as the others took at least.
+            until("it has counted", || pod.stats().totals.hits_total >= 80).await;
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            assert_eq!(stored(&l2, MANIFEST).await, None);
+            assert_eq!(pod.stats().totals.published_total, 0);
+            continue;
+        }
+        until("a manifest is there", || {
+            pod.stats().totals.merges_total >= 3
+        })
+        .await;
+        let text = published(&l2).await;
+        assert_eq!(text.contains(&name(7)), keys == "plain", "{keys}");
+        assert!(!text.contains("vvvvvvvv"), "{keys}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_reads_what_it_did_publishes_less_often() {
+    let l2 = MemoryL2::new();
+    let pod = builder().store(l2).connect().await.unwrap();
+    write(&pod, 10, 10).await;
+    read(&pod, 10, 50).await;
+    let merges = || pod.stats().totals.merges_total;
+    let before = merges();
+    until("ten rounds have passed", || merges() >= before + 10).await;
+    let published = pod.stats().totals.published_total;
+    assert!(published < merges(), "{published} of {}", merges());
+    assert!(published >= 2, "{published}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_written_expires() {
+    let l2 = MemoryL2::new();
+    let pod = builder().store(l2.clone()).connect().await.unwrap();
+    write(&pod, 10, 10).await;
+    read(&pod, 10, 2).await;
+    until("a manifest is there", || {
+        pod.stats().totals.merges_total >= 2
+    })
+    .await;
+    let operator = operator(&l2).await;
+    let mut session = operator.session();
+    let keys = match session
+        .command(&["KEYS", "nearcache:fleet:*"])
+        .await
+        .unwrap()
+    {
+        nearcache::Reply::Array(keys) | nearcache::Reply::Set(keys) => keys,
+        other => panic!("{other:?}"),
+    };
+    assert!(keys.len() >= 3, "{keys:?}");
+    for key in keys {
+        let nearcache::Reply::Bulk(key) = key else {
+            panic!()
+        };
+        let ttl = session.command(&[&b"PTTL"[..], &key]).await.unwrap();
+        assert!(!matches!(ttl, nearcache::Reply::Int(-1)), "{key:?}");
+    }
+}
+
+#[test]
+fn settings_are_what_they_say() {
+    let mut settings = Settings::default();
+    settings.set("manifest_keys", "hashed").unwrap();
+    assert_eq!(settings.manifest_keys, ManifestKeys::Hashed);
+    assert!(settings.set("manifest_keys", "some").is_err());
+    settings.set("top_up", "").unwrap();
+    assert_eq!(settings.top_up, None);
+    assert!(settings.set("top_up", "-1").is_err());
+    assert!(settings.set("top_up", "NaN").is_err());
+}

@@ -1,0 +1,80 @@
+//! What a running pod fetches ahead of demand.
+
+use nearcache::{MemoryL2, Ttl};
+
+use crate::support::{builder, fleet, name, operator, read, resident, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_pod_learns_what_the_others_read() {
+    let l2 = MemoryL2::new();
+    // Runs before anybody has read anything.
+    let running = builder()
+        .store(l2.clone())
+        .top_up(0.001)
+        .connect()
+        .await
+        .unwrap();
+    running.ready().await;
+    let _reader = fleet(&l2, 50).await;
+    until("it holds what the other reads", || {
+        resident(&running, 50) == 50
+    })
+    .await;
+    assert_eq!(running.stats().totals.misses_total, 0);
+    assert_eq!(running.stats().totals.ahead_total, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_expected_to_be_read_is_left_alone() {
+    let l2 = MemoryL2::new();
+    let running = builder()
+        .store(l2.clone())
+        .top_up(1e9)
+        .connect()
+        .await
+        .unwrap();
+    running.ready().await;
+    let _reader = fleet(&l2, 50).await;
+    let before = running.stats().totals.manifest_bytes_total;
+    until("it has looked", || {
+        running.stats().totals.manifest_bytes_total > before
+    })
+    .await;
+    assert_eq!(running.stats().totals.ahead_total, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_is_fetched_again_if_it_will_be_read() {
+    let l2 = MemoryL2::new();
+    let pod = fleet(&l2, 20).await;
+    read(&pod, 20, 100).await;
+    let operator = operator(&l2).await;
+    operator.set(name(7), "changed", Ttl::NONE).await.unwrap();
+    until("it is here again", || pod.stats().totals.ahead_total == 1).await;
+    // Not read since, it is not worth a second fetch.
+    operator.set(name(7), "again", Ttl::NONE).await.unwrap();
+    until("the change was noticed", || {
+        pod.stats().totals.ahead_wasted_total == 1
+    })
+    .await;
+    assert_eq!(pod.stats().totals.ahead_total, 1);
+    assert_eq!(
+        pod.get(name(7)).await.unwrap().as_deref(),
+        Some(&b"again"[..])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_fetched_ahead_and_read_counts_as_used() {
+    let l2 = MemoryL2::new();
+    let _old = fleet(&l2, 20).await;
+    let new = builder().store(l2).connect().await.unwrap();
+    new.ready().await;
+    read(&new, 20, 1).await;
+    until("that is counted", || {
+        new.stats().totals.ahead_used_total == 20
+    })
+    .await;
+    assert_eq!(new.stats().totals.ahead_used_bytes_total, 20_000);
+    assert_eq!(new.stats().totals.ahead_wasted_total, 0);
+}
