@@ -17,6 +17,15 @@ pub(crate) struct Gone {
     pub(crate) cause: RemovalCause,
 }
 
+/// How an entry comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Somebody asked for it: it has to prove itself.
+    Newcomer,
+    /// Others ask for it, for those that came in so before it more: it is the next to be evicted.
+    Ranked,
+}
+
 /// The entries of one shard.
 pub(crate) struct Entries {
     table: HashTable<u32>,
@@ -96,6 +105,7 @@ impl Entries {
         key: Key<'_>,
         filled: Filled,
         weight: u32,
+        standing: Standing,
     ) -> Option<(EntryId, Option<Gone>, bool)> {
         let number = self.published;
         let mut slot = Slot {
@@ -114,7 +124,11 @@ impl Entries {
             Some(at) => (Some(self.replace(at, slot)), false),
             None => {
                 let at = self.slab.put(slot)?;
-                let known = self.queues.admit(&mut self.slab, at, fingerprint(hash));
+                let (slab, print) = (&mut self.slab, fingerprint(hash));
+                let known = match standing {
+                    Standing::Newcomer => self.queues.admit(slab, at, print),
+                    Standing::Ranked => self.queues.admit_behind(slab, at, print),
+                };
                 let (slab, hasher) = (&self.slab, &self.hasher);
                 let rehash = |&at: &u32| hasher.hash(slab.slot(at).key.as_slice());
                 self.table.insert_unique(hash, at, rehash);
@@ -306,8 +320,13 @@ mod tests {
         let mut entries = Entries::new(hasher.clone(), 1, 0);
         let name = |n: u64| n.to_be_bytes();
         for n in 0..2000 {
-            let inserted =
-                entries.insert(hasher.hash(&name(n)), Key::new(0, &name(n)), filled(), 1);
+            let inserted = entries.insert(
+                hasher.hash(&name(n)),
+                Key::new(0, &name(n)),
+                filled(),
+                1,
+                Standing::Newcomer,
+            );
             assert!(inserted.is_some_and(|(id, gone, _)| id == EntryId(n) && gone.is_none()));
         }
         let room = entries.table.capacity();

@@ -59,6 +59,13 @@ impl Queues {
         known
     }
 
+    /// Links an entry that nobody has read yet, but others are known to: in main, where it is the next to be evicted.
+    pub(crate) fn admit_behind(&mut self, slab: &mut Slab, at: u32, fingerprint: u32) -> bool {
+        let known = self.ghost.take(fingerprint);
+        self.main.push_behind(slab, at, Place::Main);
+        known
+    }
+
     /// Unlinks an entry that leaves.
     pub(crate) fn unlink(&mut self, slab: &mut Slab, at: u32) {
         self.list(slab.slot(at).place).unlink(slab, at);
@@ -179,6 +186,20 @@ impl List {
             head => slab.slot_mut(head).prev = at,
         }
         self.head = at;
+    }
+
+    /// Links a slot as the oldest.
+    fn push_behind(&mut self, slab: &mut Slab, at: u32, place: Place) {
+        let slot = slab.slot_mut(at);
+        slot.place = place;
+        (slot.prev, slot.next) = (self.tail, NIL);
+        self.weight += u64::from(slot.weight);
+        self.len += 1;
+        match self.tail {
+            NIL => self.head = at,
+            tail => slab.slot_mut(tail).next = at,
+        }
+        self.tail = at;
     }
 
     fn unlink(&mut self, slab: &mut Slab, at: u32) {

@@ -61,6 +61,33 @@ fn c11_what_nobody_asked_for_evicts_nothing() {
 }
 
 #[test]
+fn what_was_fetched_ahead_leaves_from_the_worst_on() {
+    let store = store(1 << 20);
+    let body = Bytes::from(vec![1; 100]);
+    let name = |n: u64| (1_000_000 + n).to_le_bytes();
+    let fetched = (0..1_000_000)
+        .find(|n| {
+            let guard = lead(&store, key(&name(*n)));
+            let published = store.publish_in_free_room(guard, filled(body.clone()), |_| true, 0);
+            published == Published::Refused(Refusal::TooLarge)
+        })
+        .unwrap();
+    // As long as newcomers take less than their own share, and nothing was read.
+    for n in 0..fetched / 50 {
+        put(&store, key(&n.to_le_bytes()), body.clone());
+    }
+    let resident: Vec<bool> = (0..fetched)
+        .map(|n| store.contains(key(&name(n))))
+        .collect();
+    let kept = resident.iter().filter(|there| **there).count();
+    assert!(
+        kept < fetched as usize && resident[..kept].iter().all(|there| *there),
+        "{kept} of {fetched}"
+    );
+    store.validate();
+}
+
+#[test]
 fn a_scan_does_not_wash_out_what_is_read() {
     let store = store(1 << 20);
     let names: Vec<_> = (0..1000u64).map(|n| n.to_be_bytes()).collect();
