@@ -154,7 +154,11 @@ impl Pod {
         // Tables of four bytes an item, a sixteenth of the budget each at most, and counted in it.
         let table = (store.capacity / 64).clamp(1, MOST_EPOCHS);
         let seen = if config.admit_after > 1 { table } else { 0 };
-        let samples = (store.capacity / 512).clamp(4 << 10, 512 << 10);
+        let samples = match store.weigher {
+            None => (store.capacity / 512).clamp(4 << 10, 512 << 10),
+            // Units that are not bytes say nothing about how much is read.
+            Some(_) => 64 << 10,
+        };
         if store.weigher.is_none() {
             let tables = (table + seen) * 4 + samples + config.statistics_bytes;
             store.capacity -= tables.min(store.capacity / 4);
