@@ -3,7 +3,7 @@
 use crate::report::Bound;
 use crate::trace::{Kind, Trace, home};
 
-const HALF_A_DAY_US: u64 = 12 * 3600 * 1_000_000;
+pub(crate) const HALF_A_DAY_US: u64 = 12 * 3600 * 1_000_000;
 
 /// The bounds for the reads from request number `from` on.
 pub(crate) fn bound(trace: &Trace, pods: usize, from: usize) -> Bound {

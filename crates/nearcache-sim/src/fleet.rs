@@ -1,5 +1,10 @@
 //! The pods that never restart, on one L2, and what each of them was served.
 
+use std::sync::Arc;
+
+use nearcache_proto::warm::WarmConfig;
+use nearcache_proto::working_set::Manifest;
+
 use crate::io::Clock;
 use crate::l2::L2;
 use crate::pod::{Served, SimPod};
@@ -11,6 +16,7 @@ pub(crate) struct Fleet {
     pub(crate) l2: L2,
     pub(crate) pods: Vec<SimPod>,
     pub(crate) tallies: Vec<Tally>,
+    pub(crate) top_up: Option<f64>,
 }
 
 /// What one pod was served since counting began.
@@ -19,6 +25,28 @@ pub(crate) struct Tally {
     pub(crate) reads: u64,
     pub(crate) hits: u64,
     pub(crate) failed: u64,
+}
+
+/// What a fleet has read from L2.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fetched {
+    pub(crate) keys: u64,
+    pub(crate) bytes: u64,
+    /// Those keys that nobody had asked for.
+    pub(crate) ahead: u64,
+    /// Those of them that somebody then did.
+    pub(crate) ahead_used: u64,
+}
+
+impl Fetched {
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            keys: self.keys - before.keys,
+            bytes: self.bytes - before.bytes,
+            ahead: self.ahead - before.ahead,
+            ahead_used: self.ahead_used - before.ahead_used,
+        }
+    }
 }
 
 impl Tally {
@@ -41,24 +69,45 @@ impl Tally {
 }
 
 impl Fleet {
+    /// A fleet of empty pods; with `top_up` they fetch ahead what they expect to read so often in an hour.
     pub(crate) fn start(
         trace: &Trace,
         pods: usize,
         capacity: Capacity,
+        top_up: Option<f64>,
+        clock: Clock,
         seed: u64,
     ) -> Result<Self, Error> {
-        let clock = Clock::new();
         let mut l2 = L2::new(&trace.keys, clock.now());
         let pods: Result<Vec<_>, _> = (0..pods as u64)
             .map(|number| SimPod::start(capacity, &clock, seed.wrapping_add(number), &mut l2))
             .collect();
-        let pods = pods?;
+        let mut pods = pods?;
+        if top_up.is_some() {
+            let config = WarmConfig {
+                top_up,
+                ..WarmConfig::default()
+            };
+            for (number, pod) in (0..).zip(&mut pods) {
+                pod.top_up(config.clone(), seed.wrapping_add(number));
+            }
+        }
         Ok(Self {
             tallies: vec![Tally::default(); pods.len()],
             clock,
             l2,
             pods,
+            top_up,
         })
+    }
+
+    /// Tops all pods up.
+    pub(crate) fn tend(&mut self, manifest: &Arc<Manifest>) {
+        if self.top_up.is_some() {
+            for pod in &mut self.pods {
+                pod.tend(&mut self.l2, manifest);
+            }
+        }
     }
 
     #[inline]
@@ -86,11 +135,16 @@ impl Fleet {
         total
     }
 
-    /// Keys and bytes that the fleet has read from L2 since it started.
-    pub(crate) fn fetched(&self) -> (u64, u64) {
-        self.pods.iter().fold((0, 0), |(keys, bytes), pod| {
+    /// What the fleet has read from L2 since it started.
+    pub(crate) fn fetched(&self) -> Fetched {
+        let mut fetched = Fetched::default();
+        for pod in &self.pods {
             let totals = pod.totals();
-            (keys + totals.fills_total, bytes + totals.fill_bytes_total)
-        })
+            fetched.keys += totals.fills_total;
+            fetched.bytes += totals.fill_bytes_total;
+            fetched.ahead += totals.ahead_total;
+            fetched.ahead_used += totals.ahead_used_total;
+        }
+        fetched
     }
 }

@@ -57,6 +57,14 @@ impl L2 {
         self.deliver();
     }
 
+    /// Puts a value that is none of the trace's.
+    pub(crate) fn put(&mut self, key: &'static [u8], value: Vec<u8>, now: Timestamp) {
+        let set = [Bytes::from_static(b"SET"), key.into(), value.into()];
+        self.server.execute(self.writer, &set, now);
+        self.server.drain(self.writer);
+        self.deliver();
+    }
+
     /// Opens the connection of a lane.
     pub(crate) fn connect(&mut self, events: Events) -> ConnId {
         let conn = self.spare.pop().unwrap_or_else(|| self.server.connect());

@@ -17,9 +17,13 @@ mod simulate;
 mod sizes;
 mod sizing;
 mod trace;
+mod working_set;
 
 pub use join::Arm;
-pub use report::{Bound, Curve, HitRate, Join, L2Load, PodRates, Point, Report, SizingRow, Spread};
+pub use report::{
+    Bound, Curve, FrontierRow, HitRate, Join, JoinBound, L2Load, PodRates, Point, Report,
+    SizingRow, Spread, Warm, WarmStarts,
+};
 pub use simulate::{Capacity, Error, Options, simulate};
 pub use sizes::Sizes;
 pub use trace::{Key, Kind, Request, Trace};

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use nearcache_l1::{Key, StoreConfig, Timestamp, Weigher};
 use nearcache_proto::memory::ConnId;
+use nearcache_proto::warm::{Background, WarmConfig, WarmReport};
+use nearcache_proto::working_set::Manifest;
 use nearcache_proto::{
-    Action, Cache, Events, Lane, LaneConfig, Line, Pod, PodConfig, ReadPolicy, Request, Source,
-    Totals,
+    Action, BoxFuture, Cache, Events, Lane, LaneConfig, Line, Pod, PodConfig, ReadPolicy, Request,
+    Source, Totals,
 };
 
-use crate::io::{Clock, SimIo};
+use crate::io::{Clock, SimIo, SimTimer};
 use crate::l2::L2;
 use crate::simulate::{Capacity, Error};
 
@@ -30,6 +32,15 @@ const ROUNDS: usize = 64;
 pub(crate) struct SimPod {
     cache: Cache<SimIo>,
     link: Link,
+    background: Option<Background<SimIo>>,
+}
+
+/// A pod that starts warm, until it has.
+pub(crate) struct WarmStart {
+    run: BoxFuture<()>,
+    timer: Arc<SimTimer>,
+    /// When there is something to do.
+    pub(crate) due: Timestamp,
 }
 
 /// The lane and its way to L2.
@@ -95,6 +106,7 @@ impl SimPod {
                 sides: BTreeMap::new(),
                 inbox: Vec::new(),
             },
+            background: None,
         };
         let ready = started.cache.clone();
         match started.link.run(l2, ready.ready()) {
@@ -112,6 +124,49 @@ impl SimPod {
             Some(Ok(read)) if read.source == Source::L1 => Served::Hit,
             Some(Ok(_)) => Served::Miss,
             Some(Err(_)) | None => Served::Failed,
+        }
+    }
+
+    /// The pod tops itself up from now on, whenever [`tend`](Self::tend) is called.
+    pub(crate) fn top_up(&mut self, config: WarmConfig, seed: u64) {
+        let timer = Arc::new(SimTimer::new(self.link.io.clock().clone()));
+        let mut background = Background::new(self.cache.clone(), config, timer, None, seed);
+        background.serve();
+        self.background = Some(background);
+    }
+
+    /// One round of topping up. What the allowance of the fleet does not cover now is left out.
+    pub(crate) fn tend(&mut self, l2: &mut L2, manifest: &Arc<Manifest>) {
+        if let Some(background) = &mut self.background {
+            self.link.run(l2, background.serve_round(manifest));
+        }
+    }
+
+    /// Begins to start warm.
+    pub(crate) fn start_warm(&self, config: WarmConfig, seed: u64) -> WarmStart {
+        let clock = self.link.io.clock();
+        let timer = Arc::new(SimTimer::new(clock.clone()));
+        let background = Background::new(self.cache.clone(), config, timer.clone(), None, seed);
+        WarmStart {
+            run: Box::pin(background.run()),
+            timer,
+            due: clock.now(),
+        }
+    }
+
+    /// Goes on with a warm start; what it came to once it is over.
+    pub(crate) fn go_on(&mut self, l2: &mut L2, start: &mut WarmStart) -> Option<WarmReport> {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            start.timer.take_due();
+            let _ = start.run.as_mut().poll(&mut context);
+            if let Some(report) = self.cache.pod().warm_report() {
+                return Some(report);
+            }
+            if !self.link.pump(l2) {
+                start.due = start.timer.take_due().unwrap_or(Timestamp::MAX);
+                return None;
+            }
         }
     }
 
@@ -144,15 +199,19 @@ impl Link {
             if let Poll::Ready(value) = call.as_mut().poll(&mut context) {
                 return Some(value);
             }
-            self.pump(l2);
+            if !self.pump(l2) {
+                return None;
+            }
         }
         None
     }
 
     /// Hands requests to the lane and carries out what it wants, until it wants nothing more.
-    fn pump(&mut self, l2: &mut L2) {
+    /// Whether there was anything to do.
+    fn pump(&mut self, l2: &mut L2) -> bool {
         let now = self.io.clock().now();
         self.io.take(&mut self.inbox);
+        let mut moved = !self.inbox.is_empty();
         for request in self.inbox.drain(..) {
             self.lane.submit(request, now);
         }
@@ -161,7 +220,9 @@ impl Link {
         }
         while let Some(action) = self.lane.poll_action(now) {
             self.act(action, l2, now);
+            moved = true;
         }
+        moved
     }
 
     fn act(&mut self, action: Action, l2: &mut L2, now: Timestamp) {

@@ -1,13 +1,20 @@
-//! One replay of a trace through a fleet, and what is counted meanwhile.
+//! One replay of a trace through fleets that differ, side by side, and what is counted meanwhile.
 
-use crate::fleet::{Fleet, Tally};
+use std::sync::Arc;
+
+use nearcache_proto::warm::WarmConfig;
+
+use crate::bound::HALF_A_DAY_US;
+use crate::fleet::{Fetched, Fleet, Tally};
+use crate::io::Clock;
 use crate::join::Joins;
 use crate::pod::Served;
 use crate::random::Random;
 use crate::report::{L2Load, Spread};
 use crate::restarts::Restart;
 use crate::simulate::{Capacity, Error};
-use crate::trace::{Kind, Trace, home};
+use crate::trace::{Key, Kind, Trace, home};
+use crate::working_set::WorkingSet;
 
 const MINUTE_US: u64 = 60_000_000;
 
@@ -18,7 +25,6 @@ const RECENT: u64 = 10_000;
 pub(crate) struct Plan<'a> {
     pub(crate) trace: &'a Trace,
     pub(crate) pods: usize,
-    pub(crate) capacity: Capacity,
     /// Writes beside those of the trace, in per cent of the reads.
     pub(crate) writes_percent: f64,
     pub(crate) seed: u64,
@@ -26,81 +32,153 @@ pub(crate) struct Plan<'a> {
     pub(crate) steady_from: usize,
 }
 
-/// What a replay found.
+/// One of the fleets that a trace is replayed through, side by side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kin {
+    pub(crate) capacity: Capacity,
+    /// Reads that a pod must expect to make of a key within an hour before it fetches it ahead.
+    pub(crate) top_up: Option<f64>,
+}
+
+/// What a replay found about one fleet.
 pub(crate) struct Replayed {
+    /// In the steady state, as all but the last two.
     pub(crate) total: Tally,
     pub(crate) pods: Spread,
     pub(crate) l2: L2Load,
-    /// Keys that were read from L2 in the steady state.
-    pub(crate) fetched: u64,
+    pub(crate) fetched: Fetched,
     /// Failed reads of the whole replay.
     pub(crate) failed: u64,
     /// Reads and writes of the whole replay.
     pub(crate) requests: u64,
 }
 
-/// Replays a trace; `restarts` happen on the way, and `joins` watches them.
+/// A fleet on its way through the trace.
+struct Run {
+    fleet: Fleet,
+    load: Load,
+    fetched_before: Fetched,
+    failed: u64,
+    requests: u64,
+}
+
+/// Replays a trace through `kin`; `restarts` of the first fleet happen on the way, and `joins` watches them.
 pub(crate) fn replay(
     plan: &Plan<'_>,
+    kin: &[Kin],
     restarts: &[Restart],
     joins: &mut Joins,
-) -> Result<Replayed, Error> {
+) -> Result<Vec<Replayed>, Error> {
     let trace = plan.trace;
-    let mut fleet = Fleet::start(trace, plan.pods, plan.capacity, plan.seed)?;
+    let clock = Clock::new();
+    let start = |kin: &Kin| {
+        let (pods, clock) = (plan.pods, clock.clone());
+        let fleet = Fleet::start(trace, pods, kin.capacity, kin.top_up, clock, plan.seed)?;
+        Ok(Run {
+            fleet,
+            load: Load::default(),
+            fetched_before: Fetched::default(),
+            failed: 0,
+            requests: 0,
+        })
+    };
+    let mut runs = kin.iter().map(start).collect::<Result<Vec<Run>, Error>>()?;
+    let thetas = kin.iter().filter_map(|kin| kin.top_up);
+    let default = WarmConfig::default()
+        .top_up
+        .filter(|_| joins.want_working_set());
+    // The lowest of all: it needs the most keys.
+    let theta = thetas.chain(default).min_by(f64::total_cmp);
+    let mut working_set = WorkingSet::new(WarmConfig::default().half_life, plan.pods);
     let mut writes = Writes::new(plan);
     let mut restarts = restarts.iter().peekable();
-    let mut load = Load::default();
-    let (mut before, mut failed, mut requests) = ((0, 0), 0, 0);
-    let mut steady_since_us = 0;
+    let (mut minute, mut steady_since_us) = (0, 0);
+    let mut last_read: Vec<Option<u64>> = vec![None; trace.keys.len()];
     for (number, (request, at)) in trace.requests.iter().zip(trace.times()).enumerate() {
-        fleet.clock.set(at);
+        if let Some(run) = runs.first_mut() {
+            joins.go_on(at, &mut run.fleet);
+        }
+        clock.go_on(Clock::at(at));
         if number == plan.steady_from {
-            failed = fleet.total().failed;
-            requests += fleet.total().reads;
-            before = fleet.fetched();
-            fleet.count_anew();
-            load = Load::default();
+            runs.iter_mut().for_each(Run::count_anew);
             steady_since_us = at;
         }
+        if let Some(theta) = theta.filter(|_| at / MINUTE_US != minute) {
+            minute = at / MINUTE_US;
+            let manifest = Arc::new(working_set.brief(clock.now(), theta));
+            runs.iter_mut().for_each(|run| run.fleet.tend(&manifest));
+            if let Some(run) = runs.first_mut() {
+                joins.tend(&manifest, &mut run.fleet);
+            }
+        }
         while let Some(restart) = restarts.next_if(|restart| restart.at == number) {
-            joins.begin(restart.pod, at, &mut fleet, &trace.keys)?;
+            if let Some(run) = runs.first_mut() {
+                let (pod, keys) = (restart.pod, &trace.keys);
+                joins.begin(pod, at, &mut run.fleet, keys, &mut working_set)?;
+            }
         }
         let key = &trace.keys[request.key as usize];
-        match request.kind {
-            Kind::Read => {
-                let pod = home(request.client, plan.pods);
-                let served = fleet.read(pod, key);
-                if served == Served::Miss {
-                    load.count(at, key.value_bytes);
-                }
-                joins.read(pod, key, served, at, &mut fleet);
-                if let Some(of) = writes.after(number) {
-                    fleet.write(&trace.keys[trace.requests[of].key as usize]);
-                    requests += 1;
-                }
+        if request.kind == Kind::Write {
+            runs.iter_mut().for_each(|run| run.write(key));
+            continue;
+        }
+        if theta.is_some() {
+            working_set.read(clock.now(), &key.name, key.value_bytes);
+        }
+        let before = last_read[request.key as usize].replace(at);
+        let known = before.is_some_and(|before| at - before <= HALF_A_DAY_US);
+        let pod = home(request.client, plan.pods);
+        for (place, run) in runs.iter_mut().enumerate() {
+            let served = run.fleet.read(pod, key);
+            if served == Served::Miss {
+                run.load.count(at, key.value_bytes);
             }
-            Kind::Write => {
-                fleet.write(key);
-                requests += 1;
+            if place == 0 {
+                joins.read(pod, key, served, known, at, &mut run.fleet);
             }
         }
+        if let Some(of) = writes.after(number) {
+            let key = &trace.keys[trace.requests[of].key as usize];
+            runs.iter_mut().for_each(|run| run.write(key));
+        }
     }
-    let total = fleet.total();
-    let (keys, bytes) = fleet.fetched();
     let seconds = ((trace.span_us() - steady_since_us) as f64 / 1e6).max(1e-6);
-    Ok(Replayed {
-        pods: spread(&fleet.tallies),
-        l2: L2Load {
-            reads_per_second: (keys - before.0) as f64 / seconds,
-            bytes_per_second: (bytes - before.1) as f64 / seconds,
-            peak_reads_per_second: load.peak_reads as f64 / 60.0,
-            peak_bytes_per_second: load.peak_bytes as f64 / 60.0,
-        },
-        fetched: keys - before.0,
-        failed: failed + total.failed,
-        requests: requests + total.reads,
-        total,
-    })
+    Ok(runs.iter().map(|run| run.found(seconds)).collect())
+}
+
+impl Run {
+    fn write(&mut self, key: &Key) {
+        self.fleet.write(key);
+        self.requests += 1;
+    }
+
+    /// The steady state begins.
+    fn count_anew(&mut self) {
+        let total = self.fleet.total();
+        self.failed += total.failed;
+        self.requests += total.reads;
+        self.fetched_before = self.fleet.fetched();
+        self.fleet.count_anew();
+        self.load = Load::default();
+    }
+
+    fn found(&self, seconds: f64) -> Replayed {
+        let total = self.fleet.total();
+        let fetched = self.fleet.fetched().since(&self.fetched_before);
+        Replayed {
+            total,
+            pods: spread(&self.fleet.tallies),
+            l2: L2Load {
+                reads_per_second: fetched.keys as f64 / seconds,
+                bytes_per_second: fetched.bytes as f64 / seconds,
+                peak_reads_per_second: self.load.peak_reads as f64 / 60.0,
+                peak_bytes_per_second: self.load.peak_bytes as f64 / 60.0,
+            },
+            fetched,
+            failed: self.failed + total.failed,
+            requests: self.requests + total.reads,
+        }
+    }
 }
 
 /// The busiest minute of L2.

@@ -33,6 +33,13 @@ pub struct Report {
     pub restarts: u64,
     /// What restarted pods were served, by how they started.
     pub join: BTreeMap<Arm, Join>,
+    /// What they could have been served at best.
+    pub join_bound: JoinBound,
+    /// What fetching ahead was good for.
+    pub warm: Warm,
+    /// Hit rate against reads of L2, by the reads that a pod must expect to make of a key before it fetches it ahead;
+    /// first without.
+    pub topup_frontier: Vec<FrontierRow>,
     /// Hit rates by capacity.
     pub sizing: Vec<SizingRow>,
     /// Reads that got no answer; anything but 0 is an error of the simulator.
@@ -57,6 +64,8 @@ pub struct Bound {
 pub struct HitRate {
     /// Of pods that only keep what they were asked for.
     pub no_warm: f64,
+    /// Of pods that top themselves up, as they do unless told otherwise.
+    pub warm: f64,
 }
 
 /// The same figure for fleets that differ.
@@ -64,6 +73,8 @@ pub struct HitRate {
 pub struct PodRates {
     /// Pods that only keep what they were asked for.
     pub no_warm: f64,
+    /// Pods that top themselves up, as they do unless told otherwise.
+    pub warm: f64,
 }
 
 /// How far pods are apart.
@@ -104,6 +115,15 @@ pub struct Join {
     pub curve: Curve,
 }
 
+/// Of the first requests of restarted pods, those for keys that anyone had read in the 12 hours before.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinBound {
+    /// Of the first 100.
+    pub first_100: f64,
+    /// Of the first 400.
+    pub first_400: f64,
+}
+
 /// Hit rate against requests and against time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
@@ -120,6 +140,46 @@ pub struct Point {
     pub until: f64,
     /// The hit rate in it.
     pub hit_rate: f64,
+}
+
+/// What fetching ahead was good for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Warm {
+    /// Of the keys that running pods fetched ahead in the steady state: those that were evicted, or were still there at the
+    /// end, without having been read.
+    pub wasted_share: f64,
+    /// What warm starts did, on average; absent without one.
+    pub starts: Option<WarmStarts>,
+}
+
+/// What warm starts did, on average.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WarmStarts {
+    /// Keys fetched and kept.
+    pub keys: f64,
+    /// Bytes of their values.
+    pub bytes: f64,
+    /// How long it took.
+    pub seconds: f64,
+    /// The part of the fleet's reads that these keys get.
+    pub share_of_reads: f64,
+    /// Of the keys, those that were not read in the first 400 requests.
+    pub unread_share: f64,
+}
+
+/// What topping up gives, and costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrontierRow {
+    /// Reads of a key within an hour that a pod must expect to make; `null`: it fetches nothing ahead.
+    pub theta: Option<f64>,
+    /// Hit rate of the fleet in the steady state.
+    pub hit_rate: f64,
+    /// All reads of L2 for each read of a pod: misses, and keys fetched ahead.
+    pub l2_reads_per_read: f64,
+    /// Keys fetched ahead for each read of a pod.
+    pub ahead_per_read: f64,
+    /// The part of them that was not read before it was evicted, or until the end.
+    pub wasted_share: f64,
 }
 
 /// What a capacity gives.

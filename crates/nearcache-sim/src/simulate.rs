@@ -3,11 +3,13 @@
 use std::fmt;
 
 use nearcache_l1::ENTRY_OVERHEAD;
+use nearcache_proto::warm::WarmConfig;
 
 use crate::bound::bound;
+use crate::fleet::Fetched;
 use crate::join::{Arm, Joins};
-use crate::replay::{Plan, Replayed, replay};
-use crate::report::{HitRate, PodRates, Report, SizingRow};
+use crate::replay::{Kin, Plan, Replayed, replay};
+use crate::report::{FrontierRow, HitRate, PodRates, Report, SizingRow, Warm};
 use crate::restarts::{self, WATCHED};
 use crate::sizing::mark_knee;
 use crate::trace::{Key, Kind, Trace};
@@ -21,10 +23,15 @@ pub struct Options {
     pub capacity: Capacity,
     /// How many restarts are watched.
     pub restarts: usize,
+    /// Instead, rolling restarts of the whole fleet begin at these times, microseconds after the first request.
+    pub restart_at_us: Vec<u64>,
     /// How restarted pods start.
     pub arms: Vec<Arm>,
     /// Writes beside those of the trace, in per cent of the reads.
     pub writes_percent: f64,
+    /// Fleets that top themselves up are simulated for each of these: reads of a key that a pod must expect to make within an
+    /// hour before it fetches it ahead.
+    pub top_up: Vec<f64>,
     /// Whether the trace is replayed with other capacities too.
     pub sizing: bool,
     /// What all random choices follow from.
@@ -42,6 +49,9 @@ pub enum Capacity {
 
 /// The sizing table goes from the capacity shifted right by this to the one shifted left by it.
 const SIZING: i32 = 3;
+
+/// Most fleets that are held at a time.
+const FLEETS_MAX: usize = 32;
 
 /// Most pods of a fleet: one thread has to hold them all.
 const PODS_MAX: usize = 4096;
@@ -124,14 +134,16 @@ pub fn simulate(
     let plan = Plan {
         trace,
         pods: options.pods,
-        capacity: options.capacity,
         writes_percent: options.writes_percent,
         seed: options.seed,
         steady_from: first_after(8),
     };
     progress("the fleet, and restarted pods");
     let wanted = options.restarts;
-    let restarts = restarts::draw(trace, options.pods, wanted, first_after(4), options.seed);
+    let restarts = match options.restart_at_us.as_slice() {
+        [] => restarts::draw(trace, options.pods, wanted, first_after(4), options.seed),
+        times => restarts::at_times(trace, options.pods, times),
+    };
     // So long that a curve shows about as many requests as are watched.
     let watched_us = span as f64 / trace.requests.len() as f64 * (options.pods * WATCHED) as f64;
     let mut joins = Joins::new(
@@ -141,37 +153,45 @@ pub fn simulate(
         most_read(trace, plan.steady_from),
         round((watched_us / 1e6 / 20.0).max(1e-3)) as u64,
     );
-    let main = replay(&plan, &restarts, &mut joins)?;
-    let mut report = Report {
-        requests: trace.requests.len() as u64,
-        keys: trace.keys.len() as u64,
-        span_seconds: span as f64 / 1e6,
-        bounds: bound(trace, options.pods, plan.steady_from),
-        bound: 0.0,
-        hit_rate: HitRate {
-            no_warm: main.total.hit_rate(),
-        },
-        pods: main.pods,
-        l2: main.l2,
-        l2_reads_per_read: PodRates {
-            no_warm: per_read(&main),
-        },
-        restarts: joins.finished(),
-        join: joins.report(),
-        sizing: Vec::new(),
-        failed_reads: main.failed,
-        simulated_requests: main.requests + joins.reads,
+    let alone = Kin {
+        capacity: options.capacity,
+        top_up: None,
     };
-    report.bound = report.bounds.ever;
+    let main = only(replay(&plan, &[alone], &restarts, &mut joins)?)?;
+    let mut frontier = vec![frontier_row(None, &main)];
+    let mut simulated_requests = main.requests + joins.reads;
+    let mut failed_reads = main.failed;
+    if !options.top_up.is_empty() {
+        progress("fleets that top themselves up");
+        let kin: Vec<Kin> = options
+            .top_up
+            .iter()
+            .map(|theta| Kin {
+                top_up: Some(*theta),
+                ..alone
+            })
+            .collect();
+        let found = replay(&plan, &kin, &[], &mut Joins::none(options.capacity))?;
+        for (kin, found) in kin.iter().zip(&found) {
+            frontier.push(frontier_row(kin.top_up, found));
+            simulated_requests += found.requests;
+            failed_reads += found.failed;
+        }
+    }
+    // The default; without it no fleet was simulated that tops itself up as it would.
+    let default = WarmConfig::default().top_up;
+    let topped = frontier.iter().find(|row| row.theta == default);
+    let topped = *topped.unwrap_or(&frontier[0]);
+    let mut sizing = Vec::new();
     if options.sizing {
         for power in -SIZING..=SIZING {
             let capacity = options.capacity.scaled(power);
             progress(&format!("a capacity of {}", capacity.amount()));
-            let other = Plan { capacity, ..plan };
-            let found = replay(&other, &[], &mut Joins::none(capacity))?;
-            report.simulated_requests += found.requests;
-            report.failed_reads += found.failed;
-            report.sizing.push(SizingRow {
+            let kin = Kin { capacity, ..alone };
+            let found = only(replay(&plan, &[kin], &[], &mut Joins::none(capacity))?)?;
+            simulated_requests += found.requests;
+            failed_reads += found.failed;
+            sizing.push(SizingRow {
                 capacity: capacity.amount() as u64,
                 about_bytes: about_bytes(trace, capacity),
                 hit_rate: found.total.hit_rate(),
@@ -179,9 +199,57 @@ pub fn simulate(
                 knee: false,
             });
         }
-        mark_knee(&mut report.sizing);
+        mark_knee(&mut sizing);
     }
-    Ok(report)
+    let bounds = bound(trace, options.pods, plan.steady_from);
+    Ok(Report {
+        requests: trace.requests.len() as u64,
+        keys: trace.keys.len() as u64,
+        span_seconds: span as f64 / 1e6,
+        bounds,
+        bound: bounds.ever,
+        hit_rate: HitRate {
+            no_warm: main.total.hit_rate(),
+            warm: topped.hit_rate,
+        },
+        pods: main.pods,
+        l2: main.l2,
+        l2_reads_per_read: PodRates {
+            no_warm: per_read(&main),
+            warm: topped.l2_reads_per_read,
+        },
+        restarts: joins.finished(),
+        join: joins.report(),
+        join_bound: joins.bound(),
+        warm: Warm {
+            wasted_share: topped.wasted_share,
+            starts: joins.warm_starts(),
+        },
+        topup_frontier: frontier,
+        sizing,
+        failed_reads,
+        simulated_requests,
+    })
+}
+
+/// The one fleet of a replay of one.
+fn only(found: Vec<Replayed>) -> Result<Replayed, Error> {
+    let nothing = || Error("a replay of one fleet found nothing".to_owned());
+    found.into_iter().next().ok_or_else(nothing)
+}
+
+fn frontier_row(theta: Option<f64>, found: &Replayed) -> FrontierRow {
+    let Fetched {
+        ahead, ahead_used, ..
+    } = found.fetched;
+    FrontierRow {
+        theta,
+        hit_rate: found.total.hit_rate(),
+        l2_reads_per_read: per_read(found),
+        ahead_per_read: ahead as f64 / found.total.reads.max(1) as f64,
+        // What was fetched before the steady state may be used in it.
+        wasted_share: ahead.saturating_sub(ahead_used) as f64 / ahead.max(1) as f64,
+    }
 }
 
 fn check(trace: &Trace, options: &Options) -> Result<(), Error> {
@@ -195,6 +263,21 @@ fn check(trace: &Trace, options: &Options) -> Result<(), Error> {
     if !(0.0..=100.0).contains(&options.writes_percent) {
         return refuse("writes must be from 0 to 100 per cent of the reads".to_owned());
     }
+    if options
+        .top_up
+        .iter()
+        .any(|theta| !(1e-6..=1e6).contains(theta))
+    {
+        return refuse(
+            "the reads from which on a key is fetched ahead must be from 0.000001 to 1000000"
+                .to_owned(),
+        );
+    }
+    if options.top_up.len() > FLEETS_MAX {
+        return refuse(format!(
+            "at most {FLEETS_MAX} fleets are simulated side by side"
+        ));
+    }
     let reads = trace.requests.iter();
     if !reads.clone().any(|request| request.kind == Kind::Read) {
         return refuse("there is no read in the trace".to_owned());
@@ -206,7 +289,7 @@ fn check(trace: &Trace, options: &Options) -> Result<(), Error> {
 }
 
 fn per_read(found: &Replayed) -> f64 {
-    found.fetched as f64 / found.total.reads.max(1) as f64
+    found.fetched.keys as f64 / found.total.reads.max(1) as f64
 }
 
 /// The keys by how often they are read before request number `end`, the most read first.

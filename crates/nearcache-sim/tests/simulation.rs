@@ -40,11 +40,21 @@ fn keys(number: u32, value_bytes: u32) -> Vec<Key> {
         .collect()
 }
 
+/// A fleet of many pods, each of which reads little.
+fn large(entries: usize) -> Options {
+    Options {
+        pods: 20,
+        ..options(Capacity::Entries(entries))
+    }
+}
+
 fn options(capacity: Capacity) -> Options {
     Options {
         pods: 4,
         capacity,
         restarts: 10,
+        restart_at_us: Vec::new(),
+        top_up: Vec::new(),
         arms: Arm::ALL.to_vec(),
         writes_percent: 0.0,
         sizing: false,
@@ -66,6 +76,7 @@ fn a_seed_replays_bit_for_bit_and_another_does_not() {
             seed,
             sizing: true,
             writes_percent: 1.0,
+            top_up: vec![0.25],
             ..options(Capacity::Entries(40))
         };
         serde_json::to_string(&simulated(&trace, &options)).unwrap()
@@ -92,17 +103,61 @@ fn with_room_for_everything_only_first_reads_miss() {
 
 #[test]
 fn a_pod_that_went_down_is_worse_off_than_its_twin() {
-    let report = simulated(&news(40_000), &options(Capacity::Entries(100)));
+    let report = simulated(&news(60_000), &large(150));
     assert_eq!(report.restarts, 10);
     let first = |arm: Arm| report.join[&arm].first_100;
     assert!(first(Arm::Cold) + 0.1 < first(Arm::NeverRestarted));
     assert!(first(Arm::Cold) + 0.1 < first(Arm::PeerCopy));
     // By then all keys of the file are old.
     assert!(first(Arm::KeysFile) < first(Arm::PeerCopy));
+    assert!(first(Arm::Warm) > first(Arm::NeverRestarted));
+    assert!(first(Arm::Warm) <= report.join_bound.first_100);
+    let starts = report.warm.starts.unwrap();
+    assert!(
+        starts.keys > 90.0 && starts.share_of_reads > 0.5,
+        "{starts:?}"
+    );
     let cold = &report.join[&Arm::Cold];
     let (start, end) = (cold.curve.by_request.first(), cold.curve.by_request.last());
     assert!(start.unwrap().hit_rate + 0.2 < end.unwrap().hit_rate);
     assert!(cold.first_100 < cold.first_400 && cold.curve.by_second.len() > 2);
+}
+
+#[test]
+fn fetching_ahead_trades_reads_of_l2_for_hits() {
+    let options = Options {
+        restarts: 0,
+        top_up: vec![2.0, 0.5],
+        ..large(150)
+    };
+    let report = simulated(&news(60_000), &options);
+    let [none, little, much] = &report.topup_frontier[..] else {
+        panic!("{:?}", report.topup_frontier);
+    };
+    assert_eq!(
+        (none.theta, little.theta, much.theta),
+        (None, Some(2.0), Some(0.5))
+    );
+    assert_eq!(
+        (none.ahead_per_read, none.hit_rate),
+        (0.0, report.hit_rate.no_warm)
+    );
+    assert!(much.hit_rate > little.hit_rate && little.hit_rate > none.hit_rate);
+    assert!(much.ahead_per_read > little.ahead_per_read && little.ahead_per_read > 0.0);
+    assert!(little.wasted_share < 0.5, "{little:?}");
+    let spent = much.l2_reads_per_read - much.ahead_per_read;
+    assert!((spent - (1.0 - much.hit_rate)).abs() < 1e-9, "{much:?}");
+}
+
+#[test]
+fn a_rolling_restart_takes_each_pod_once() {
+    let options = Options {
+        restart_at_us: vec![5 * 60 * MINUTE_US],
+        ..large(150)
+    };
+    let report = simulated(&news(60_000), &options);
+    assert_eq!(report.restarts, 20);
+    assert!(report.join[&Arm::Warm].first_100 > report.join[&Arm::NeverRestarted].first_100);
 }
 
 #[test]

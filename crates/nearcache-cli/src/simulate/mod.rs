@@ -38,7 +38,15 @@ pub(crate) struct Args {
     /// Restarts of pods to look at, spread over the last three quarters of the trace
     #[arg(long, default_value_t = 200, value_name = "M")]
     restarts: usize,
-    /// How restarted pods start, of: cold, peer-copy, keys-file; all of them unless told otherwise
+    /// Instead, restart the whole fleet, one pod after the other, at these hours of the trace, for example 37,61,85
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "HOURS",
+        conflicts_with = "restarts"
+    )]
+    restart_at: Vec<f64>,
+    /// How restarted pods start; all of these unless told otherwise
     #[arg(long, value_delimiter = ',', value_name = "POLICY")]
     policy: Vec<Policy>,
     /// Sizes of values, instead of what the trace says: 2KB, uniform:1KB,50KB or lognormal:MEDIAN,P99
@@ -50,6 +58,17 @@ pub(crate) struct Args {
     /// Requests per second of the whole fleet, instead of the times in the trace
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
+    /// Reads of a key within an hour that a pod must expect to make before it fetches it ahead: a fleet is simulated for each
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "READS",
+        default_value = "4,2,1,0.5,0.25,0.1"
+    )]
+    top_up: Vec<f64>,
+    /// Leave out the fleets that fetch ahead
+    #[arg(long)]
+    skip_top_up: bool,
     /// Leave the table of capacities out, which takes seven replays
     #[arg(long)]
     skip_sizing: bool,
@@ -70,6 +89,7 @@ enum Policy {
     Cold,
     PeerCopy,
     KeysFile,
+    Warm,
 }
 
 /// What is written to the file of findings.
@@ -137,6 +157,7 @@ fn options(args: &Args) -> Options {
         (Arm::NeverRestarted, true),
         (Arm::PeerCopy, wanted(Policy::PeerCopy)),
         (Arm::KeysFile, wanted(Policy::KeysFile)),
+        (Arm::Warm, wanted(Policy::Warm)),
     ];
     Options {
         pods: args.pods.into(),
@@ -145,6 +166,15 @@ fn options(args: &Args) -> Options {
             None => Capacity::Bytes(args.capacity.as_u64().try_into().unwrap_or(usize::MAX)),
         },
         restarts: args.restarts,
+        restart_at_us: args
+            .restart_at
+            .iter()
+            .map(|hours| (hours * 3.6e9) as u64)
+            .collect(),
+        top_up: match args.skip_top_up {
+            true => Vec::new(),
+            false => args.top_up.clone(),
+        },
         arms: arms
             .into_iter()
             .filter(|(_, on)| *on)

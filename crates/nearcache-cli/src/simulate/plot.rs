@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nearcache_sim::{Arm, Join, Options, Point, Report};
+use nearcache_sim::{Arm, FrontierRow, Join, Options, Point, Report};
 
 use super::table::{capacity, name};
 use crate::Failure;
@@ -35,6 +35,9 @@ fn plots(report: &Report, options: &Options) -> Vec<(&'static str, String)> {
             join(report, title, "seconds since the restart", by_second),
         ));
     }
+    if report.topup_frontier.len() > 1 {
+        plots.push(("top-up.svg", frontier(report)));
+    }
     if !report.sizing.is_empty() {
         plots.push(("sizing.svg", sizing(report, options)));
     }
@@ -63,6 +66,39 @@ fn join(report: &Report, title: &str, unit: &'static str, pick: fn(&Join) -> Vec
         .collect();
     let x = Axis::linear(unit, most(&lines), |value| format!("{value:.0}"));
     file(title, &legend, &x, &rates(), &lines)
+}
+
+fn frontier(report: &Report) -> String {
+    let point = |row: &FrontierRow| (row.l2_reads_per_read, row.hit_rate);
+    let mut points: Vec<_> = report.topup_frontier.iter().map(point).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let line = Line {
+        class: "warm",
+        points,
+        marked: true,
+    };
+    let lines = [line];
+    let x = Axis::linear("reads of L2 per read of a pod", most(&lines), |value| {
+        format!("{value:.2}")
+    });
+    let low = report
+        .topup_frontier
+        .iter()
+        .map(|row| row.hit_rate)
+        .fold(1.0, f64::min);
+    let from = (low * 20.0).floor() / 20.0;
+    let ticks = (0..=5u32).map(|number| from + (1.0 - from) / 5.0 * f64::from(number));
+    let y = Axis {
+        name: "hit rate",
+        from,
+        to: 1.0,
+        ticks: ticks.map(|rate| (rate, format!("{rate:.2}"))).collect(),
+    };
+    let legend = [(
+        "warm",
+        "from fetching nothing ahead to fetching much".to_owned(),
+    )];
+    file("Hit rate against the load on L2", &legend, &x, &y, &lines)
 }
 
 fn sizing(report: &Report, options: &Options) -> String {
@@ -122,5 +158,6 @@ fn class(arm: Arm) -> &'static str {
         Arm::NeverRestarted => "never",
         Arm::PeerCopy => "peer",
         Arm::KeysFile => "keys",
+        Arm::Warm => "warm",
     }
 }

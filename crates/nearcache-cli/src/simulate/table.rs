@@ -14,6 +14,9 @@ pub(super) fn text(report: &Report, options: &Options, speed: Speed) -> String {
     if report.restarts > 0 {
         joins(&mut text, report);
     }
+    if report.topup_frontier.len() > 1 {
+        frontier(&mut text, report);
+    }
     if !report.sizing.is_empty() {
         sizing(&mut text, report, options);
     }
@@ -50,6 +53,7 @@ pub(super) fn name(arm: Arm) -> &'static str {
         Arm::NeverRestarted => "never restarted",
         Arm::PeerCopy => "copy of one peer",
         Arm::KeysFile => "fixed file of keys",
+        Arm::Warm => "warm start",
     }
 }
 
@@ -138,6 +142,41 @@ fn joins(text: &mut String, report: &Report) {
             "{:<20} {first:>17} {:>10.4} {curve}",
             name(*arm),
             join.first_400
+        );
+    }
+    let _ = writeln!(
+        text,
+        "{:<20} {:>17.4} {:>10.4}",
+        "bound: known for 12 h", report.join_bound.first_100, report.join_bound.first_400
+    );
+    if let Some(starts) = &report.warm.starts {
+        let _ = writeln!(
+            text,
+            "\nA warm start fetched {} keys, {}, in {:.2} s on average: {:.1} % of what the fleet reads; {:.1} % of the keys were \
+             not read in the first 400 requests",
+            count(starts.keys),
+            bytes(starts.bytes),
+            starts.seconds,
+            100.0 * starts.share_of_reads,
+            100.0 * starts.unread_share
+        );
+    }
+}
+
+fn frontier(text: &mut String, report: &Report) {
+    let _ = writeln!(
+        text,
+        "\nFetching ahead what a pod expects to read so often within an hour\n\n{:>10} {:>10} {:>18} {:>16} {:>14}",
+        "reads", "hit rate", "L2 reads per read", "ahead per read", "of that wasted"
+    );
+    for row in &report.topup_frontier {
+        let theta = row
+            .theta
+            .map_or_else(|| "nothing".to_owned(), |theta| theta.to_string());
+        let _ = writeln!(
+            text,
+            "{theta:>10} {:>10.4} {:>18.4} {:>16.4} {:>14.3}",
+            row.hit_rate, row.l2_reads_per_read, row.ahead_per_read, row.wasted_share
         );
     }
 }
