@@ -293,6 +293,11 @@ impl Joins {
         self.sums.iter().any(|(arm, _)| *arm == Arm::Warm)
     }
 
+    /// Whether there are pods that started warm and would top themselves up.
+    pub(crate) fn want_tending(&self) -> bool {
+        self.want_working_set() && !self.under_way.is_empty()
+    }
+
     /// How many restarts were watched to their end.
     pub(crate) fn finished(&self) -> u64 {
         self.finished

@@ -84,6 +84,7 @@ pub(crate) fn replay(
     };
     let mut runs = kin.iter().map(start).collect::<Result<Vec<Run>, Error>>()?;
     let thetas = kin.iter().filter_map(|kin| kin.top_up);
+    let topped = kin.iter().any(|kin| kin.top_up.is_some());
     let default = WarmConfig::default()
         .top_up
         .filter(|_| joins.want_working_set());
@@ -103,7 +104,8 @@ pub(crate) fn replay(
             runs.iter_mut().for_each(Run::count_anew);
             steady_since_us = at;
         }
-        if let Some(theta) = theta.filter(|_| at / MINUTE_US != minute) {
+        let tended = topped || joins.want_tending();
+        if let Some(theta) = theta.filter(|_| tended && at / MINUTE_US != minute) {
             minute = at / MINUTE_US;
             let manifest = Arc::new(working_set.brief(clock.now(), theta));
             runs.iter_mut().for_each(|run| run.fleet.tend(&manifest));
