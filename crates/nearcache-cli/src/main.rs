@@ -7,10 +7,13 @@
 )]
 
 mod bench;
+mod chart;
 mod demo;
 mod fleet;
 mod machine;
 mod record;
+mod simulate;
+mod text;
 mod trace;
 mod zipf;
 
@@ -35,6 +38,8 @@ enum Command {
     DemoPod,
     /// Measures: a fleet in three architectures, or L1 next to other caches.
     Bench(bench::Args),
+    /// Replays a trace through a simulated fleet: hit rates, the load on L2, what a restart costs, and how large L1 should be.
+    Simulate(simulate::Args),
     /// Makes a trace file from what clients ask a live server.
     Record(record::Args),
 }
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::DemoPod => fleet::run_pod(),
         Command::Bench(args) => bench::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Record(args) => record::run(&args),
     };
     match outcome {

@@ -25,8 +25,12 @@ pub(crate) struct Trace {
     pub(crate) requests: Vec<(Op, u32)>,
     /// How many different keys there are.
     pub(crate) keys: u32,
-    /// Who made each request, as a hash; 0 in a plain file of keys.
+    /// When each request was made, in milliseconds as the file says; the number of the request in a plain file of keys.
+    pub(crate) at_ms: Vec<u64>,
+    /// Who made each request: a number as it stands there, a name as its hash; 0 in a plain file of keys.
     pub(crate) clients: Vec<u32>,
+    /// What the keys are called.
+    pub(crate) names: Vec<Box<[u8]>>,
     /// The last size that was said of each key.
     pub(crate) sizes: Vec<Option<u32>>,
 }
@@ -87,6 +91,7 @@ impl Trace {
                     fields(text).map_err(|why| format!("line {number}: {why}"))?
                 } else {
                     Fields {
+                        at_ms: number,
                         client: 0,
                         op: Op::Get,
                         key: text,
@@ -98,6 +103,10 @@ impl Trace {
         }
         if trace.requests.is_empty() {
             return Err("there is no request in it".to_owned());
+        }
+        trace.names = vec![Box::default(); numbers.len()];
+        for (name, number) in numbers {
+            trace.names[number as usize] = name;
         }
         Ok(trace)
     }
@@ -124,6 +133,7 @@ impl Trace {
         if self.requests.len() == REQUESTS_MAX {
             return Err(format!("there are more than {REQUESTS_MAX} requests in it"));
         }
+        self.at_ms.push(fields.at_ms);
         self.clients.push(fields.client);
         self.requests.push((fields.op, number));
         Ok(())
@@ -132,6 +142,7 @@ impl Trace {
 
 /// What a line says.
 struct Fields<'a> {
+    at_ms: u64,
     client: u32,
     op: Op,
     key: &'a [u8],
@@ -141,7 +152,7 @@ struct Fields<'a> {
 /// Reads one line of CSV.
 fn fields(line: &[u8]) -> Result<Fields<'_>, Failure> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b',').collect();
-    let [_, client, op, key, size] = fields[..] else {
+    let [at_ms, client, op, key, size] = fields[..] else {
         return Err(format!(
             "{} fields instead of the 5 of {HEADER}",
             fields.len()
@@ -156,6 +167,10 @@ fn fields(line: &[u8]) -> Result<Fields<'_>, Failure> {
             size.escape_ascii()
         ));
     }
+    let at_ms = number(at_ms).ok_or_else(|| {
+        let shown = at_ms.escape_ascii();
+        format!("the time is \"{shown}\", which is no number of milliseconds")
+    })?;
     let read = match op {
         b"get" => Op::Get,
         b"set" | b"del" => Op::Change,
@@ -167,13 +182,21 @@ fn fields(line: &[u8]) -> Result<Fields<'_>, Failure> {
         }
     };
     // What was deleted has no size, whatever is written there.
-    let bytes = str::from_utf8(size).ok().and_then(|size| size.parse().ok());
+    let bytes = number(size);
     Ok(Fields {
-        client: hash(client),
+        at_ms,
+        client: number(client).unwrap_or_else(|| hash(client)),
         op: read,
         key,
         size: bytes.filter(|_| op != b"del"),
     })
+}
+
+/// A decimal number without a sign.
+fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    let plain = text.iter().all(u8::is_ascii_digit);
+    let text = str::from_utf8(text).ok().filter(|_| plain)?;
+    text.parse().ok()
 }
 
 fn hash(client: &[u8]) -> u32 {
@@ -194,7 +217,8 @@ mod tests {
     fn plain_keys_are_gets() {
         let trace = parsed("a\nb\n\na\r\n").unwrap();
         assert_eq!(trace.requests, [(Op::Get, 0), (Op::Get, 1), (Op::Get, 0)]);
-        assert_eq!(trace.keys, 2);
+        assert_eq!((trace.keys, &trace.at_ms[..]), (2, &[1, 2, 4][..]));
+        assert_eq!(trace.names, [b"a"[..].into(), b"b"[..].into()]);
     }
 
     #[test]
@@ -208,6 +232,10 @@ mod tests {
         assert_eq!(trace.sizes, [Some(17), None]);
         assert_eq!(trace.clients[0], trace.clients[1]);
         assert_ne!(trace.clients[1], trace.clients[2]);
+        assert_eq!(trace.at_ms, [1, 2, 3]);
+        let numbered =
+            parsed("ts_ms,client,op,key,size\n1,4000000000,get,a,\n1,4294967296,get,a,\n").unwrap();
+        assert_eq!(numbered.clients[0], 4_000_000_000);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use hashbrown::HashTable;
 
 use crate::key::{KeyBuf, KeyHasher, fingerprint};
-use crate::queues::{Queues, Standing, touch};
+use crate::queues::{Queues, touch};
 use crate::slab::{Decoded, Place, Slab, Slot};
 use crate::{EntryId, EntryInfo, Filled, Hit, Key, RemovalCause};
 
@@ -15,6 +15,15 @@ const SLACK: usize = 16;
 pub(crate) struct Gone {
     pub(crate) slot: Slot,
     pub(crate) cause: RemovalCause,
+}
+
+/// How an entry comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Somebody asked for it: it has to prove itself.
+    Newcomer,
+    /// Others ask for it, for those that came in so before it more: it is the next to be evicted.
+    Ranked,
 }
 
 /// The entries of one shard.
@@ -115,9 +124,11 @@ impl Entries {
             Some(at) => (Some(self.replace(at, slot)), false),
             None => {
                 let at = self.slab.put(slot)?;
-                let known = self
-                    .queues
-                    .admit(&mut self.slab, at, fingerprint(hash), standing);
+                let (slab, print) = (&mut self.slab, fingerprint(hash));
+                let known = match standing {
+                    Standing::Newcomer => self.queues.admit(slab, at, print),
+                    Standing::Ranked => self.queues.admit_behind(slab, at, print),
+                };
                 let (slab, hasher) = (&self.slab, &self.hasher);
                 let rehash = |&at: &u32| hasher.hash(slab.slot(at).key.as_slice());
                 self.table.insert_unique(hash, at, rehash);
@@ -314,7 +325,7 @@ mod tests {
                 Key::new(0, &name(n)),
                 filled(),
                 1,
-                Standing::New,
+                Standing::Newcomer,
             );
             assert!(inserted.is_some_and(|(id, gone, _)| id == EntryId(n) && gone.is_none()));
         }

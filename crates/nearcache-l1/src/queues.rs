@@ -20,16 +20,6 @@ const SMALL_PART: u64 = 20;
 /// Entries a single search for a victim may pass over, so that no writer holds the lock for long.
 const PATIENCE: usize = 128;
 
-/// What is known of a new entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Nothing but that it was asked for.
-    New,
-    /// That it is worth less than all that came so before, and more than what nothing is known of: in main, the next to go.
-    /// As newcomers in the small queue the first, which are worth most, would go first, before they are read twice.
-    Ranked,
-}
-
 /// A queue of slots, newest at the head.
 struct List {
     head: u32,
@@ -59,23 +49,20 @@ impl Queues {
     }
 
     /// Links a new entry; returns whether its key was remembered.
-    pub(crate) fn admit(
-        &mut self,
-        slab: &mut Slab,
-        at: u32,
-        fingerprint: u32,
-        standing: Standing,
-    ) -> bool {
-        if standing == Standing::Ranked {
-            self.main.append(slab, at, Place::Main);
-            return false;
-        }
+    pub(crate) fn admit(&mut self, slab: &mut Slab, at: u32, fingerprint: u32) -> bool {
         let known = self.ghost.take(fingerprint);
         let (place, list) = match known {
             true => (Place::Main, &mut self.main),
             false => (Place::Small, &mut self.small),
         };
         list.push(slab, at, place);
+        known
+    }
+
+    /// Links an entry that nobody has read yet, but others are known to: in main, where it is the next to be evicted.
+    pub(crate) fn admit_behind(&mut self, slab: &mut Slab, at: u32, fingerprint: u32) -> bool {
+        let known = self.ghost.take(fingerprint);
+        self.main.push_behind(slab, at, Place::Main);
         known
     }
 
@@ -201,8 +188,8 @@ impl List {
         self.head = at;
     }
 
-    /// At the tail, where the next victim is.
-    fn append(&mut self, slab: &mut Slab, at: u32, place: Place) {
+    /// Links a slot as the oldest.
+    fn push_behind(&mut self, slab: &mut Slab, at: u32, place: Place) {
         let slot = slab.slot_mut(at);
         slot.place = place;
         (slot.prev, slot.next) = (self.tail, NIL);

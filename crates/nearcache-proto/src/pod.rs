@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use nearcache_l1::{Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
+use nearcache_l1::{EntryInfo, Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
 
 use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
@@ -154,7 +154,11 @@ impl Pod {
         // Tables of four bytes an item, a sixteenth of the budget each at most, and counted in it.
         let table = (store.capacity / 64).clamp(1, MOST_EPOCHS);
         let seen = if config.admit_after > 1 { table } else { 0 };
-        let samples = (store.capacity / 512).clamp(4 << 10, 512 << 10);
+        let samples = match store.weigher {
+            None => (store.capacity / 512).clamp(4 << 10, 512 << 10),
+            // Units that are not bytes say nothing about how much is read.
+            Some(_) => 64 << 10,
+        };
         if store.weigher.is_none() {
             let tables = (table + seen) * 4 + samples + config.statistics_bytes;
             store.capacity -= tables.min(store.capacity / 4);
@@ -520,6 +524,20 @@ impl Pod {
     /// Checks the invariants of the store; panics with what is wrong.
     pub fn validate(&self) {
         self.store.validate();
+    }
+
+    /// Calls `see` for every key with a copy of its own in L1, fresh or not, in no order; kept replies are left out.
+    pub fn for_each_resident(&self, mut see: impl FnMut(Key<'_>, &EntryInfo)) {
+        self.store.for_each(|slot, info| {
+            if slot.db < slots::DBS {
+                see(slot, info);
+            }
+        });
+    }
+
+    /// Whether L1 has a copy of the key, fresh or not. Counts as no look-up.
+    pub fn holds(&self, key: Key<'_>) -> bool {
+        self.store.contains(key)
     }
 
     /// The store's own figures.

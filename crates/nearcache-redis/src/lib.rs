@@ -3,7 +3,6 @@
 //!
 //! Holds no protocol of its own: what is sent and what an answer means is decided in `nearcache-proto`.
 
-mod batch;
 mod clock;
 mod convert;
 mod handle;

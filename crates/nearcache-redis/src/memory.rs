@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nearcache_proto::memory::{ConnId, MemoryServer};
+use nearcache_proto::resp::Batch;
 use nearcache_proto::{
     BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, Protocol, Tracking,
 };
 
-use crate::batch::Batch;
 use crate::clock;
 use outbox::Outbox;
 

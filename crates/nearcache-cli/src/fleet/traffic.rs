@@ -42,7 +42,7 @@ impl Traffic {
             all.filter(|((op, _), _)| *op == Op::Get)
                 .map(|((_, key), client)| (rank[*key as usize], *client))
         };
-        // A hash of the hash: the same fleet and trace, the same pod.
+        // Hashed, as clients may be numbered in any way: the same fleet and trace, the same pod.
         let home = stable();
         let mut dealt = vec![Vec::new(); pods];
         for (key, client) in reads() {
@@ -141,6 +141,7 @@ mod tests {
             keys: 3,
             clients: requests.iter().map(|&(_, _, client)| client).collect(),
             sizes: vec![None, Some(5), Some(1000)],
+            ..Trace::default()
         }
     }
 

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::entries::Gone;
+use crate::entries::{Gone, Standing};
 use crate::packed::pack;
-use crate::queues::Standing;
 use crate::{Entrance, Filled, Flight, FlightGuard, Hit, Key, Published, Refusal, RemovalCause};
 
-use super::room::Room;
 use super::{Inner, Shard, Store};
 
 impl<M, O> Store<M, O> {
@@ -85,11 +83,11 @@ impl<M, O> Store<M, O> {
         valid: impl FnOnce(&M) -> bool,
         outcome: O,
     ) -> Published {
-        Self::settle(guard, filled, valid, outcome, Standing::New, Inner::reserve)
+        Self::settle(guard, filled, valid, outcome, Standing::Newcomer)
     }
 
-    /// The same for what nobody has asked for: stored only where room is free, so that nothing is evicted for it. What
-    /// comes first is taken to be worth most: what came last is evicted first, before it is read.
+    /// The same for what nobody here has asked for yet, best first: stored only where room is free, so that nothing is
+    /// evicted for it, and itself evicted before what was stored so before it.
     ///
     /// # Cost
     /// That of [`Store::publish`].
@@ -100,14 +98,7 @@ impl<M, O> Store<M, O> {
         valid: impl FnOnce(&M) -> bool,
         outcome: O,
     ) -> Published {
-        Self::settle(
-            guard,
-            filled,
-            valid,
-            outcome,
-            Standing::Ranked,
-            |inner, _, weight| inner.budget.take(weight).ok(),
-        )
+        Self::settle(guard, filled, valid, outcome, Standing::Ranked)
     }
 
     fn settle(
@@ -116,20 +107,16 @@ impl<M, O> Store<M, O> {
         valid: impl FnOnce(&M) -> bool,
         outcome: O,
         standing: Standing,
-        reserve: Reserve<M, O>,
     ) -> Published {
         // The flight's own store: a guard of another one cannot corrupt this one's books.
         let inner = Arc::clone(&guard.store);
         let flight = Arc::clone(guard.flight());
-        let (published, gone) = inner.settle_entry(&flight, filled, valid, standing, reserve);
+        let (published, gone) = inner.settle_entry(&flight, filled, valid, standing);
         guard.ended_with(outcome);
         inner.let_go(gone);
         published
     }
 }
-
-/// How room is found for an entry of the shard that a hash belongs to.
-type Reserve<M, O> = fn(&Inner<M, O>, u64, usize) -> Option<Room<'_>>;
 
 impl<M, O> Inner<M, O> {
     fn settle_entry(
@@ -138,7 +125,6 @@ impl<M, O> Inner<M, O> {
         mut filled: Filled,
         valid: impl FnOnce(&M) -> bool,
         standing: Standing,
-        reserve: Reserve<M, O>,
     ) -> (Published, Vec<Gone>) {
         let (hash, key) = (flight.hash, flight.key());
         let value_bytes = filled.value.as_ref().map_or(0, bytes::Bytes::len);
@@ -148,7 +134,11 @@ impl<M, O> Inner<M, O> {
             true => None,
             false => self.fits(self.weigh(key, value_bytes, 0)),
         };
-        let room = weight.and_then(|weight| Some((weight, reserve(self, hash, weight as usize)?)));
+        let reserve = |weight: usize| match standing {
+            Standing::Newcomer => self.reserve(hash, weight),
+            Standing::Ranked => self.budget.take(weight).ok(),
+        };
+        let room = weight.and_then(|weight| Some((weight, reserve(weight as usize)?)));
         let mut shard = self.shard(hash).write();
         let refusal = if flight.is_orphaned() {
             Some(Refusal::Orphaned)

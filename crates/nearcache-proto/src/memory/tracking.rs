@@ -2,7 +2,8 @@
 //!
 //! A registration is good for one change and knows no database number, as on the real servers.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use bytes::Bytes;
 
@@ -10,7 +11,8 @@ use super::session::ConnId;
 
 /// The registrations.
 pub(super) struct TrackingTable {
-    slots: BTreeMap<Bytes, Slot>,
+    /// Hashed without a seed of the process, so that what is done replays.
+    slots: HashMap<Bytes, Slot, BuildHasherDefault<DefaultHasher>>,
     /// The same keys without order, so that a random one can be picked.
     keys: Vec<Bytes>,
     limit: usize,
@@ -28,7 +30,7 @@ impl TrackingTable {
 
     pub(super) fn new() -> Self {
         Self {
-            slots: BTreeMap::new(),
+            slots: HashMap::default(),
             keys: Vec::new(),
             limit: Self::LIMIT,
             random: 1,

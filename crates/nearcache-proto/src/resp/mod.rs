@@ -2,12 +2,14 @@
 //!
 //! Pure functions over values: no framing, no sockets. What a command does is the business of `commands`.
 
+mod batch;
 mod decode;
 mod double;
 mod encode;
 mod reply;
 mod resp2;
 
+pub use batch::Batch;
 pub use decode::decode;
 pub use double::DoubleText;
 pub use encode::{Span, encode};

@@ -54,7 +54,7 @@ impl Default for WarmConfig {
             reads_per_s: 5_000,
             bytes_per_s: 128 << 20,
             share: 0.2,
-            top_up: Some(0.5),
+            top_up: Some(0.25),
             refetch: true,
             half_life: Duration::from_secs(30 * 60),
             most_slots: 16_384,

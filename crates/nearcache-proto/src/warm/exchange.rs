@@ -4,6 +4,7 @@
 //! round), `fleet:manifest`, `fleet:pace`. All expire. What is read there may have been written by anyone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -281,7 +282,7 @@ impl<I: Io> Background<I> {
         }
         self.ask(commands).await?;
         self.pace.observe(&self.config, &manifest);
-        self.manifest = Some(manifest);
+        self.manifest = Some(Arc::new(manifest));
         Ok(())
     }
 
@@ -317,7 +318,7 @@ impl<I: Io> Background<I> {
             match Manifest::decode(&bytes) {
                 Ok(manifest) => {
                     self.pace.observe(&self.config, &manifest);
-                    self.manifest = Some(manifest);
+                    self.manifest = Some(Arc::new(manifest));
                     break;
                 }
                 // Read in parts, it may have been replaced in between.

@@ -4,6 +4,7 @@
 //! given. Everything it fetches goes through the token-checked fill that callers use, behind them.
 
 mod ask;
+mod by_hand;
 mod config;
 mod exchange;
 mod fetch;
@@ -59,7 +60,7 @@ pub struct Background<I> {
     pace: Pace,
     ledger: Ledger,
     budget: Budget,
-    manifest: Option<Manifest>,
+    manifest: Option<Arc<Manifest>>,
     due: Due,
     /// A warm start that found L2 out of reach is made up for.
     started: bool,

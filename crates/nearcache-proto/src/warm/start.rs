@@ -137,10 +137,17 @@ impl<I: Io> Background<I> {
         let pod = self.cache.pod.clone();
         let mut room = pod.store.capacity().saturating_sub(pod.store.weight());
         let mut items = aim.items;
-        items.retain(|item| {
-            let weight = item.slot().map_or(usize::MAX, |slot| {
+        let weigh = |item: &Item| {
+            let slot = item.slot();
+            slot.map_or(usize::MAX, |slot| {
                 pod.store.weigh(slot, item.bytes as usize)
-            });
+            })
+        };
+        // The manifest ranks by bytes; this L1 may weigh otherwise.
+        let worth = |item: &Item| item.score / weigh(item) as f64;
+        items.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
+        items.retain(|item| {
+            let weight = weigh(item);
             let fits = weight <= pod.store.max_entry_weight() && weight <= room;
             room -= if fits { weight } else { 0 };
             fits

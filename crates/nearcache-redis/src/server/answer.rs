@@ -7,12 +7,12 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use nearcache_proto::resp::Batch;
 use nearcache_proto::{BatchReply, Error};
 use redis::{RedisResult, Value};
 use tokio::sync::watch;
 
 use super::push::{Canary, Reports};
-use crate::batch::Batch;
 use crate::convert;
 
 /// redis-rs's own future of a pipeline.

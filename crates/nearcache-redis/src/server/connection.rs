@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use nearcache_proto::resp::Batch;
 use nearcache_proto::{BatchReply, BoxFuture, Connection, Error, Op};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline};
@@ -11,7 +12,6 @@ use tokio::sync::watch;
 
 use super::answer::{Answer, Sending};
 use super::push::{Canary, Reports};
-use crate::batch::Batch;
 
 pub(super) struct RedisConnection {
     con: MultiplexedConnection,

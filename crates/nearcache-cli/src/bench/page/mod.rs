@@ -1,8 +1,7 @@
 //! What the pages of the benchmarks have in common: their style, their charts, and text that is safe between tags.
 //! A page fetches nothing.
 
-pub(super) mod chart;
-pub(super) mod text;
+pub(super) use crate::{chart, text};
 
 /// The style of all pages.
 pub(super) const STYLE: &str = include_str!("page.css");

@@ -6,6 +6,7 @@ use crate::bench::fleet::report::{Figures, Goal, Kind, Row, Second};
 use crate::fleet::plan::Plan;
 use crate::fleet::side::Side;
 use crate::machine::Hardware;
+use crate::text::command;
 
 const EVIL: &str = "</td><script>alert('\"&')</script>";
 

@@ -1,8 +1,8 @@
-//! A chart of lines as inline SVG. Knows axes and points, and nothing of what they mean.
+//! A chart of lines as SVG, inline or as a file of its own. Knows axes and points, and nothing of what they mean.
 
 use std::fmt::Write as _;
 
-use super::text::escape;
+use crate::text::escape;
 
 const WIDTH: f64 = 580.0;
 const HEIGHT: f64 = 300.0;
@@ -11,24 +11,23 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
 
+/// Styles of a file; what is inline has those of its page.
+const STYLE: &str = include_str!("chart.css");
+
 /// Up to how many points of a line are marked each.
 const MARKED: usize = 40;
 
 /// From where to where, in the units of the points, and what is written beside it.
-pub(in crate::bench) struct Axis {
-    pub(in crate::bench) name: &'static str,
-    pub(in crate::bench) from: f64,
-    pub(in crate::bench) to: f64,
-    pub(in crate::bench) ticks: Vec<(f64, String)>,
+pub(crate) struct Axis {
+    pub(crate) name: &'static str,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// From nothing to a round number that is not below `most`.
-    pub(in crate::bench) fn linear(
-        name: &'static str,
-        most: f64,
-        show: impl Fn(f64) -> String,
-    ) -> Self {
+    pub(crate) fn linear(name: &'static str, most: f64, show: impl Fn(f64) -> String) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
         let step = round_up(most / 5.0);
         let steps = (most / step - 1e-9).ceil();
@@ -43,7 +42,7 @@ impl Axis {
     }
 
     /// Whole powers of ten around all of these; points are logarithms.
-    pub(in crate::bench) fn decades(
+    pub(crate) fn decades(
         name: &'static str,
         range: (f64, f64),
         show: impl Fn(f64) -> String,
@@ -83,29 +82,64 @@ fn round_up(value: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// The points of one side.
-pub(in crate::bench) struct Line {
-    /// The class of the page's style that gives it its colour.
-    pub(in crate::bench) class: &'static str,
-    pub(in crate::bench) points: Vec<(f64, f64)>,
+/// The points of one line.
+pub(crate) struct Line {
+    /// Its class in the style sheet.
+    pub(crate) class: &'static str,
+    pub(crate) points: Vec<(f64, f64)>,
     /// Whether each point is marked, where they are few.
-    pub(in crate::bench) marked: bool,
+    pub(crate) marked: bool,
 }
 
 /// The chart, as a figure with a caption.
-pub(in crate::bench) fn chart(
+pub(crate) fn chart(title: &str, caption: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
+    let mut svg = format!(
+        "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{}</svg>",
+        escape(title),
+        drawing(title, x, y, lines)
+    );
+    if !caption.is_empty() {
+        let _ = write!(svg, "<figcaption>{}</figcaption>", escape(caption));
+    }
+    svg + "</figure>"
+}
+
+/// The chart as a file of its own; `legend` has a class and a text for each line that is explained.
+pub(crate) fn file(
     title: &str,
-    caption: &str,
+    legend: &[(&'static str, String)],
     x: &Axis,
     y: &Axis,
     lines: &[Line],
 ) -> String {
+    const ROW: f64 = 18.0;
+    let height = HEIGHT + ROW * legend.len() as f64 + 8.0;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+         role=\"img\" aria-label=\"{}\">\n<style>\n{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>{}\n",
+        escape(title),
+        drawing(title, x, y, lines)
+    );
+    for (number, (class, text)) in (0u32..).zip(legend) {
+        let at = HEIGHT + ROW * f64::from(number);
+        let (from, to, text_at) = (LEFT, LEFT + 22.0, LEFT + 30.0);
+        let _ = writeln!(
+            svg,
+            "<g class=\"{class}\"><polyline points=\"{from},{at} {to},{at}\"/></g><text x=\"{text_at}\" y=\"{}\">{}</text>",
+            at + 4.0,
+            escape(text)
+        );
+    }
+    svg + "</svg>\n"
+}
+
+/// What is drawn, without what it is drawn on.
+fn drawing(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
     let across = |value: f64| LEFT + x.share(value) * (right - LEFT);
     let up = |value: f64| bottom - y.share(value) * (bottom - TOP);
     let mut svg = format!(
-        "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\"><text class=\"title\" x=\"{LEFT}\" \
-         y=\"16\">{0}</text>",
+        "<text class=\"title\" x=\"{LEFT}\" y=\"16\">{}</text>",
         escape(title)
     );
     for (value, label) in &y.ticks {
@@ -155,11 +189,7 @@ pub(in crate::bench) fn chart(
         }
         svg += "</g>";
     }
-    svg += "</svg>";
-    if !caption.is_empty() {
-        let _ = write!(svg, "<figcaption>{}</figcaption>", escape(caption));
-    }
-    svg + "</figure>"
+    svg
 }
 
 #[cfg(test)]

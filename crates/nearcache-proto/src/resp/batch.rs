@@ -3,22 +3,19 @@
 //! No IO: the commands go out and the replies come in elsewhere.
 
 use bytes::Bytes;
-use nearcache_proto::resp::{Reply, Span, decode, encode};
-use nearcache_proto::{BatchReply, Op, OpReply};
+
+use super::{Reply, Span, decode, encode};
+use crate::op::{BatchReply, Op, OpReply};
 
 /// The ops of one batch with what was written for each.
-pub(crate) struct Batch {
+pub struct Batch {
     ops: Vec<Op>,
     spans: Vec<Span>,
 }
 
 impl Batch {
     /// Appends the commands of `ops` to `commands`, for a connection that is in `resting_db` between ops.
-    pub(crate) fn encode(
-        mut ops: Vec<Op>,
-        resting_db: u32,
-        commands: &mut Vec<Vec<Bytes>>,
-    ) -> Self {
+    pub fn encode(mut ops: Vec<Op>, resting_db: u32, commands: &mut Vec<Vec<Bytes>>) -> Self {
         let spans = ops
             .iter_mut()
             .map(|op| encode(op, resting_db, commands))
@@ -27,7 +24,7 @@ impl Batch {
     }
 
     /// Reads the answers off `replies`, in order.
-    pub(crate) fn decode(&self, replies: impl IntoIterator<Item = Reply>) -> BatchReply {
+    pub fn decode(&self, replies: impl IntoIterator<Item = Reply>) -> BatchReply {
         let mut replies = replies.into_iter();
         self.ops
             .iter()
@@ -37,7 +34,7 @@ impl Batch {
     }
 
     /// Takes back the proof of a handshake that ended the batch unless the push came in time.
-    pub(crate) fn judge_handshake(answers: &mut BatchReply, pushed_in_time: bool) {
+    pub fn judge_handshake(answers: &mut BatchReply, pushed_in_time: bool) {
         if let Some(Ok(OpReply::Handshake { tracking, .. })) = answers.last_mut()
             && tracking.is_ok()
             && !pushed_in_time
@@ -51,7 +48,7 @@ impl Batch {
     }
 
     /// Where the handshake is, if there is one.
-    pub(crate) fn handshake(ops: &[Op]) -> Option<usize> {
+    pub fn handshake(ops: &[Op]) -> Option<usize> {
         ops.iter().position(|op| matches!(op, Op::Handshake { .. }))
     }
 }

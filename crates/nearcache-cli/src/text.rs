@@ -1,7 +1,7 @@
 //! Text that becomes part of a page, and the command that a page shows.
 
 /// Text as it may stand between tags and in quoted attributes.
-pub(in crate::bench) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -17,7 +17,7 @@ pub(in crate::bench) fn escape(text: &str) -> String {
 }
 
 /// The command again, to be shown to others: without folders, and without the secrets of an address.
-pub(in crate::bench) fn command(args: impl Iterator<Item = String>) -> String {
+pub(crate) fn command(args: impl Iterator<Item = String>) -> String {
     let words = args.map(|word| {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (format!("{name}="), value),

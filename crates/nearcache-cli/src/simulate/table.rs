@@ -1,0 +1,205 @@
+//! The findings as text for a terminal.
+
+use std::fmt::Write as _;
+
+use nearcache_sim::{Arm, Capacity, Options, Report};
+
+use super::Speed;
+use crate::fleet::show::{bytes, count};
+
+/// What is printed.
+pub(super) fn text(report: &Report, options: &Options, speed: Speed) -> String {
+    let mut text = String::new();
+    fleet(&mut text, report, options);
+    if report.restarts > 0 {
+        joins(&mut text, report);
+    }
+    if report.topup_frontier.len() > 1 {
+        frontier(&mut text, report);
+    }
+    if !report.sizing.is_empty() {
+        sizing(&mut text, report, options);
+    }
+    let _ = writeln!(
+        text,
+        "\n{} requests simulated in {:.1} s: {} a second, {} a second of one core",
+        count(report.simulated_requests as f64),
+        speed.elapsed_seconds,
+        count(speed.requests_per_second),
+        count(speed.requests_per_cpu_second)
+    );
+    if report.failed_reads > 0 {
+        let failed = count(report.failed_reads as f64);
+        let _ = writeln!(
+            text,
+            "{failed} reads failed, which should not be: the figures are wrong"
+        );
+    }
+    text
+}
+
+/// A capacity in its unit.
+pub(super) fn capacity(amount: u64, unit: Capacity) -> String {
+    match unit {
+        Capacity::Entries(_) => format!("{} entries", count(amount as f64)),
+        Capacity::Bytes(_) => bytes(amount as f64),
+    }
+}
+
+/// How an arm is called.
+pub(super) fn name(arm: Arm) -> &'static str {
+    match arm {
+        Arm::Cold => "cold",
+        Arm::NeverRestarted => "never restarted",
+        Arm::PeerCopy => "copy of one peer",
+        Arm::KeysFile => "fixed file of keys",
+        Arm::Warm => "warm start",
+    }
+}
+
+fn fleet(text: &mut String, report: &Report, options: &Options) {
+    let amount = match options.capacity {
+        Capacity::Entries(amount) | Capacity::Bytes(amount) => amount as u64,
+    };
+    let hours = report.span_seconds / 3600.0;
+    let _ = writeln!(
+        text,
+        "{} requests for {} keys in {hours:.1} h; {} pods of {} each; steady state: without the first eighth\n",
+        count(report.requests as f64),
+        count(report.keys as f64),
+        options.pods,
+        capacity(amount, options.capacity)
+    );
+    let (bounds, pods, l2) = (&report.bounds, &report.pods, &report.l2);
+    let rows = [
+        (
+            "hit rate of the fleet",
+            format!("{:.4}", report.hit_rate.no_warm),
+        ),
+        (
+            "  of its pods: lowest, middle, highest",
+            format!("{:.4}  {:.4}  {:.4}", pods.min, pods.median, pods.max),
+        ),
+        (
+            "bound: keys that anyone had read before",
+            format!("{:.4}", bounds.ever),
+        ),
+        (
+            "  that anyone had read in the last 12 h",
+            format!("{:.4}", bounds.last_12h),
+        ),
+        (
+            "  that the same pod had read before",
+            format!("{:.4}", bounds.own),
+        ),
+        (
+            "reads of L2 per read of a pod",
+            format!("{:.4}", report.l2_reads_per_read.no_warm),
+        ),
+        (
+            "reads of L2 a second, and in the busiest minute",
+            format!(
+                "{:.2}  {:.2}",
+                l2.reads_per_second, l2.peak_reads_per_second
+            ),
+        ),
+        (
+            "bytes out of L2 a second, and in the busiest minute",
+            format!(
+                "{}  {}",
+                bytes(l2.bytes_per_second),
+                bytes(l2.peak_bytes_per_second)
+            ),
+        ),
+    ];
+    for (what, figure) in rows {
+        let _ = writeln!(text, "{what:<52} {figure}");
+    }
+}
+
+fn joins(text: &mut String, report: &Report) {
+    let _ = writeln!(
+        text,
+        "\nHit rate of a restarted pod, mean of {} restarts (± standard error)\n\n{:<20} {:>17} {:>10}   by request number",
+        report.restarts, "", "first 100", "first 400"
+    );
+    let curve = report.join.values().next();
+    let heads = curve.map_or_else(String::new, |join| {
+        let points = join.curve.by_request.iter();
+        points
+            .map(|point| format!(" {:>5.0}", point.until))
+            .collect()
+    });
+    let _ = writeln!(text, "{:<20} {:>17} {:>10} {heads}", "", "", "");
+    for (arm, join) in &report.join {
+        let points = join.curve.by_request.iter();
+        let curve: String = points
+            .map(|point| format!(" {:.3}", point.hit_rate))
+            .collect();
+        let first = format!("{:.4} ± {:.4}", join.first_100, join.first_100_error);
+        let _ = writeln!(
+            text,
+            "{:<20} {first:>17} {:>10.4} {curve}",
+            name(*arm),
+            join.first_400
+        );
+    }
+    let _ = writeln!(
+        text,
+        "{:<20} {:>17.4} {:>10.4}",
+        "bound: known for 12 h", report.join_bound.first_100, report.join_bound.first_400
+    );
+    if let Some(starts) = &report.warm.starts {
+        let _ = writeln!(
+            text,
+            "\nA warm start fetched {} keys, {}, in {:.2} s on average: {:.1} % of what the fleet reads; {:.1} % of the keys were \
+             not read in the first 400 requests",
+            count(starts.keys),
+            bytes(starts.bytes),
+            starts.seconds,
+            100.0 * starts.share_of_reads,
+            100.0 * starts.unread_share
+        );
+    }
+}
+
+fn frontier(text: &mut String, report: &Report) {
+    let _ = writeln!(
+        text,
+        "\nFetching ahead what a pod expects to read so often within an hour\n\n{:>10} {:>10} {:>18} {:>16} {:>14}",
+        "reads", "hit rate", "L2 reads per read", "ahead per read", "of that wasted"
+    );
+    for row in &report.topup_frontier {
+        let theta = row
+            .theta
+            .map_or_else(|| "nothing".to_owned(), |theta| theta.to_string());
+        let _ = writeln!(
+            text,
+            "{theta:>10} {:>10.4} {:>18.4} {:>16.4} {:>14.3}",
+            row.hit_rate, row.l2_reads_per_read, row.ahead_per_read, row.wasted_share
+        );
+    }
+}
+
+fn sizing(text: &mut String, report: &Report, options: &Options) {
+    let _ = writeln!(
+        text,
+        "\n{:>16} {:>12} {:>10} {:>18}",
+        "capacity of a pod", "about", "hit rate", "L2 reads per read"
+    );
+    for row in &report.sizing {
+        let _ = writeln!(
+            text,
+            "{:>16} {:>12} {:>10.4} {:>18.4}{}",
+            capacity(row.capacity, options.capacity),
+            bytes(row.about_bytes as f64),
+            row.hit_rate,
+            row.l2_reads_per_read,
+            if row.knee {
+                "  <- knee: more buys little"
+            } else {
+                ""
+            }
+        );
+    }
+}

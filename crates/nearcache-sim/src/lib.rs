@@ -1,0 +1,29 @@
+//! A whole fleet in one thread: replays a request stream through real pods and the embedded server on a virtual clock.
+//!
+//! Never reads a clock, opens a socket or uses randomness that is not seeded: the same trace, options and seed give the
+//! same report, bit for bit.
+
+mod bound;
+mod fleet;
+mod io;
+mod join;
+mod l2;
+mod pod;
+mod random;
+mod replay;
+mod report;
+mod restarts;
+mod simulate;
+mod sizes;
+mod sizing;
+mod trace;
+mod working_set;
+
+pub use join::Arm;
+pub use report::{
+    Bound, Curve, FrontierRow, HitRate, Join, JoinBound, L2Load, PodRates, Point, Report,
+    SizingRow, Spread, Warm, WarmStarts,
+};
+pub use simulate::{Capacity, Error, Options, simulate};
+pub use sizes::Sizes;
+pub use trace::{Key, Kind, Request, Trace};
