@@ -5,15 +5,18 @@
 //! Concurrency: see [`Coherence`] for the order of loads. `renewal` is held for a few instructions
 //! and never together with a lock of the store.
 
+mod news;
+mod reads;
+
 use std::time::Duration;
 
 use nearcache_l1::{EntryInfo, Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
 
 use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
-use crate::counters::{Counters, Totals, stripe};
+use crate::counters::{Counters, Totals};
 use crate::error::{Error, ErrorKind};
-use crate::op::{Invalidations, Traits};
+use crate::op::Traits;
 use crate::resp::DoubleText;
 use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::slots;
@@ -137,7 +140,7 @@ pub struct Pod {
     /// Which slots were read, of late.
     pub(crate) sampler: Sampler,
     /// Whether that is kept.
-    counting: AtomicBool,
+    pub(crate) counting: AtomicBool,
     pub(crate) warmth: Warmth,
     /// Last number given to a session; 0 is the side connection for large values.
     sessions: AtomicU64,
@@ -311,65 +314,6 @@ impl Pod {
     /// Whether a caller that misses now may share this loader's result.
     pub(crate) fn may_join_load(&self, key: &[u8], meta: &FillMeta) -> bool {
         self.coherence.unchanged(key, &meta.token)
-    }
-
-    /// Drops this pod's copies of `key` and refuses fills that are under way.
-    pub(crate) fn invalidate_local(&self, key: &[u8]) {
-        self.invalidate_each(key, |_| {});
-    }
-
-    /// The same; tells `see` which dbs there was a copy of.
-    fn invalidate_each(&self, key: &[u8], see: impl FnMut(u32)) {
-        #[cfg(feature = "break")]
-        if crate::sabotage::is_off(crate::sabotage::Mechanism::Token) {
-            // Orphaning the key's flights would refuse their fills as the token does.
-            return crate::sabotage::drop_entry_only(&self.store, key);
-        }
-        self.coherence.bump_epoch(key);
-        self.store.invalidate_each(key, see);
-    }
-
-    /// A read was served from L1.
-    #[inline]
-    pub(crate) fn count_hit(&self, slot: Key<'_>) {
-        let (stripe, number) = self.counters.hits.bump();
-        if self.counting.load(Ordering::Relaxed) && self.sampler.wants(number) {
-            self.sampler.push(stripe, slot);
-        }
-    }
-
-    /// A read was not.
-    pub(crate) fn count_miss(&self, slot: Key<'_>) {
-        let number = self.counters.misses_total.next();
-        if self.counting.load(Ordering::Relaxed) && self.sampler.wants(number) {
-            self.sampler.push(stripe(), slot);
-        }
-    }
-
-    /// From now on reads are counted by key, or no more.
-    pub fn count_reads(&self, wanted: bool) {
-        self.counting.store(wanted, Ordering::Relaxed);
-    }
-
-    /// All reads: hits, misses, and those that were served stale or refused by their policy.
-    pub fn reads_total(&self) -> u64 {
-        let counters = &self.counters;
-        counters.hits.get()
-            + counters.misses_total.get()
-            + counters.stale_total.get()
-            + counters.unproven_total.get()
-    }
-
-    /// [`look`](Self::look) without telling the eviction policy.
-    pub(crate) fn glance(
-        &self,
-        slot: Key<'_>,
-        clock: impl FnOnce() -> Timestamp,
-    ) -> Option<(Hit, Verdict, Timestamp)> {
-        match self.store.contains(slot) {
-            true => self.look(slot, clock),
-            false => None,
-        }
     }
 
     /// Whether a key is one of those that L1 is not to hold.
@@ -552,31 +496,5 @@ pub(crate) fn cut(time: Duration) -> Duration {
     match off!(Rate) {
         true => time,
         false => time - time / 100,
-    }
-}
-
-impl Invalidations for Pod {
-    fn invalidate(&self, _connection: u64, key: &[u8]) {
-        self.counters.invalidations_total.bump();
-        if !self.warmth.wants_lost() {
-            return self.invalidate_local(key);
-        }
-        self.invalidate_each(key, |db| {
-            if db < slots::DBS && !self.warmth.lose(db, key) {
-                self.counters.refetch_dropped_total.bump();
-            }
-        });
-    }
-
-    fn invalidate_all(&self, _connection: u64) {
-        self.counters.flushes_total.bump();
-        if off!(Null) {
-            return;
-        }
-        self.coherence.bump_flush();
-    }
-
-    fn disconnected(&self, connection: u64) {
-        self.connection_lost(connection);
     }
 }

@@ -274,7 +274,7 @@ fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snap
 /// What the counts of reads may take of the capacity.
 fn statistics_bytes(settings: &Settings) -> usize {
     match settings.statistics {
-        true => (settings.capacity / 64).min(WarmConfig::default().most_bytes),
+        true => (settings.capacity / 16).min(WarmConfig::default().most_bytes),
         false => 0,
     }
 }

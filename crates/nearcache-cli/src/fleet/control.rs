@@ -105,7 +105,7 @@ impl Control {
                 .exec(connection)
                 .map_err(|error| format!("cannot clean up: {error}"))?;
         }
-        Ok(())
+        self.clean_statistics(&plan.namespace())
     }
 
     /// Whether pods under this namespace have summed up what they read.

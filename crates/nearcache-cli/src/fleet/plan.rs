@@ -66,6 +66,11 @@ impl Plan {
         }
     }
 
+    /// Prefix of what pods that read for the benchmark tell each other.
+    pub(crate) fn namespace(&self) -> String {
+        format!("{}pods", self.prefix)
+    }
+
     /// The value of a write.
     pub(crate) fn value(&self, header: Header) -> Vec<u8> {
         let bytes = match &self.traffic {

@@ -185,7 +185,11 @@ impl Reader {
     }
 
     async fn near(setup: &Setup, builder: nearcache::Builder) -> Result<Self, Failure> {
-        let builder = builder.max_staleness(Duration::from_millis(setup.plan.max_staleness_ms));
+        let builder = builder
+            .max_staleness(Duration::from_millis(setup.plan.max_staleness_ms))
+            .namespace(setup.plan.namespace())
+            // Filling is a phase of its own: what one fleet learned is not to fill the next.
+            .warm_start(false);
         let (builder, changed) = match setup.arm {
             // Without a server there is no pool: the same path, keeping nothing.
             Arm::Before => (builder.capacity(1usize << 20).max_entry(1usize), None),

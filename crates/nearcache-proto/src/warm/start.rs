@@ -215,7 +215,7 @@ impl<I: Io> Background<I> {
     fn leave(&self, mut rest: &[Item]) -> (Vec<usize>, Duration) {
         let mut batches = Vec::new();
         let mut cost = Duration::ZERO;
-        while batches.len() < BATCHES && !rest.is_empty() && cost < WINDOW {
+        while batches.len() < BATCHES && !rest.is_empty() && cost < WINDOW / 4 {
             let count = batch(rest, self.pace.most_keys());
             let (now, later) = rest.split_at(count);
             cost += self.pace.cost(now.len(), now.iter().map(size).sum());

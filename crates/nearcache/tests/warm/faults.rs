@@ -126,6 +126,7 @@ async fn l2_lost_during_the_warm_start_leaves_a_pod_that_is_ready() {
     let slow = builder()
         .store(l2.clone())
         .warm_reads(500_usize)
+        .warm_share(1_usize)
         .warm_deadline("20s");
     let new = slow.connect().await.unwrap();
     until("it is warming", || {

@@ -65,6 +65,7 @@ async fn c11_a_pod_is_ready_at_its_deadline_however_cold() {
     let slow = builder()
         .store(l2)
         .warm_reads(1_usize)
+        .warm_share(1_usize)
         .warm_deadline("400ms");
     let new = slow.connect().await.unwrap();
     new.ready().await;

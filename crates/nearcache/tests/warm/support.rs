@@ -1,7 +1,5 @@
 //! Pods that share a store, and bounded waiting.
 
-use std::time::{Duration, Instant};
-
 use nearcache::{Builder, Bytes, MemoryL2, NearCache, Ttl};
 
 /// Where the fleet's manifest lies.
@@ -22,12 +20,9 @@ pub(crate) async fn operator(l2: &MemoryL2) -> NearCache {
 }
 
 /// Waits until it is so; not being so for long fails the test.
-pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !so() {
-        assert!(Instant::now() < end, "it never came about that {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+pub(crate) async fn until(what: &str, so: impl FnMut() -> bool) {
+    // On this worker; the runtime has others, and the pods threads of their own.
+    tokio::task::block_in_place(|| nearcache_testkit::eventually(what, so));
 }
 
 /// Writes keys `k0`, `k1`, ... of so many bytes each.
