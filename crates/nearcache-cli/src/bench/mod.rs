@@ -1,6 +1,7 @@
 //! `nearcache bench`: what stands behind the figures. Each benchmark has a module; `l1` and `dropin` bring other libraries
 //! with them and are only in builds that ask for it.
 
+mod chaos;
 #[cfg(feature = "bench")]
 mod dropin;
 pub(crate) mod fleet;
@@ -30,6 +31,8 @@ enum What {
     Fleet(Box<fleet::Args>),
     /// Restarts a fleet's pods one by one and lets many join at once, with the warm start and without it.
     Rollout(Box<rollout::Args>),
+    /// Breaks the server, the network and the pods of a fleet every few seconds, and checks every answer.
+    Chaos(chaos::Args),
     /// What counting the reads costs a hit.
     Statistics(statistics::Args),
     /// The hit path, the overhead per entry, and hit ratios on trace files.
@@ -59,6 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.what {
         What::Fleet(args) => fleet::run(args),
         What::Rollout(args) => rollout::run(args),
+        What::Chaos(args) => chaos::run(args),
         What::Statistics(args) => statistics::run(args),
         #[cfg(feature = "bench")]
         What::L1(args) => l1::run(args),
