@@ -259,6 +259,7 @@ impl Trial<'_> {
             faults,
             fault_kinds: Kind::all(&self.watch.marks),
             pods_killed: self.stage.killed,
+            evicted: self.stage.evicted,
             errors: self.watch.errors,
             violations,
             violations_by: self.violations,

@@ -45,6 +45,8 @@ pub(super) struct Run {
     pub(super) fault_kinds: Vec<Kind>,
     /// Pods killed and replaced.
     pub(super) pods_killed: u64,
+    /// Keys that the server evicted under pressure.
+    pub(super) evicted: u64,
     /// Reads and writes that failed, by why.
     pub(super) errors: BTreeMap<String, u64>,
     /// Answers that were wrong.
@@ -76,7 +78,7 @@ pub(super) struct Kind {
     pub(super) times: u64,
     /// How long they lasted together.
     pub(super) lasted_ms: u64,
-    /// The longest time in which a pod had no answer.
+    /// The longest time in which a pod had no answer but stale ones.
     pub(super) unavailable_ms_max: u64,
     /// From the end of the fault until no read failed and every pod hit L1: the longest.
     pub(super) recovery_ms_max: Option<u64>,

@@ -43,6 +43,9 @@ pub(super) struct Stage<'a> {
     victims: Vec<usize>,
     /// Pods killed so far.
     pub(super) killed: u64,
+    /// Keys evicted so far, and when the pressure began, by the server's own count.
+    pub(super) evicted: u64,
+    evicted_before: u64,
 }
 
 /// The place of a pod, whichever has it.
@@ -72,6 +75,8 @@ impl<'a> Stage<'a> {
             events,
             victims: Vec::new(),
             killed: 0,
+            evicted: 0,
+            evicted_before: 0,
         };
         for slot in 0..plan.pods {
             let fresh = stage.pod(slot)?;
@@ -164,6 +169,8 @@ impl<'a> Stage<'a> {
                 let mut connection = self.connection()?;
                 told(config(&mut connection, "maxmemory", "0"))?;
                 self.history().relieve(now_ns());
+                let evicted = told_number(&mut connection, "stats", "evicted_keys")?;
+                self.evicted += evicted.saturating_sub(self.evicted_before);
                 Ok(())
             }
             Fault::Flush | Fault::PodKill | Fault::Disconnect => Ok(()),
@@ -206,9 +213,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Leaves the server less room than it has taken by a quarter of the data.
-    fn press(&self) -> Result<(), Failure> {
+    fn press(&mut self) -> Result<(), Failure> {
         let mut connection = self.connection()?;
         let used = used(&mut connection)?;
+        self.evicted_before = told_number(&mut connection, "stats", "evicted_keys")?;
         let room = used.saturating_sub(self.plan.data_bytes() / 4);
         self.history().press(now_ns());
         told(config(&mut connection, "maxmemory-policy", "allkeys-lru"))?;
@@ -299,9 +307,18 @@ fn config(connection: &mut redis::Connection, name: &str, value: &str) -> redis:
 }
 
 fn used(connection: &mut redis::Connection) -> Result<u64, Failure> {
-    let text: String = told(redis::cmd("INFO").arg("memory").query(connection))?;
-    let used = info(&text, "used_memory").and_then(|used| used.parse().ok());
-    used.ok_or_else(|| "the server does not tell its memory".to_owned())
+    told_number(connection, "memory", "used_memory")
+}
+
+/// A number of the server's `INFO`.
+fn told_number(
+    connection: &mut redis::Connection,
+    section: &str,
+    name: &str,
+) -> Result<u64, Failure> {
+    let text: String = told(redis::cmd("INFO").arg(section).query(connection))?;
+    let number = info(&text, name).and_then(|number| number.parse().ok());
+    number.ok_or_else(|| format!("the server does not tell its {name}"))
 }
 
 fn told<T>(done: redis::RedisResult<T>) -> Result<T, Failure> {

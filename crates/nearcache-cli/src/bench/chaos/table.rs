@@ -27,12 +27,13 @@ pub(super) fn table(run: &Run) -> String {
         );
     }
     text += &format!(
-        "\n{} answers checked, {} of them hits; {} writes; {} faults, {} pods killed.\n",
+        "\n{} answers checked, {} of them hits; {} writes; {} faults, {} pods killed, {} keys evicted.\n",
         count(run.reads as f64),
         count(run.hits as f64),
         count(run.writes as f64),
         run.faults,
-        run.pods_killed
+        run.pods_killed,
+        run.evicted
     );
     text += &format!(
         "Stale by policy, and marked so: {}. Wrong: {}.\n",

@@ -19,7 +19,7 @@ pub(super) struct Mark {
     pub(super) begin_ns: u64,
     /// When it was over; 0: it is not.
     pub(super) end_ns: u64,
-    /// The longest time in which a pod had no answer, that ended before the next fault.
+    /// The longest time in which a pod had no answer but stale ones, until the next fault.
     pub(super) unavailable_ns: u64,
     /// Reads that failed.
     pub(super) failed: u64,
@@ -106,12 +106,19 @@ impl Watch {
             *self.reads.entry(name(seen.how)).or_default() += 1;
             self.hits += u64::from(seen.hit);
             let Some(slot) = slot else { continue };
+            // Whoever did not allow stale values has no answer meanwhile.
+            if seen.how == How::Stale {
+                continue;
+            }
             let before = self.answered_ns[slot].replace(seen.ended_ns);
+            let gap = before.map_or(0, |before| seen.ended_ns.saturating_sub(before));
+            // It belongs to the fault that began before its middle: the next may begin before it ends.
+            if let Some(mark) = at(&mut self.marks, seen.ended_ns - gap / 2) {
+                mark.unavailable_ns = mark.unavailable_ns.max(gap);
+            }
             let Some(mark) = at(&mut self.marks, seen.ended_ns) else {
                 continue;
             };
-            let gap = before.map_or(0, |before| seen.ended_ns.saturating_sub(before));
-            mark.unavailable_ns = mark.unavailable_ns.max(gap);
             let over = mark.end_ns != 0 && seen.started_ns >= mark.end_ns;
             // Not what a slow answer brought: how it is for whoever asks now.
             if over && seen.hit {
