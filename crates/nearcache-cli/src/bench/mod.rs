@@ -1,6 +1,9 @@
-//! `nearcache bench`: what stands behind the figures. Each benchmark has a module; `l1` and `dropin` bring other libraries
-//! with them and are only in builds that ask for it.
+//! `nearcache bench`: what stands behind the figures. Each benchmark has a module; `l1`, `dropin` and `contrast` bring other
+//! libraries with them and are only in builds that ask for it.
 
+mod chaos;
+#[cfg(feature = "bench")]
+mod contrast;
 #[cfg(feature = "bench")]
 mod dropin;
 pub(crate) mod fleet;
@@ -30,6 +33,8 @@ enum What {
     Fleet(Box<fleet::Args>),
     /// Restarts a fleet's pods one by one and lets many join at once, with the warm start and without it.
     Rollout(Box<rollout::Args>),
+    /// Breaks the server, the network and the pods of a fleet every few seconds, and checks every answer.
+    Chaos(chaos::Args),
     /// What counting the reads costs a hit.
     Statistics(statistics::Args),
     /// The hit path, the overhead per entry, and hit ratios on trace files.
@@ -38,9 +43,19 @@ enum What {
     /// The drop-in for redis-rs next to redis-rs itself: hits, and commands that pass through.
     #[cfg(feature = "bench")]
     Dropin(dropin::Args),
+    /// The traps of client-side caching, tried on the drop-in and on redis-rs's own cache.
+    #[cfg(feature = "bench")]
+    Contrast(contrast::Args),
     /// Measures L1 next to other caches (needs a build with `--features bench`).
     #[cfg(not(feature = "bench"))]
     L1 {
+        /// What the full build would be asked.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        _rest: Vec<String>,
+    },
+    /// Tries the traps of client-side caching (needs a build with `--features bench`).
+    #[cfg(not(feature = "bench"))]
+    Contrast {
         /// What the full build would be asked.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         _rest: Vec<String>,
@@ -59,15 +74,18 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.what {
         What::Fleet(args) => fleet::run(args),
         What::Rollout(args) => rollout::run(args),
+        What::Chaos(args) => chaos::run(args),
         What::Statistics(args) => statistics::run(args),
         #[cfg(feature = "bench")]
         What::L1(args) => l1::run(args),
         #[cfg(feature = "bench")]
         What::Dropin(args) => dropin::run(args),
+        #[cfg(feature = "bench")]
+        What::Contrast(args) => contrast::run(args),
         #[cfg(not(feature = "bench"))]
-        What::L1 { .. } | What::Dropin { .. } => Err(
+        What::L1 { .. } | What::Dropin { .. } | What::Contrast { .. } => Err(
             "this build leaves that benchmark out, because it brings other cache libraries with it; build with: \
-             cargo run --release --features bench -- bench l1, or bench dropin"
+             cargo run --release --features bench -- bench l1, bench dropin or bench contrast"
                 .to_owned(),
         ),
     }

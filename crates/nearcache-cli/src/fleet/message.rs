@@ -22,6 +22,19 @@ pub(crate) struct Setup {
     pub(crate) reads: Vec<u32>,
     /// Whether it serves from when it is ready until it is stopped, and how; `None`: it does phases only.
     pub(crate) service: Option<Service>,
+    /// Whether it only reads, through faults too, and tells of every read, and how; `None`: it does not.
+    pub(crate) probe: Option<Probe>,
+}
+
+/// How a pod reads through faults.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    /// Reads a second.
+    pub(crate) reads_per_s: f64,
+    /// Prefix of what nearcache itself writes to L2.
+    pub(crate) namespace: String,
+    /// Distinguishes the random choices of a pod from those of the one it replaces.
+    pub(crate) stream: u64,
 }
 
 /// How a pod serves.
@@ -87,6 +100,8 @@ pub(crate) enum Event {
     Progress(u64),
     /// The phase is over.
     Done(Box<Report>),
+    /// What it read since it last said so.
+    Probed(Box<Probed>),
     /// It cannot go on.
     Failed(String),
 }
@@ -171,6 +186,88 @@ pub(crate) struct Served {
     pub(crate) ended_ns: u64,
     /// Whether L1 had it.
     pub(crate) hit: bool,
+}
+
+/// What a pod read for a short while, faults or not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Probed {
+    /// Reads that were answered, in the order in which they ended.
+    pub(crate) seen: Vec<Seen>,
+    /// Reads that failed: when they ended, and why.
+    pub(crate) failed: Vec<(u64, String)>,
+    /// Reads that were due and not begun, since too many were under way.
+    pub(crate) shed: u64,
+    /// Memory of the process.
+    pub(crate) resident_bytes: Option<u64>,
+    /// Bytes that L1 holds by nearcache's own count.
+    pub(crate) l1_bytes: u64,
+}
+
+/// How a read was made, which says how new its answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum How {
+    /// One key, under the default policy.
+    Default,
+    /// Several keys at once.
+    Many,
+    /// Validated.
+    Validated,
+    /// Under `serve_stale`, and not marked stale.
+    Fresh,
+    /// Under `serve_stale`, and marked stale.
+    Stale,
+    /// By the one who writes the key, through the handle it is written with.
+    Own,
+}
+
+/// One answered read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    from = "(u32, Option<u64>, u64, u64, How, bool)",
+    into = "(u32, Option<u64>, u64, u64, How, bool)"
+)]
+pub(crate) struct Seen {
+    /// What was read.
+    pub(crate) key: u32,
+    /// Which write of it came back; `None`: no value.
+    pub(crate) sequence: Option<u64>,
+    /// When the read began.
+    pub(crate) started_ns: u64,
+    /// When it ended.
+    pub(crate) ended_ns: u64,
+    /// How it was made.
+    pub(crate) how: How,
+    /// Whether L1 had it, as far as that is told.
+    pub(crate) hit: bool,
+}
+
+impl From<(u32, Option<u64>, u64, u64, How, bool)> for Seen {
+    fn from(
+        (key, sequence, started_ns, ended_ns, how, hit): (u32, Option<u64>, u64, u64, How, bool),
+    ) -> Self {
+        Self {
+            key,
+            sequence,
+            started_ns,
+            ended_ns,
+            how,
+            hit,
+        }
+    }
+}
+
+impl From<Seen> for (u32, Option<u64>, u64, u64, How, bool) {
+    fn from(seen: Seen) -> Self {
+        (
+            seen.key,
+            seen.sequence,
+            seen.started_ns,
+            seen.ended_ns,
+            seen.how,
+            seen.hit,
+        )
+    }
 }
 
 /// The first read that saw a write of the watched key.

@@ -7,7 +7,7 @@ pub(crate) mod load;
 pub(crate) mod measure;
 pub(crate) mod message;
 pub(crate) mod plan;
-mod pod;
+pub(crate) mod pod;
 pub(crate) mod pods;
 pub(crate) mod progress;
 pub(crate) mod proxy;

@@ -1,6 +1,7 @@
 //! One pod: connects, waits for work, does it, reports. Lives in a process of its own, or in a thread where L2 is
 //! embedded. Ends when whoever started it is gone.
 
+pub(crate) mod probe;
 mod serve;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -96,6 +97,9 @@ async fn work(
 ) -> Result<(), Failure> {
     #[cfg(feature = "break")]
     setup.plan.sabotage.apply();
+    if let Some(probe) = &setup.probe {
+        return probe::probe(setup, probe, &mut commands, tell).await;
+    }
     let reader = Reader::open(setup, store).await?;
     let start = reader.start();
     let pod = Rc::new(Pod::new(setup, reader));

@@ -74,6 +74,7 @@ impl Fleet {
                         sidecar: sidecars.get(pod).cloned(),
                         reads,
                         service: None,
+                        probe: None,
                     },
                     send,
                 )?,
@@ -86,6 +87,7 @@ impl Fleet {
                         sidecar: None,
                         reads,
                         service: None,
+                        probe: None,
                     },
                     store.clone(),
                     send,
@@ -123,7 +125,10 @@ impl Fleet {
                     progress[pod] = report.reads;
                     reports.push(*report);
                 }
-                Some((_, Event::Ready | Event::Serving(_) | Event::Failed(_))) => {}
+                Some((
+                    _,
+                    Event::Ready | Event::Serving(_) | Event::Probed(_) | Event::Failed(_),
+                )) => {}
                 None if Instant::now() >= deadline => {
                     return Err(format!(
                         "{} of {} pods do not finish",
@@ -239,6 +244,14 @@ impl Handle {
         input
             .write_all(line.as_bytes())
             .map_err(|error| format!("a pod does not listen: {error}"))
+    }
+
+    /// The number of its process, where it has one of its own.
+    pub(crate) fn id(&self) -> Option<u32> {
+        match self {
+            Self::Process { child, .. } => Some(child.id()),
+            Self::Thread { .. } => None,
+        }
     }
 
     /// Lets it end as soon as it has done what it was told.

@@ -63,10 +63,6 @@ impl Proxy {
     }
 
     /// Stops what comes from the server, or lets it go on: what is sent meanwhile is kept and comes late.
-    #[cfg_attr(
-        not(feature = "break"),
-        allow(dead_code, reason = "only broken runs stall")
-    )]
     pub(crate) fn stall(&self, stalled: bool) {
         self.stalled.send_replace(stalled);
     }

@@ -16,6 +16,7 @@ const START: Duration = Duration::from_secs(10);
 /// A running server; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Server {
+    program: PathBuf,
     child: Child,
     watchdog: Option<Child>,
     port: u16,
@@ -40,11 +41,38 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Where it listens, without the scheme.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it; it is gone when this returns, and all it held with it.
+    pub(crate) fn kill(&mut self) {
+        end(&mut self.watchdog, &mut self.child);
+    }
+
+    /// Starts a server that was killed once more, at the same address.
+    pub(crate) fn start_again(&mut self) -> Result<(), Failure> {
+        // What it replaces is ended first, or its end would be that of the address's new owner.
+        self.kill();
+        *self = Self::start_at(&self.program, self.port, &[])?;
+        Ok(())
+    }
+
     fn start_once(program: &Path, more: &[&str]) -> Result<Self, Failure> {
         let port = free_port().map_err(|error| format!("no free loopback port: {error}"))?;
+        Self::start_at(program, port, more)
+    }
+
+    fn start_at(program: &Path, port: u16, more: &[&str]) -> Result<Self, Failure> {
         // The child begins in another folder.
         let program = std::path::absolute(program).map_err(|error| error.to_string())?;
-        let child = Command::new(program)
+        let child = Command::new(&program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .args(more)
@@ -56,6 +84,7 @@ impl Server {
             .map_err(|error| error.to_string())?;
         let watchdog = watchdog(child.id());
         let mut server = Self {
+            program,
             child,
             watchdog,
             port,
@@ -83,14 +112,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // First of all: once the server is reaped, its process id may belong to someone else.
-        if let Some(watchdog) = &mut self.watchdog {
-            let _ = watchdog.kill();
-            let _ = watchdog.wait();
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.watchdog, &mut self.child);
     }
+}
+
+fn end(watchdog: &mut Option<Child>, child: &mut Child) {
+    // First of all: once the server is reaped, its process id may belong to someone else.
+    if let Some(watchdog) = watchdog {
+        let _ = watchdog.kill();
+        let _ = watchdog.wait();
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// The server program to use: the one that was asked for, else `NEARCACHE_TEST_SERVER`, else the first on PATH, else

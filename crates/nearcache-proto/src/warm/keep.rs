@@ -112,6 +112,16 @@ impl<I: Io> Background<I> {
         }
     }
 
+    /// The time over which a steady rate of reads makes a score: a half-life by ln 2 for a pod that has counted long, and less
+    /// for one that has just begun, whose scores would pass for low rates.
+    fn window(&self, now: Timestamp) -> Duration {
+        const LEAST: Duration = Duration::from_secs(10);
+        let half_life = self.config.half_life.as_secs_f64();
+        let age = now.saturating_since(self.began).as_secs_f64();
+        let full = half_life / std::f64::consts::LN_2;
+        Duration::from_secs_f64(full * (1.0 - (-age / half_life).exp2())).max(LEAST)
+    }
+
     /// Fetches what somebody has changed, if it will be read again soon.
     pub(super) async fn refetch(&mut self) {
         let lost = self.cache.pod.warmth.take_lost();
@@ -125,8 +135,7 @@ impl<I: Io> Background<I> {
         // What was read since the last look counts.
         self.fold();
         let now = self.cache.io.now();
-        let per_score =
-            std::f64::consts::LN_2 / self.config.half_life.as_secs_f64() * SOON.as_secs_f64();
+        let per_score = SOON.as_secs_f64() / self.window(now).as_secs_f64();
         let mut items: Vec<Item> = Vec::new();
         for (db, key) in lost {
             let slot = Key::new(db, &key);

@@ -64,6 +64,8 @@ pub struct Background<I> {
     due: Due,
     /// A warm start that found L2 out of reach is made up for.
     started: bool,
+    /// When counting began.
+    began: Timestamp,
 }
 
 /// When what is to be done next.
@@ -112,6 +114,7 @@ impl<I: Io> Background<I> {
             budget: Budget::default(),
             manifest: None,
             started: false,
+            began: now,
         }
     }
 

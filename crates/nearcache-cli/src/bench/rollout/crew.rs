@@ -104,6 +104,7 @@ impl<'a> Crew<'a> {
                 reads_per_s: newcomer_of.map(|pods| self.rate / pods.max(1) as f64),
                 ..self.service.clone()
             }),
+            probe: None,
         };
         self.lives.push(Life {
             handle: Some(Handle::process(&setup, self.send.clone())?),
@@ -272,7 +273,7 @@ impl<'a> Crew<'a> {
             // The end of its output, after its last word.
             Event::Failed(_) if life.handle.is_none() => {}
             Event::Failed(why) => return Err(format!("pod {pod}: {why}")),
-            Event::Ready => {}
+            Event::Ready | Event::Probed(_) => {}
         }
         Ok(())
     }
