@@ -90,15 +90,27 @@ impl<I: Io> Background<I> {
         };
         let share = self.share(manifest.mass, manifest.fleet as usize);
         let pod = &self.cache.pod;
-        let lacking = |item: &&Item| {
-            manifest.expected_reads(item, HORIZON, share) >= threshold
-                && item.slot().is_some_and(|slot| {
-                    let weight = pod.store.weigh(slot, item.bytes as usize);
-                    weight <= pod.store.max_entry_weight() && !pod.store.contains(slot)
-                })
-        };
-        let items = manifest.items.iter().filter(lacking);
-        items.take(MOST_TOPPED).cloned().collect()
+        // What ranks behind a full L1 of better ones would not beat the victim it needs.
+        let mut room = pod.store.capacity() / 10 * 9;
+        let mut wanted = Vec::new();
+        for item in &manifest.items {
+            let Some(slot) = item.slot() else {
+                continue;
+            };
+            let weight = pod.store.weigh(slot, item.bytes as usize);
+            if weight > pod.store.max_entry_weight() {
+                continue;
+            }
+            if weight > room || wanted.len() == MOST_TOPPED {
+                break;
+            }
+            room -= weight;
+            let expected = manifest.expected_reads(item, HORIZON, share);
+            if expected >= threshold && !pod.store.contains(slot) {
+                wanted.push(item.clone());
+            }
+        }
+        wanted
     }
 
     /// The part of the fleet's reads that this pod makes: as counted, but a pod that has just started is taken for

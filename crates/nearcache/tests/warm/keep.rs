@@ -78,3 +78,20 @@ async fn what_was_fetched_ahead_and_read_counts_as_used() {
     assert_eq!(new.stats().totals.ahead_used_bytes_total, 20_000);
     assert_eq!(new.stats().totals.ahead_wasted_total, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_only_push_out_better_is_left_alone() {
+    let l2 = MemoryL2::new();
+    let small = builder().store(l2.clone()).capacity("256KiB").top_up(0.001);
+    let running = small.connect().await.unwrap();
+    running.ready().await;
+    // Twice what fits: five hundred values of a kilobyte.
+    let _reader = fleet(&l2, 500).await;
+    let looked = || running.stats().totals.manifest_bytes_total;
+    until("it has fetched", || running.stats().totals.ahead_total > 0).await;
+    let before = looked();
+    until("it has looked again", || looked() > before).await;
+    let totals = running.stats().totals;
+    assert!(totals.ahead_total < 250, "{}", totals.ahead_total);
+    assert_eq!(running.stats().store.evictions, 0);
+}
