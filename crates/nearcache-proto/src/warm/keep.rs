@@ -3,6 +3,7 @@
 //! All of it costs L2 reads that might be for nothing: it is done only for keys that are expected to be read, at a
 //! bounded rate, and its waste is counted.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use nearcache_l1::{Key, Timestamp};
@@ -45,6 +46,24 @@ impl Budget {
         let cost = cost.saturating_mul(u32::try_from(fleet).unwrap_or(u32::MAX));
         self.free_at = Some(free_at.saturating_add(cost));
         true
+    }
+}
+
+/// When keys were changed last.
+#[derive(Default)]
+pub(super) struct Changes(HashMap<(u32, Box<[u8]>), Timestamp>);
+
+impl Changes {
+    /// Keys remembered at a time; then all are forgotten, and the next change of each passes for its first.
+    const MOST: usize = 8192;
+
+    /// A key was changed; for how long it had not been, as far as is known.
+    fn note(&mut self, slot: Key<'_>, now: Timestamp) -> Duration {
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        let before = self.0.insert((slot.db, slot.bytes.into()), now);
+        before.map_or(Duration::MAX, |before| now.saturating_since(before))
     }
 }
 
@@ -147,14 +166,16 @@ impl<I: Io> Background<I> {
         // What was read since the last look counts.
         self.fold();
         let now = self.cache.io.now();
-        let per_score = SOON.as_secs_f64() / self.window(now).as_secs_f64();
+        let window = self.window(now).as_secs_f64();
         let mut items: Vec<Item> = Vec::new();
         for (db, key) in lost {
             let slot = Key::new(db, &key);
             // Fetched ahead, changed again, and never read between: it is changed more often than read.
             let in_vain = self.ledger.lost(db, &key, &self.cache.pod);
             let score = self.counts.score(now, slot).unwrap_or(0.0);
-            if !in_vain && score * per_score >= READS_SOON {
+            // What changes often is read so much less before the next change.
+            let until = self.changes.note(slot, now).min(SOON).as_secs_f64();
+            if !in_vain && score * until / window >= READS_SOON {
                 items.push(Item {
                     name: Name::plain(slot),
                     score,

@@ -26,7 +26,7 @@ use crate::op::BoxFuture;
 use crate::random::Random;
 use crate::working_set::{Counts, Manifest};
 use exchange::Exchange;
-use keep::Budget;
+use keep::{Budget, Changes};
 use ledger::Ledger;
 use pace::Pace;
 
@@ -48,6 +48,12 @@ pub trait Snapshots: Send + Sync + 'static {
     fn save(&self, snapshot: &[u8]);
 }
 
+/// How often a warm start is tried that found L2 out of reach.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
+/// A rate of reads is measured over no less: a few reads between two looks that follow each other at once are no rate.
+const ADAPT_AFTER: Duration = Duration::from_millis(500);
+
 /// The background of one pod, until it is run.
 pub struct Background<I> {
     cache: Cache<I>,
@@ -60,6 +66,7 @@ pub struct Background<I> {
     pace: Pace,
     ledger: Ledger,
     budget: Budget,
+    changes: Changes,
     manifest: Option<Arc<Manifest>>,
     due: Due,
     /// A warm start that found L2 out of reach is made up for.
@@ -75,8 +82,8 @@ struct Due {
     publish: Timestamp,
     look: Timestamp,
     save: Timestamp,
-    folded_at: Timestamp,
-    reads_at_fold: u64,
+    adapted_at: Timestamp,
+    reads_then: u64,
 }
 
 impl<I: Io> Background<I> {
@@ -101,8 +108,8 @@ impl<I: Io> Background<I> {
                 publish: now,
                 look: now,
                 save: now,
-                folded_at: now,
-                reads_at_fold: 0,
+                adapted_at: now,
+                reads_then: 0,
             },
             cache,
             config,
@@ -112,6 +119,7 @@ impl<I: Io> Background<I> {
             counts,
             ledger: Ledger::default(),
             budget: Budget::default(),
+            changes: Changes::default(),
             manifest: None,
             started: false,
             began: now,
@@ -156,8 +164,9 @@ impl<I: Io> Background<I> {
         }
         if now >= self.due.publish {
             self.fold();
-            let elected = self.publish().await;
-            if elected {
+            // Not before the manifest was read: a pod that knows nothing yet must not put its own in the place of what
+            // the fleet knew.
+            if self.started && self.publish().await {
                 self.merge().await;
             }
             self.due.publish = self.later(self.publish_pause());
@@ -168,7 +177,7 @@ impl<I: Io> Background<I> {
             } else if self.look().await {
                 self.top_up().await;
             }
-            self.due.look = self.later(self.look_pause());
+            self.due.look = self.next_look();
         }
         if now >= self.due.save {
             self.save();
@@ -192,10 +201,12 @@ impl<I: Io> Background<I> {
         });
         let reads = pod.reads_total();
         let due = &mut self.due;
-        let elapsed = now.saturating_since(due.folded_at);
-        pod.sampler
-            .adapt(reads.wrapping_sub(due.reads_at_fold), elapsed);
-        (due.folded_at, due.reads_at_fold) = (now, reads);
+        let elapsed = now.saturating_since(due.adapted_at);
+        if elapsed >= ADAPT_AFTER {
+            let reads_since = reads.wrapping_sub(due.reads_then);
+            pod.sampler.adapt(reads_since, elapsed);
+            (due.adapted_at, due.reads_then) = (now, reads);
+        }
         // Where little is read, there is little to count: the buffers take much more.
         due.fold_pause = match samples {
             0..64 => (due.fold_pause * 2).min(self.config.fold_every * 10),
@@ -207,7 +218,7 @@ impl<I: Io> Background<I> {
     /// The first times of everything, spread so that pods that started together do not stay in step.
     fn schedule(&mut self) {
         self.due.publish = self.later(self.config.publish_every / 4);
-        self.due.look = self.later(self.look_pause());
+        self.due.look = self.next_look();
         self.due.save = self.later(Duration::from_secs(60));
         if !self.config.statistics {
             (self.due.fold, self.due.publish) = (Timestamp::MAX, Timestamp::MAX);
@@ -228,6 +239,16 @@ impl<I: Io> Background<I> {
         let fleet = self.fleet().min(1 << 20) as u32;
         let pause = self.config.look_every;
         pause.max(pause * fleet / 600)
+    }
+
+    /// When to look next; soon, while the warm start is still to be made up for.
+    fn next_look(&mut self) -> Timestamp {
+        let pause = self.look_pause();
+        self.later(if self.started {
+            pause
+        } else {
+            pause.min(START_AGAIN)
+        })
     }
 
     /// How many pods there are, as far as is known.

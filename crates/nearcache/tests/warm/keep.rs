@@ -95,3 +95,21 @@ async fn what_would_only_push_out_better_is_left_alone() {
     assert!(totals.ahead_total < 250, "{}", totals.ahead_total);
     assert_eq!(running.stats().store.evictions, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_more_often_than_it_is_read_is_not_fetched_for_each_change() {
+    let l2 = MemoryL2::new();
+    let pod = fleet(&l2, 20).await;
+    let operator = operator(&l2).await;
+    // Read five times in its life, and once after each change: the changes follow each other at once.
+    for n in 0..50 {
+        operator
+            .set(name(7), n.to_string(), Ttl::NONE)
+            .await
+            .unwrap();
+        pod.fence().await.unwrap();
+        pod.get(name(7)).await.unwrap();
+    }
+    let fetched = pod.stats().totals.ahead_total;
+    assert!(fetched <= 3, "{fetched}");
+}

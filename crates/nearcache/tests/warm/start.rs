@@ -120,7 +120,7 @@ async fn a_pod_without_l2_is_ready_and_warms_when_it_comes() {
     l2.refuse_connections(true);
     let new = builder()
         .store(l2.clone())
-        .warm_deadline("300ms")
+        .warm_deadline("10s")
         .build()
         .unwrap();
     new.ready().await;
