@@ -32,6 +32,8 @@ impl IoThread {
         config: WarmConfig,
         snapshots: Option<Arc<dyn Snapshots>>,
     ) {
+        // From now on, not from when the thread runs: what is read before that is counted too.
+        self.seat.pod.count_reads(config.statistics);
         let io = Arc::downgrade(self);
         let _ = self.plan.set(Plan {
             io,

@@ -2,7 +2,7 @@
 
 use nearcache::{ManifestKeys, MemoryL2, Settings};
 
-use crate::support::{MANIFEST, builder, name, operator, read, until, write};
+use crate::support::{MANIFEST, builder, name, operator, read, summed_up, until, write};
 
 /// Everything that the fleet has written, as one text.
 async fn published(l2: &MemoryL2) -> String {
@@ -51,10 +51,7 @@ async fn c13_names_are_published_only_as_asked_and_values_never() {
             assert_eq!(pod.stats().totals.published_total, 0);
             continue;
         }
-        until("a manifest is there", || {
-            pod.stats().totals.merges_total >= 3
-        })
-        .await;
+        summed_up(&pod).await;
         let text = published(&l2).await;
         assert_eq!(text.contains(&name(7)), keys == "plain", "{keys}");
         assert!(!text.contains("vvvvvvvv"), "{keys}");
@@ -81,10 +78,7 @@ async fn all_that_is_written_expires() {
     let pod = builder().store(l2.clone()).connect().await.unwrap();
     write(&pod, 10, 10).await;
     read(&pod, 10, 2).await;
-    until("a manifest is there", || {
-        pod.stats().totals.merges_total >= 2
-    })
-    .await;
+    summed_up(&pod).await;
     let operator = operator(&l2).await;
     let mut session = operator.session();
     let keys = match session

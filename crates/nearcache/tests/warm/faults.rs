@@ -1,11 +1,17 @@
 //! Whatever lies where the manifest should be, and whatever happens meanwhile: a cold start at worst.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearcache::{Bytes, MemoryL2, Phase, Ttl, WarmEnd};
 
-use crate::support::{MANIFEST, builder, fleet, name, operator, resident, stored, until};
+use nearcache_testkit::Server;
+
+use crate::support::{
+    MANIFEST, builder, fleet, name, operator, read, resident, stored, summed_up, until, write,
+};
 
 /// A new pod where the manifest is this instead.
 async fn meets(manifest: Bytes) {
@@ -175,4 +181,27 @@ async fn c4_keys_deleted_or_changed_since_the_manifest_are_as_they_are_now() {
             _ => assert_eq!(value.unwrap().len(), 1000, "{n}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_killed_in_the_middle_of_a_write_leaves_what_was_there() {
+    let server = Server::start();
+    let old = builder().redis(server.url()).connect().await.unwrap();
+    write(&old, 30, 1000).await;
+    read(&old, 30, 3).await;
+    summed_up(&old).await;
+    old.shutdown().await;
+    // As much of a write as leaves a process that is killed.
+    let mut killed = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let head = format!(
+        "*3\r\n$3\r\nSET\r\n${}\r\n{MANIFEST}\r\n$100000\r\n",
+        MANIFEST.len()
+    );
+    killed.write_all(head.as_bytes()).unwrap();
+    killed.write_all(&[b'x'; 50_000]).unwrap();
+    drop(killed);
+    let new = builder().redis(server.url()).connect().await.unwrap();
+    new.ready().await;
+    assert_eq!(new.stats().totals.ignored_total, 0);
+    assert_eq!(resident(&new, 30), 30);
 }

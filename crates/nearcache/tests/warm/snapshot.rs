@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nearcache::{MemoryL2, WarmEnd};
 
-use crate::support::{MANIFEST, builder, operator, read, resident, write};
+use crate::support::{MANIFEST, builder, operator, read, resident, summed_up, write};
 
 fn directory(name: &str) -> PathBuf {
     let name = format!("nearcache-warm-{name}-{}", std::process::id());
@@ -102,10 +102,7 @@ async fn hashed_names_and_a_snapshot_make_a_warm_start() {
     let old = pod().connect().await.unwrap();
     write(&old, 50, 1000).await;
     read(&old, 50, 3).await;
-    crate::support::until("a manifest is there", || {
-        old.stats().totals.merges_total >= 3
-    })
-    .await;
+    summed_up(&old).await;
     old.shutdown().await;
     let new = pod().connect().await.unwrap();
     new.ready().await;

@@ -4,7 +4,7 @@ use nearcache::redis::Connection;
 use nearcache::redis_rs::AsyncCommands;
 use nearcache::{MemoryL2, NearCache, Phase, WarmEnd};
 
-use crate::support::{builder, fleet, name, read, resident, until, write};
+use crate::support::{builder, fleet, name, read, resident, summed_up, until, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_pod_holds_what_the_fleet_reads() {
@@ -12,10 +12,7 @@ async fn a_new_pod_holds_what_the_fleet_reads() {
     let old = builder().store(l2.clone()).connect().await.unwrap();
     write(&old, 200, 1000).await;
     read(&old, 100, 5).await;
-    until("a manifest is there", || {
-        old.stats().totals.merges_total >= 3
-    })
-    .await;
+    summed_up(&old).await;
 
     let new = builder().store(l2).connect().await.unwrap();
     new.ready().await;
@@ -43,10 +40,7 @@ async fn kept_replies_of_the_drop_in_are_warm_too() {
         let _: Vec<(String, String)> = con.hgetall("product:1").await.unwrap();
         let _: usize = con.hlen("product:1").await.unwrap();
     }
-    until("a manifest is there", || {
-        old.stats().totals.merges_total >= 3
-    })
-    .await;
+    summed_up(&old).await;
 
     let new = builder().store(l2).connect().await.unwrap();
     new.ready().await;

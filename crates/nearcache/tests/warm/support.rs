@@ -52,6 +52,14 @@ pub(crate) fn resident(cache: &NearCache, keys: usize) -> usize {
     (0..keys).filter(held).count()
 }
 
+/// Waits until what the pod has read so far is in the manifest.
+pub(crate) async fn summed_up(pod: &NearCache) {
+    let merges = || pod.stats().totals.merges_total;
+    // One may be under way, of what was known before.
+    let before = merges();
+    until("it is summed up", || merges() >= before + 2).await;
+}
+
 /// A pod that has read `keys` keys, and whose reads are in the manifest.
 pub(crate) async fn fleet(l2: &MemoryL2, keys: usize) -> NearCache {
     let pod = builder()
@@ -61,11 +69,7 @@ pub(crate) async fn fleet(l2: &MemoryL2, keys: usize) -> NearCache {
         .expect("connected");
     write(&pod, keys, 1000).await;
     read(&pod, keys, 5).await;
-    let merges = pod.stats().totals.merges_total;
-    until("a manifest is there", || {
-        pod.stats().totals.merges_total >= merges + 2
-    })
-    .await;
+    summed_up(&pod).await;
     pod
 }
 
