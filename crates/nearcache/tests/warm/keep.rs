@@ -82,11 +82,13 @@ async fn what_was_fetched_ahead_and_read_counts_as_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_only_push_out_better_is_left_alone() {
     let l2 = MemoryL2::new();
-    let small = builder().store(l2.clone()).capacity("256KiB").top_up(0.001);
+    // Twice what fits below: five hundred values of a kilobyte.
+    let reader = fleet(&l2, 500).await;
+    reader.shutdown().await;
+    let small = builder().store(l2).capacity("256KiB").top_up(0.001);
+    // From here on nobody changes the manifest.
+    let small = small.warm_start(false).publish_every("1h");
     let running = small.connect().await.unwrap();
-    running.ready().await;
-    // Twice what fits: five hundred values of a kilobyte.
-    let _reader = fleet(&l2, 500).await;
     let looked = || running.stats().totals.manifest_bytes_total;
     until("it has fetched", || running.stats().totals.ahead_total > 0).await;
     let before = looked();
