@@ -23,6 +23,9 @@ const SOON: Duration = Duration::from_secs(60);
 /// ...this often.
 const READS_SOON: f64 = 0.5;
 
+/// Reads of late that make a rate: one or two are none.
+const EVIDENCE: f64 = 2.5;
+
 /// How long a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -175,7 +178,8 @@ impl<I: Io> Background<I> {
             let score = self.counts.score(now, slot).unwrap_or(0.0);
             // What changes often is read so much less before the next change.
             let until = self.changes.note(slot, now).min(SOON).as_secs_f64();
-            if !in_vain && score * until / window >= READS_SOON {
+            let expected = score * until / window;
+            if !in_vain && score >= EVIDENCE && expected >= READS_SOON {
                 items.push(Item {
                     name: Name::plain(slot),
                     score,

@@ -34,7 +34,8 @@ pub(crate) async fn at(
     url: String,
     settings: impl FnOnce(Builder) -> Builder,
 ) -> (NearCache, Connection) {
-    let builder = NearCache::builder().redis(url);
+    // These count what goes to the server: nothing is to go there by itself.
+    let builder = NearCache::builder().redis(url).refetch(false);
     let cache = settings(builder).connect().await.unwrap();
     let con = Connection::new(&cache);
     (cache, con)
