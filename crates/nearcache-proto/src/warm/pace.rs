@@ -82,14 +82,14 @@ impl<I: Io> Background<I> {
             if before == 0 || before + cost.as_micros() <= WINDOW.as_micros() {
                 return Ok(true);
             }
-            let back = argv([b"DECRBY", &self.exchange.pace, micros.as_bytes()]);
-            if rest > 0 {
-                // Within the same life of the counter, or nearly always: a wrong guess gives a window a little more.
-                self.ask(vec![back]).await?;
+            if rest < 0 {
+                // It expired between the two commands, and was made anew without an end: nobody could fetch any more.
+                let end = argv([b"PEXPIRE", &self.exchange.pace, window.as_bytes()]);
+                self.ask(vec![end]).await?;
             }
             let now = self.cache.io.now();
             // Jitter, or all who were refused would come back at once.
-            let rest = u64::try_from(rest).unwrap_or(0).clamp(1, 3_600_000);
+            let rest = u64::try_from(rest).unwrap_or(1).clamp(1, 3_600_000);
             let pause = Duration::from_micros(rest * 1000 + self.random.next() % 20_000);
             let next = now.saturating_add(pause);
             if next >= by || self.cache.pod.warmth.is_closing() {

@@ -205,3 +205,19 @@ async fn a_publisher_killed_in_the_middle_of_a_write_leaves_what_was_there() {
     assert_eq!(new.stats().totals.ignored_total, 0);
     assert_eq!(resident(&new, 30), 30);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowance_without_an_end_does_not_stop_the_fleet() {
+    let l2 = MemoryL2::new();
+    let old = fleet(&l2, 50).await;
+    old.shutdown().await;
+    // As it is left when it expires between the command that makes it and the one that counts.
+    let operator = operator(&l2).await;
+    let pace = "nearcache:fleet:pace";
+    operator.set(pace, "999999999", Ttl::NONE).await.unwrap();
+    let new = builder().store(l2).warm_deadline("20s");
+    let new = new.connect().await.unwrap();
+    new.ready().await;
+    let report = new.warm_report().unwrap();
+    assert_eq!((report.end, report.keys), (WarmEnd::Complete, 50));
+}
