@@ -15,3 +15,26 @@ pub(super) fn head(title: &str) -> String {
         text::escape(title)
     )
 }
+
+/// What was to be reached, and what was, as a table.
+pub(super) fn goals(goals: &[super::fleet::Goal]) -> String {
+    use std::fmt::Write as _;
+
+    let mut table = "<table class=\"text\"><thead><tr><th>goal</th><th>wanted</th><th>found</th>\
+                     <th>reached</th></tr></thead><tbody>\n"
+        .to_owned();
+    for goal in goals {
+        let (class, word) = match goal.reached {
+            true => ("after", "yes"),
+            false => ("bad", "no"),
+        };
+        let _ = writeln!(
+            table,
+            "<tr><th>{}</th><td>{}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
+            text::escape(&goal.name),
+            text::escape(&goal.wanted),
+            text::escape(&goal.found)
+        );
+    }
+    table + "</tbody></table>\n"
+}

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::report::{Newcomer, Run, Side, Stage};
 use super::table;
 use crate::bench::page::chart::{Axis, Line, chart};
-use crate::bench::page::head;
 use crate::bench::page::text::escape;
+use crate::bench::page::{self, head};
 use crate::fleet::show::{bytes, count, time};
 
 /// The page.
@@ -325,23 +325,7 @@ fn goals(run: &Run) -> String {
     if run.goals.is_empty() {
         return String::new();
     }
-    let mut text = "<h2>Goals</h2>\n<table class=\"text\"><thead><tr><th>goal</th><th>wanted</th><th>found</th>\
-                    <th>reached</th></tr></thead><tbody>\n"
-        .to_owned();
-    for goal in &run.goals {
-        let (class, word) = match goal.reached {
-            true => ("after", "yes"),
-            false => ("bad", "no"),
-        };
-        let _ = writeln!(
-            text,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
-            escape(&goal.name),
-            escape(&goal.wanted),
-            escape(&goal.found)
-        );
-    }
-    text + "</tbody></table>\n"
+    format!("<h2>Goals</h2>\n{}", page::goals(&run.goals))
 }
 
 /// The colour of a side: those of the page's architectures.

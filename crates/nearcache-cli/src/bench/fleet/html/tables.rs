@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::report::{Kind, Row, Run};
 use super::super::table::{self, or_dash, percent};
-use crate::bench::page::text::escape;
+use crate::bench::page::{self, text::escape};
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
 
@@ -131,22 +131,8 @@ fn phases_of(rows: &[&Row]) -> String {
 
 /// What was to be reached, and what was.
 pub(super) fn goals(run: &Run) -> String {
-    let mut text = "<h2>Goals</h2>\n<p class=\"soft\">Set for the defaults on 2 cores; with other parameters they are only \
-                    figures.</p>\n<table class=\"text\"><thead><tr><th>goal</th><th>wanted</th><th>found</th>\
-                    <th>reached</th></tr></thead><tbody>\n"
-        .to_owned();
-    for goal in &run.goals {
-        let (class, word) = match goal.reached {
-            true => ("after", "yes"),
-            false => ("bad", "no"),
-        };
-        let _ = writeln!(
-            text,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
-            escape(&goal.name),
-            escape(&goal.wanted),
-            escape(&goal.found)
-        );
-    }
-    text + "</tbody></table>\n"
+    format!(
+        "<h2>Goals</h2>\n<p class=\"soft\">Set for the defaults on 2 cores; with other parameters they are only figures.</p>\n{}",
+        page::goals(&run.goals)
+    )
 }
