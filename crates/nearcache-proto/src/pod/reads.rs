@@ -2,9 +2,9 @@
 //!
 //! Never waits: a sample that cannot be left at once is dropped.
 
-use nearcache_l1::{Hit, Key, Timestamp};
+use nearcache_l1::Key;
 
-use super::{Pod, Verdict};
+use super::Pod;
 use crate::counters::stripe;
 use crate::shim::Ordering;
 
@@ -38,17 +38,5 @@ impl Pod {
             + counters.misses_total.get()
             + counters.stale_total.get()
             + counters.unproven_total.get()
-    }
-
-    /// [`look`](Self::look) without telling the eviction policy.
-    pub(crate) fn glance(
-        &self,
-        slot: Key<'_>,
-        clock: impl FnOnce() -> Timestamp,
-    ) -> Option<(Hit, Verdict, Timestamp)> {
-        match self.store.contains(slot) {
-            true => self.look(slot, clock),
-            false => None,
-        }
     }
 }

@@ -20,6 +20,9 @@ use crate::working_set::{Blob, Ignored, KeyNames, Manifest, Merger, Rates, Snaps
 /// Pods whose blobs one merge reads at most: a random sample of a larger fleet says as much.
 const MOST_MERGED: usize = 64;
 
+/// Letters of an id.
+const ID_LENGTH: usize = 16;
+
 /// Ids that one merge looks at.
 const MOST_PODS: usize = 100_000;
 
@@ -109,8 +112,6 @@ impl<I: Io> Background<I> {
             let blob = self.blob(now, names);
             bytes = blob.len();
             commands = self.told(blob, round * ROUNDS);
-            self.exchange.published_mass = mass;
-            self.exchange.left_out = 0;
         }
         let life = millis(self.config.publish_every);
         let id = self.id();
@@ -125,6 +126,10 @@ impl<I: Io> Background<I> {
         let counters = &self.cache.pod.counters;
         match self.ask(commands).await {
             Ok(replies) => {
+                if !leave_out {
+                    self.exchange.published_mass = mass;
+                    self.exchange.left_out = 0;
+                }
                 counters.published_total.add(u64::from(bytes > 0));
                 counters.published_bytes_total.add(bytes as u64);
                 replies.last().is_some_and(Reply::is_ok)
@@ -137,7 +142,7 @@ impl<I: Io> Background<I> {
     }
 
     fn id(&self) -> Vec<u8> {
-        format!("{:016x}", self.exchange.id).into_bytes()
+        format!("{:0width$x}", self.exchange.id, width = ID_LENGTH).into_bytes()
     }
 
     fn blob(&mut self, now: Timestamp, names: KeyNames) -> Vec<u8> {
@@ -214,6 +219,8 @@ impl<I: Io> Background<I> {
         };
         ids.truncate(MOST_PODS);
         let mut ids: Vec<Bytes> = ids.into_iter().filter_map(bulk).collect();
+        // Not of ours; it would only make a long key.
+        ids.retain(|id| id.len() == ID_LENGTH);
         // In an order that does not depend on the server's, so that a seed replays.
         ids.sort_unstable();
         let listed = ids.len();
@@ -296,25 +303,21 @@ impl<I: Io> Background<I> {
         ids.truncate(wanted);
     }
 
-    /// Looks what the fleet reads; whether that is known.
-    pub(super) async fn look(&mut self) -> bool {
+    /// Looks what the fleet reads.
+    ///
+    /// # Errors
+    /// L2 did not answer, or refused: what was known stays.
+    pub(super) async fn look(&mut self) -> Result<(), Error> {
         for last in [false, true] {
-            let bytes = match self
-                .read(&self.exchange.manifest.clone(), Manifest::LIMIT_BYTES)
+            let counters = &self.cache.pod.counters;
+            let read = self.read(&self.exchange.manifest, Manifest::LIMIT_BYTES);
+            let Some(bytes) = read
                 .await
-            {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => break,
-                Err(_) => {
-                    self.cache.pod.counters.exchange_errors_total.bump();
-                    break;
-                }
+                .inspect_err(|_| counters.exchange_errors_total.bump())?
+            else {
+                break;
             };
-            self.cache
-                .pod
-                .counters
-                .manifest_bytes_total
-                .add(bytes.len() as u64);
+            counters.manifest_bytes_total.add(bytes.len() as u64);
             match Manifest::decode(&bytes) {
                 Ok(manifest) => {
                     self.pace.observe(&self.config, &manifest);
@@ -329,7 +332,7 @@ impl<I: Io> Background<I> {
                 }
             }
         }
-        self.manifest.is_some()
+        Ok(())
     }
 
     /// Reads a value in parts that hold nobody up; what is longer than the limit by its first byte too many.

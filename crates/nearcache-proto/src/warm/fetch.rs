@@ -122,7 +122,9 @@ impl Pod {
         if slot.db & (LOADS | HEADS) != 0 || self.is_bypassed(subject(slot).bytes) {
             return None;
         }
-        if let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = self.glance(slot, &now) {
+        if self.store.contains(slot)
+            && let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = self.look(slot, &now)
+        {
             return None;
         }
         let entrance = self.store.enter(

@@ -11,6 +11,7 @@ use nearcache_l1::{Key, Timestamp};
 use super::fetch::{batch, size};
 use super::{Background, Phase};
 use crate::cache::Io;
+use crate::coherence::key_hash;
 use crate::pod::Purpose;
 use crate::working_set::{Item, Name};
 
@@ -52,9 +53,9 @@ impl Budget {
     }
 }
 
-/// When keys were changed last.
+/// When keys were changed last, by their hash: two that share one pass for one that changes more often.
 #[derive(Default)]
-pub(super) struct Changes(HashMap<(u32, Box<[u8]>), Timestamp>);
+pub(super) struct Changes(HashMap<u64, Timestamp>);
 
 impl Changes {
     /// Keys remembered at a time; then all are forgotten, and the next change of each passes for its first.
@@ -65,7 +66,7 @@ impl Changes {
         if self.0.len() >= Self::MOST {
             self.0.clear();
         }
-        let before = self.0.insert((slot.db, slot.bytes.into()), now);
+        let before = self.0.insert(key_hash(slot.bytes), now);
         before.map_or(Duration::MAX, |before| now.saturating_since(before))
     }
 }

@@ -10,7 +10,7 @@ use nearcache_l1::Key;
 use crate::pod::Pod;
 
 /// Slots whose fate is followed at a time; what is fetched beyond is counted as fetched only.
-const MOST: usize = 1 << 16;
+const MOST: usize = 1 << 14;
 
 /// Fetched ahead and neither read nor gone yet, with its bytes.
 #[derive(Default)]

@@ -174,7 +174,7 @@ impl<I: Io> Background<I> {
         if now >= self.due.look {
             if !self.started {
                 self.start().await;
-            } else if self.look().await {
+            } else if self.look().await.is_ok() {
                 self.top_up().await;
             }
             self.due.look = self.next_look();

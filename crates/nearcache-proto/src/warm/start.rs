@@ -14,7 +14,7 @@ use super::fetch::{batch, size};
 use super::pace::WINDOW;
 use super::{Background, Phase, WarmEnd, WarmReport};
 use crate::cache::Io;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pod::Purpose;
 use crate::working_set::{Item, Manifest, Snapshot};
 
@@ -91,7 +91,11 @@ impl<I: Io> Background<I> {
 
     /// What the fleet is known to read, best first: from the manifest, or what this pod's last life left behind.
     async fn aim(&mut self) -> Result<Option<Aim>, Error> {
-        self.look().await;
+        match self.look().await {
+            // What it refuses now it will refuse again; what it did not answer is asked again.
+            Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
+            Err(_) | Ok(()) => {}
+        }
         if let Some(manifest) = &self.manifest {
             let aim = Aim {
                 mass: manifest.mass,

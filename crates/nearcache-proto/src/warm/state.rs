@@ -240,15 +240,19 @@ impl Warmth {
 
     /// The resident copy of a key was invalidated; returns whether there was room to remember it.
     pub(crate) fn lose(&self, db: u32, key: &[u8]) -> bool {
-        let taken = {
+        let (taken, first) = {
             let mut lost = lock(&self.lost);
+            let first = lost.is_empty();
             let room = lost.len() < MOST_LOST && key.len() <= LONGEST;
             if room {
                 lost.push((db, key.into()));
             }
-            room
+            (room, first)
         };
-        self.bell.ring();
+        // For the others it has been rung.
+        if taken && first {
+            self.bell.ring();
+        }
         taken
     }
 

@@ -12,10 +12,8 @@ use std::time::Duration;
 use nearcache_l1::Key;
 
 use super::item::LONGEST;
+use crate::counters::STRIPES;
 use crate::shim::{AtomicU32, Mutex, Ordering, lock};
-
-/// As many as there are stripes of the counter of hits.
-const STRIPES: usize = 16;
 
 /// Samples to take per second, at most, roughly.
 const ENOUGH_PER_S: f64 = 4096.0;
