@@ -218,15 +218,16 @@ fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
              use rediss://"
                 .to_owned(),
         ),
-        (Kind::Io, _) => (
-            Retry,
-            "the server closed the connection; if that port expects TLS, use rediss://".to_owned(),
-        ),
+        (Kind::Io, _) => (Retry, CLOSED.to_owned()),
         (Kind::InvalidClientConfig, _) => (Configuration, error.to_string()),
         (_, Some(code)) => (Retry, format!("{code} {detail}")),
         (_, None) => (Retry, error.category().to_owned()),
     }
 }
+
+/// Both are likely: a server that was ended behind a proxy closes in the middle, one that expects TLS at the start.
+const CLOSED: &str = "the connection was closed before an answer came: the server is gone or restarting; \
+                      if it never worked, that port may expect TLS (rediss://)";
 
 fn advise_io(tls: bool, error: &io::Error) -> (ErrorKind, String) {
     use ErrorKind::{Configuration, Retry};
@@ -262,7 +263,7 @@ fn advise_io(tls: bool, error: &io::Error) -> (ErrorKind, String) {
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe => (
             Retry,
-            "the server closed the connection; if that port expects TLS, use rediss://".to_owned(),
+            CLOSED.to_owned(),
         ),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if tls => {
             (Configuration, format!("TLS failed ({text}): {}", advise_tls(&text)))

@@ -1,4 +1,4 @@
-//! A loopback TCP proxy that breaks connections on command: half-open, stalled, slow, reset, refused.
+//! A loopback TCP proxy that breaks connections on command: half-open, stalled, slow, in pieces, reset, refused.
 //! Moves bytes, never reads them; every fault is switched by the test, none happens by chance or by time.
 
 mod accept;
@@ -41,6 +41,7 @@ struct Shared {
 struct Control {
     modes: [Mode; 2],
     delay: Duration,
+    pieces: Option<Pieces>,
     target: u16,
     refuse: bool,
     listening: bool,
@@ -53,6 +54,13 @@ enum Mode {
     Pass,
     Stall,
     Swallow,
+}
+
+/// What is written at once, and how long nothing is after it.
+#[derive(Debug, Clone, Copy)]
+struct Pieces {
+    bytes: usize,
+    pause: Duration,
 }
 
 /// A direction, also the index of its mode and counters.
@@ -132,6 +140,13 @@ impl Proxy {
     /// Adds `delay` to every burst of bytes (up to 256 KiB) in each direction; zero switches it off.
     pub fn delay(&self, delay: Duration) {
         self.set(|control| control.delay = delay);
+    }
+
+    /// Writes at most `bytes` at once, in each direction, and nothing for `pause` after each piece: one byte and no pause
+    /// splits everything everywhere, one byte and a long pause is a peer that keeps others waiting, many bytes and a
+    /// pause are a thin line. Zero bytes switch it off.
+    pub fn pieces(&self, bytes: usize, pause: Duration) {
+        self.set(|control| control.pieces = (bytes > 0).then_some(Pieces { bytes, pause }));
     }
 
     /// Closes every open connection on both sides; new ones are accepted as before.
@@ -234,6 +249,7 @@ impl Shared {
             control: Mutex::new(Control {
                 modes: [Mode::Pass; 2],
                 delay: Duration::ZERO,
+                pieces: None,
                 target,
                 refuse: false,
                 listening: true,

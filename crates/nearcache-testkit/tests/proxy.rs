@@ -162,6 +162,31 @@ fn a_delay_is_added_and_taken_away() {
 }
 
 #[test]
+fn bytes_arrive_in_pieces() {
+    let (_server, proxy) = pair();
+    let mut client = Client::tcp(proxy.port()).unwrap();
+    proxy.pieces(1, Duration::ZERO);
+    let value: Vec<u8> = (0..20_000).map(|at| (at % 251) as u8).collect();
+    client.ok(&[&b"SET"[..], b"k", &value]);
+    assert_eq!(client.ok(&["GET", "k"]), Value::Bulk(value.clone()));
+    // A lower bound only, as above: 2 KB at least lie between eleven pieces and their pauses.
+    proxy.pieces(200, Duration::from_millis(5));
+    let start = Instant::now();
+    let part = client.ok(&["GETRANGE", "k", "0", "2047"]);
+    assert_eq!(part, Value::Bulk(value[..2048].to_vec()));
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    // A pause that is under way ends with the pieces.
+    proxy.pieces(1, Duration::from_secs(3600));
+    let before = proxy.bytes_up_total();
+    client.send(&["GET", "k"]).unwrap();
+    eventually("the first byte has gone through", || {
+        proxy.bytes_up_total() == before + 1
+    });
+    proxy.pieces(0, Duration::ZERO);
+    assert_eq!(client.recv().unwrap(), Value::Bulk(value));
+}
+
+#[test]
 fn a_new_target_takes_the_new_connections() {
     let (one, proxy) = pair();
     let two = Server::start();

@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Mode, Shared, Way, lock};
+use super::{Mode, Pieces, Shared, Way, lock};
 
 const BURST_BYTES: usize = 256 * 1024;
 
@@ -66,42 +66,68 @@ impl Link {
         self.closed.load(Ordering::SeqCst)
     }
 
-    fn pump(&self, shared: &Shared, way: Way, mut from: &TcpStream, mut to: &TcpStream) {
+    fn pump(&self, shared: &Shared, way: Way, mut from: &TcpStream, to: &TcpStream) {
         let mut burst = vec![0; BURST_BYTES];
         let mut lost = false;
         loop {
             let len = from.read(&mut burst).unwrap_or(0);
-            let pass = self.gate(shared, way) && !lost;
-            if self.closed() {
+            let mut pass = !lost && self.gate(shared, way, None);
+            if len == 0 && pass {
+                // The end of a stream is lost like any other packet.
+                self.end(shared);
+            }
+            if len == 0 || self.closed() {
                 return;
             }
-            if len == 0 {
-                // The end of a stream is lost like any other packet.
-                if pass {
-                    self.close();
-                    shared.wake_links();
-                }
+            let mut rest = &burst[..len];
+            while pass && !rest.is_empty() {
+                let Some(written) = self.write(shared, way, to, rest) else {
+                    self.end(shared);
+                    return;
+                };
+                rest = &rest[written.bytes..];
+                pass = rest.is_empty() || self.gate(shared, way, Some(written.pause));
+            }
+            if self.closed() {
                 return;
             }
             if !pass {
                 lost = true;
-                shared.swallowed[way as usize].fetch_add(len as u64, Ordering::Relaxed);
-            } else if to.write_all(&burst[..len]).is_ok() {
-                shared.forwarded[way as usize].fetch_add(len as u64, Ordering::Relaxed);
-            } else {
-                self.close();
-                shared.wake_links();
-                return;
+                shared.swallowed[way as usize].fetch_add(rest.len() as u64, Ordering::Relaxed);
             }
         }
     }
 
-    /// Waits for the delay and for the end of a stall; tells whether the bytes in hand go on.
-    fn gate(&self, shared: &Shared, way: Way) -> bool {
+    /// Writes as much as goes at once.
+    fn write(&self, shared: &Shared, way: Way, mut to: &TcpStream, bytes: &[u8]) -> Option<Pieces> {
+        let pieces = lock(&shared.control).pieces;
+        let most = pieces.map_or(bytes.len(), |pieces| pieces.bytes.min(bytes.len()));
+        to.write_all(&bytes[..most]).ok()?;
+        shared.forwarded[way as usize].fetch_add(most as u64, Ordering::Relaxed);
+        Some(Pieces {
+            bytes: most,
+            pause: pieces.map_or(Duration::ZERO, |pieces| pieces.pause),
+        })
+    }
+
+    fn end(&self, shared: &Shared) {
+        self.close();
+        shared.wake_links();
+    }
+
+    /// Waits for the delay of a burst, or the pause within one, and for the end of a stall; tells whether the bytes in
+    /// hand go on.
+    fn gate(&self, shared: &Shared, way: Way, pause: Option<Duration>) -> bool {
         let arrived = Instant::now();
         let mut control = lock(&shared.control);
         loop {
-            let left = control.delay.saturating_sub(arrived.elapsed());
+            // A pause ends with the pieces.
+            let wanted = match pause {
+                Some(pause) if control.pieces.is_some() => pause,
+                Some(_) => Duration::ZERO,
+                None => control.delay,
+            };
+            let left = wanted.saturating_sub(arrived.elapsed());
             let mode = control.modes[way as usize];
             if self.closed() || mode == Mode::Swallow {
                 return false;

@@ -22,6 +22,7 @@ mod order;
 mod outcome;
 mod own_writes;
 mod shutdown;
+mod slow;
 mod stage;
 mod staleness;
 mod table;

@@ -28,6 +28,8 @@ pub(crate) enum Net {
     StallReplies,
     /// A push arrives with the next reply behind it, and no sooner; on a socket that is up to chance.
     LatePushes,
+    /// It arrives byte by byte with this pause between two of them, both ways. The embedded store knows no bytes: there it arrives.
+    Drip(Duration),
     /// It is lost, both ways, and nobody is told.
     HalfOpen,
 }

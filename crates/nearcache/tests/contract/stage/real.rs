@@ -1,6 +1,7 @@
 //! The real cast: a server process of the test's own, pods behind a proxy, and a client of the test kit.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nearcache::Builder;
 use nearcache_testkit::{Client, Proxy, Server, Value};
@@ -69,7 +70,11 @@ impl Cast for Real {
 
     fn net(&self, net: Net) {
         match net {
-            Net::Pass | Net::LatePushes => self.proxy.resume(),
+            Net::Drip(pause) => self.proxy.pieces(1, pause),
+            _ => self.proxy.pieces(0, Duration::ZERO),
+        }
+        match net {
+            Net::Pass | Net::LatePushes | Net::Drip(_) => self.proxy.resume(),
             Net::Stall => self.proxy.stall(),
             Net::StallReplies => self.proxy.stall_replies(),
             Net::HalfOpen => self.proxy.half_open(),

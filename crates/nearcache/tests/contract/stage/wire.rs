@@ -85,7 +85,7 @@ impl Wire {
                     break;
                 }
                 Net::HalfOpen => up.lost = true,
-                Net::Pass | Net::StallReplies | Net::LatePushes => {}
+                Net::Pass | Net::StallReplies | Net::LatePushes | Net::Drip(_) => {}
             }
             let Up { con, lost, .. } = &mut *up;
             match con.as_mut().filter(|_| !*lost) {
@@ -121,7 +121,7 @@ impl Wire {
         match self.shared.net() {
             Net::Stall | Net::StallReplies => return,
             Net::HalfOpen => down.lost |= !down.waiting.is_empty(),
-            Net::Pass | Net::LatePushes => {}
+            Net::Pass | Net::LatePushes | Net::Drip(_) => {}
         }
         let is_reply = |heard: &Heard| matches!(heard, Heard::Reply(..));
         let ready = match self.shared.net() {
