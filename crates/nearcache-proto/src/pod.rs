@@ -6,6 +6,7 @@
 //! and never together with a lock of the store.
 
 mod news;
+mod rate;
 mod reads;
 
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::slots;
 use crate::warm::Warmth;
 use crate::working_set::Sampler;
+
+pub(crate) use rate::cut;
+use rate::stretched;
 
 /// What a fill or load ends with, for everyone who waits for it.
 pub(crate) type FillOutcome = Result<Fetched, Error>;
@@ -260,8 +264,12 @@ impl Pod {
         lease.history() == self.coherence.history() && lease.age(now) < self.lease_time
     }
 
-    /// How stale an entry may be at most: the time since it was last known to be fresh.
+    /// How stale an entry may be at most: the time since it was last known to be fresh, by a clock that may be slow.
     pub(crate) fn staleness(&self, hit: &Hit, now: Timestamp) -> Duration {
+        stretched(self.since_fresh(hit, now))
+    }
+
+    fn since_fresh(&self, hit: &Hit, now: Timestamp) -> Duration {
         let since_fill = now.saturating_since(hit.filled_at);
         // What may have been read untracked is proven fresh by no heartbeat.
         let untracked_end = hit
@@ -487,14 +495,5 @@ impl Pod {
     /// The store's own figures.
     pub fn store_stats(&self) -> nearcache_l1::StoreStats {
         self.store.stats()
-    }
-}
-
-/// A time of the server's or the contract's as this clock may count it: it may be slow by one per cent, and nothing
-/// is to live longer for that.
-pub(crate) fn cut(time: Duration) -> Duration {
-    match off!(Rate) {
-        true => time,
-        false => time - time / 100,
     }
 }

@@ -444,3 +444,27 @@ fn c10_a_large_key_recovers_from_a_silent_side_connection() {
     let read = h.run(cache.read(0, b"k", ReadPolicy::PassThrough));
     assert!(read.is_ok(), "{read:?}");
 }
+
+/// And for how stale a copy may be: what this clock calls 9.95 s may be 10.05 s.
+#[test]
+fn c2_the_maximum_of_serve_stale_allows_for_the_rate_of_the_clock() {
+    let mut harness = Harness::new(PodConfig::default());
+    let cache = harness.cache.clone();
+    harness
+        .run(cache.read(0, b"k", ReadPolicy::PassThrough))
+        .unwrap();
+    harness.down = true;
+    let (connection, ..) = harness.link.clone().unwrap();
+    let fresh = harness.io.now();
+    let now = harness.io.now();
+    harness.lane.handle_disconnected(connection, now);
+    let max = Duration::from_secs(10);
+    let stale = |harness: &mut Harness, ms: u64| {
+        let passed = harness.io.now().saturating_since(fresh).as_millis() as u64;
+        harness.pass(ms - passed);
+        harness.run(cache.read(0, b"k", ReadPolicy::ServeStale { max }))
+    };
+    let read = stale(&mut harness, 9_890).unwrap();
+    assert!(matches!(read.freshness, Freshness::Stale(_)), "{read:?}");
+    assert!(stale(&mut harness, 9_950).is_err());
+}
