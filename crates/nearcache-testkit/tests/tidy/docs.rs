@@ -223,3 +223,34 @@ fn documents_are_read_as_meant() {
     assert_eq!(repository_path("crates/*"), None);
     assert_eq!(links("[a](docs/x.md#y) [b](https://z)"), ["docs/x.md"]);
 }
+
+/// A promise is held by tests that exist.
+#[test]
+fn documents_name_tests_that_exist() {
+    let sources: Vec<String> = super::rust_files().iter().filter_map(|f| text(f)).collect();
+    let mut named = 0;
+    let mut complaints = Vec::new();
+    for document in super::files("docs") {
+        let Some(content) = text(&document) else {
+            continue;
+        };
+        for word in quoted(&content) {
+            let promise = word.strip_prefix('c').is_some_and(|rest| {
+                rest.starts_with(|letter: char| letter.is_ascii_digit()) && rest.contains('_')
+            });
+            if !promise && !word.starts_with("trap_") {
+                continue;
+            }
+            named += 1;
+            let function = format!("fn {word}(");
+            if !sources.iter().any(|source| source.contains(&function)) {
+                complaints.push(format!(
+                    "{} names the test {word}, which does not exist",
+                    super::short(&document)
+                ));
+            }
+        }
+    }
+    report(&complaints);
+    assert!(named > 80, "only {named} names of tests were found");
+}

@@ -137,11 +137,12 @@ impl Watch {
         self.l1_bytes = self.l1_bytes.max(told.l1_bytes);
     }
 
-    /// Counts an error. Numbers in it, such as ports, make no other error of it.
+    /// Counts an error. Numbers in it, such as ports, make no other error of it; "L2" is a name.
     pub(super) fn count(&mut self, error: &str, times: u64) {
         let mut kind = String::new();
         for letter in error.chars() {
             match letter {
+                '0'..='9' if kind.ends_with(char::is_alphabetic) => kind.push(letter),
                 '0'..='9' if kind.ends_with('#') => {}
                 '0'..='9' => kind.push('#'),
                 letter => kind.push(letter),
