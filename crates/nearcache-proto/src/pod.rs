@@ -82,13 +82,15 @@ impl FillMeta {
 
 /// Who wants what a flight brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// A caller, who waits for it.
     Demand,
     /// The warm start: nothing is to be evicted for it.
     WarmStart,
     /// The pod itself, while it serves: it has to earn its place like everything else.
     Background,
+    /// The pod itself, in the place of a copy that ends soon and is being read.
+    Refresh,
 }
 
 /// How a resident entry may be used.

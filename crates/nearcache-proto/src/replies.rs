@@ -108,6 +108,15 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     }
 }
 
+/// The slots in a db that the reply to a command is made from; `None` when L1 does not answer it.
+pub(crate) fn slots_of<A: AsRef<[u8]>>(db: u32, argv: &[A]) -> Option<Vec<(u32, Vec<u8>)>> {
+    let slots = Served::of(argv)?.slots()?;
+    let whole = slots
+        .into_iter()
+        .map(|(kind, name)| (db | kind, name.into_owned()));
+    Some(whole.collect())
+}
+
 impl<I: Io> Cache<I> {
     /// The reply to a command, if L1 has what it takes, provably fresh. Sends nothing.
     ///

@@ -3,9 +3,14 @@
 //! Does what `run` does in a round, on what it is handed. Exchanges nothing with other pods.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use nearcache_l1::Key;
 
 use super::Background;
-use crate::cache::Io;
+use crate::cache::{Cache, Io};
+use crate::pod::Purpose;
+use crate::request::{Request, Work};
 use crate::working_set::Manifest;
 
 impl<I: Io> Background<I> {
@@ -29,5 +34,34 @@ impl<I: Io> Background<I> {
         self.refetch().await;
         self.fold();
         self.top_up().await;
+    }
+}
+
+impl<I: Io> Cache<I> {
+    /// Fetches what a command is answered from, as the background would, and waits for it.
+    pub async fn fetch_by_hand<A: AsRef<[u8]>>(
+        &self,
+        db: u32,
+        argv: &[A],
+        purpose: Purpose,
+        patience: Duration,
+    ) {
+        let slots = crate::replies::slots_of(db, argv).unwrap_or_default();
+        let now = || self.io.now();
+        let lead =
+            |(db, name): &(u32, Vec<u8>)| self.pod.lead_ahead(Key::new(*db, name), purpose, now);
+        let guards: Vec<_> = slots.iter().filter_map(lead).collect();
+        let flights: Vec<_> = guards.iter().map(|guard| guard.flight().clone()).collect();
+        if guards.is_empty() {
+            return;
+        }
+        self.io.begin();
+        self.io.submit(Request {
+            deadline: now().saturating_add(patience),
+            work: Work::FillAhead(guards),
+        });
+        for flight in flights {
+            flight.wait_landed().await;
+        }
     }
 }

@@ -112,7 +112,8 @@ impl<I: Io> Background<I> {
 }
 
 impl Pod {
-    /// Leads the fetch of a slot that nobody has asked for, unless it is resident, being fetched, or not to be kept.
+    /// Leads the fetch of a slot that nobody has asked for, unless it is being fetched, not to be kept, or resident and not to
+    /// be replaced.
     pub(crate) fn lead_ahead(
         &self,
         slot: Key<'_>,
@@ -122,15 +123,18 @@ impl Pod {
         if slot.db & (LOADS | HEADS) != 0 || self.is_bypassed(subject(slot).bytes) {
             return None;
         }
-        if self.store.contains(slot)
+        if purpose != Purpose::Refresh
+            && self.store.contains(slot)
             && let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = self.look(slot, &now)
         {
             return None;
         }
+        // Not under the lock of the slot.
+        let now = now();
         let entrance = self.store.enter(
             slot,
             |_| false,
-            |meta: &FillMeta| self.may_join(slot, meta, now()),
+            |meta: &FillMeta| self.may_join(slot, meta, now),
             || self.fill_meta(slot, true, purpose),
         );
         match entrance {

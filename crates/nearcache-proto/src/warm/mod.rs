@@ -30,6 +30,7 @@ use keep::{Budget, Changes};
 use ledger::Ledger;
 use pace::Pace;
 
+pub use crate::pod::Purpose;
 pub use config::WarmConfig;
 pub(crate) use state::Warmth;
 pub use state::{Phase, Readiness, WarmEnd, WarmReport};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 use nearcache_proto::resp::Reply;
+use nearcache_proto::warm::Purpose;
 use nearcache_proto::{Cache, Error, Freshness, Read, ReadPolicy, Source};
 
 use crate::coverage::{FAULTS, Operation};
@@ -32,6 +33,8 @@ pub enum Outcome {
     Loaded(Name, u64),
     /// A write, a command or a fence.
     Done,
+    /// Something was fetched that nobody had asked for.
+    FetchedAhead,
     /// A write, with what was read before it and after it.
     Around {
         before: Option<Seen>,
@@ -286,6 +289,25 @@ pub fn fence(cache: Cache<SimIo>) -> CallFuture {
     Box::pin(async move {
         cache.fence().await?;
         Ok(Outcome::Done)
+    })
+}
+
+/// Fetches ahead of demand, as values or as kept replies.
+pub fn ahead(
+    cache: Cache<SimIo>,
+    name: Name,
+    as_reply: bool,
+    purpose: Purpose,
+    patience: Duration,
+) -> CallFuture {
+    Box::pin(async move {
+        let argv = match as_reply {
+            true => whole(&key(name)),
+            false => vec![Bytes::from_static(b"GET"), Bytes::from(key(name))],
+        };
+        let fetched = cache.fetch_by_hand(name.0, &argv, purpose, patience);
+        fetched.await;
+        Ok(Outcome::FetchedAhead)
     })
 }
 

@@ -77,6 +77,8 @@ named! {
     Mixed "mixed",
     Switched "select",
     Fence "fence",
+    /// What the background does: fetches what nobody has asked for.
+    Ahead "ahead",
 }
 
 named! {
@@ -129,7 +131,7 @@ macro_rules! coverage {
 
 coverage! {
     schedules, events, hits, peeks, kept_replies, l2_reads, stale_reads, renewals, many, together, validated, loads,
-    loader_failures, own_writes, optimistic, foreign_writes, reconnects, degraded, away_writes, lost_writes, joined,
+    loader_failures, fetched_ahead, own_writes, optimistic, foreign_writes, reconnects, degraded, away_writes, lost_writes, joined,
     not_sent, unknown_outcomes, timeouts, reads_failed, preempted_hits,
 }
 

@@ -1,6 +1,8 @@
 //! Calls begin: which, of what, and what the oracle notes about it.
 
 use super::*;
+use nearcache_proto::warm::Purpose;
+
 use crate::calls::{CallFuture, Ending};
 
 impl World {
@@ -9,7 +11,7 @@ impl World {
             return;
         }
         let name = self.name();
-        let kind = match self.random.below(120) {
+        let kind = match self.random.below(130) {
             80..108 if self.mood.quiet && self.random.per_mille(700) => 0,
             kind => kind,
         };
@@ -128,7 +130,13 @@ impl World {
                 let from = self.random.below(DBS) as u32;
                 (Switched, calls::switched(cache, from, name))
             }
-            _ => (Fence, calls::fence(cache)),
+            114..120 => (Fence, calls::fence(cache)),
+            _ => {
+                let purposes = [Purpose::WarmStart, Purpose::Background, Purpose::Refresh];
+                let purpose = purposes[self.random.below(3)];
+                let as_reply = self.random.per_mille(300);
+                (Ahead, calls::ahead(cache, name, as_reply, purpose, TIMEOUT))
+            }
         };
         (operation, writes, future)
     }

@@ -145,6 +145,7 @@ impl World {
                 }
             }
             Ok(Outcome::Done) => self.written(call),
+            Ok(Outcome::FetchedAhead) => self.coverage.fetched_ahead += 1,
             Ok(Outcome::Around { before, after }) => {
                 if let Some(seen) = before {
                     self.fresh(view, call.name, seen, Source::L2);
