@@ -210,6 +210,7 @@ impl Pod {
         let lease = self.coherence.lease();
         let hit = self.store.get(key)?;
         let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
+        self.note_end(key, &hit, &verdict, now);
         Some((hit, verdict, now))
     }
 

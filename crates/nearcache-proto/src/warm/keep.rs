@@ -9,7 +9,7 @@ use std::time::Duration;
 use nearcache_l1::{Key, Timestamp};
 
 use super::fetch::{batch, size};
-use super::{Background, Phase};
+use super::{Background, Lost, Phase};
 use crate::cache::Io;
 use crate::coherence::key_hash;
 use crate::pod::Purpose;
@@ -157,7 +157,7 @@ impl<I: Io> Background<I> {
         Duration::from_secs_f64(full * (1.0 - (-age / half_life).exp2())).max(LEAST)
     }
 
-    /// Fetches what somebody has changed, if it will be read again soon.
+    /// Fetches what somebody has changed, or what ends soon by a bound of this pod's, if it will be read again soon.
     pub(super) async fn refetch(&mut self) {
         let lost = self.cache.pod.warmth.take_lost();
         if lost.is_empty() || !self.config.refetch {
@@ -171,15 +171,21 @@ impl<I: Io> Background<I> {
         self.fold();
         let now = self.cache.io.now();
         let window = self.window(now).as_secs_f64();
-        let mut items: Vec<Item> = Vec::new();
-        for (db, key) in lost {
-            let slot = Key::new(db, &key);
-            // Fetched ahead, changed again, and never read between: it is changed more often than read.
-            let in_vain = self.ledger.lost(db, &key, &self.cache.pod);
+        let (mut changed, mut ending) = (Vec::new(), Vec::new());
+        for (db, bytes, why) in lost {
+            let slot = Key::new(db, &bytes);
             let score = self.counts.score(now, slot).unwrap_or(0.0);
-            // What changes often is read so much less before the next change.
-            let until = self.changes.note(slot, now).min(SOON).as_secs_f64();
-            let expected = score * until / window;
+            let (until, in_vain, items) = match why {
+                Lost::Changed => {
+                    // Fetched ahead, changed again, and never read between: it is changed more often than read.
+                    let in_vain = self.ledger.lost(db, &bytes, &self.cache.pod);
+                    // What changes often is read so much less before the next change.
+                    let until = self.changes.note(slot, now).min(SOON);
+                    (until, in_vain, &mut changed)
+                }
+                Lost::Ending => (self.cache.pod.bounded_life(), false, &mut ending),
+            };
+            let expected = score * until.as_secs_f64() / window;
             if !in_vain && score >= EVIDENCE && expected >= READS_SOON {
                 items.push(Item {
                     name: Name::plain(slot),
@@ -188,6 +194,13 @@ impl<I: Io> Background<I> {
                 });
             }
         }
+        // What ends has a time; what was changed is missing already.
+        self.fetch_again(changed, Purpose::Background).await;
+        self.fetch_again(ending, Purpose::Refresh).await;
+    }
+
+    /// Fetches what is read most, as far as the budget goes.
+    async fn fetch_again(&mut self, mut items: Vec<Item>, purpose: Purpose) {
         items.sort_by(|a, b| b.score.total_cmp(&a.score));
         let fleet = self.fleet();
         let mut rest = items.as_slice();
@@ -202,7 +215,7 @@ impl<I: Io> Background<I> {
                 return;
             }
             let by = now.saturating_add(PATIENCE);
-            if self.fetch(batch, Purpose::Background, by).await.is_err() {
+            if self.fetch(batch, purpose, by).await.is_err() {
                 return;
             }
         }

@@ -32,7 +32,7 @@ use pace::Pace;
 
 pub use crate::pod::Purpose;
 pub use config::WarmConfig;
-pub(crate) use state::Warmth;
+pub(crate) use state::{Lost, Warmth};
 pub use state::{Phase, Readiness, WarmEnd, WarmReport};
 
 /// Wakes the background at a time on the clock of its [`Io`].

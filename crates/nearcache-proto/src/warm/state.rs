@@ -7,13 +7,16 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nearcache_l1::{Promise, PromiseFuture};
+use nearcache_l1::{Key, Promise, PromiseFuture, Timestamp};
 
 use crate::pod::Pod;
-use crate::shim::{AtomicBool, Mutex, Ordering, lock};
+use crate::shim::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
-/// Changed keys that may wait for the background.
+/// Slots that may wait for the background to fetch them again.
 const MOST_LOST: usize = 1024;
+
+/// Copies whose ends are told once, whatever reads them meanwhile; those that share a cell may be told again.
+const CELLS: usize = 256;
 
 /// Warnings that may wait to be told.
 const MOST_WARNINGS: usize = 16;
@@ -134,6 +137,18 @@ pub struct WarmReport {
     pub from_snapshot: bool,
 }
 
+/// Why a slot may have to be fetched again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Somebody changed its key.
+    Changed,
+    /// Its copy ends soon, by a bound of this pod's, and is being read.
+    Ending,
+}
+
+/// A slot, by db and bytes.
+pub(crate) type LostSlot = (u32, Box<[u8]>, Lost);
+
 /// Wakes the background.
 #[derive(Default)]
 pub(crate) struct Bell {
@@ -166,7 +181,6 @@ impl Bell {
 }
 
 /// The shared part of one pod.
-#[derive(Default)]
 pub(crate) struct Warmth {
     pub(crate) bell: Bell,
     readiness: Mutex<Readiness>,
@@ -175,9 +189,27 @@ pub(crate) struct Warmth {
     closing: AtomicBool,
     /// Whether anybody takes what is put into `lost`.
     wants_lost: AtomicBool,
-    lost: Mutex<Vec<(u32, Box<[u8]>)>>,
+    lost: Mutex<Vec<LostSlot>>,
+    /// By hash of the slot: which copy's end was told.
+    told: Box<[AtomicU64]>,
     /// What the operator has not been told of yet; the last few.
     warnings: Mutex<Vec<String>>,
+}
+
+impl Default for Warmth {
+    fn default() -> Self {
+        Self {
+            bell: Bell::default(),
+            readiness: Mutex::default(),
+            report: Mutex::default(),
+            ready: Promise::default(),
+            closing: AtomicBool::default(),
+            wants_lost: AtomicBool::default(),
+            lost: Mutex::default(),
+            told: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
+            warnings: Mutex::default(),
+        }
+    }
 }
 
 impl Warmth {
@@ -238,14 +270,22 @@ impl Warmth {
         self.wants_lost.load(Ordering::Relaxed)
     }
 
-    /// The resident copy of a key was invalidated; returns whether there was room to remember it.
-    pub(crate) fn lose(&self, db: u32, key: &[u8]) -> bool {
+    /// Whether the end of a copy, filled at this time, is told for the first time.
+    pub(crate) fn first_told(&self, hash: u64, filled_at: Timestamp) -> bool {
+        // Zero is never told.
+        let copy = (hash ^ filled_at.as_micros()) | 1;
+        let cell = &self.told[hash as usize % CELLS];
+        cell.load(Ordering::Relaxed) != copy && cell.swap(copy, Ordering::Relaxed) != copy
+    }
+
+    /// A slot may have to be fetched again; returns whether there was room to remember it.
+    pub(crate) fn lose(&self, slot: Key<'_>, why: Lost) -> bool {
         let (taken, first) = {
             let mut lost = lock(&self.lost);
             let first = lost.is_empty();
-            let room = lost.len() < MOST_LOST && key.len() <= LONGEST;
+            let room = lost.len() < MOST_LOST && slot.bytes.len() <= LONGEST;
             if room {
-                lost.push((db, key.into()));
+                lost.push((slot.db, slot.bytes.into(), why));
             }
             (room, first)
         };
@@ -256,7 +296,7 @@ impl Warmth {
         taken
     }
 
-    pub(crate) fn take_lost(&self) -> Vec<(u32, Box<[u8]>)> {
+    pub(crate) fn take_lost(&self) -> Vec<LostSlot> {
         std::mem::take(&mut *lock(&self.lost))
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nearcache::Builder;
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::{AsyncCommands, Value, pipe};
 
@@ -121,6 +122,37 @@ async fn c5_replies_about_hashes_end_with_the_bound_where_fields_can_expire() {
     let read_again = cache.stats().totals.fills_total > 1;
     assert_eq!(read_again, known, "kept for the bound only if it must be");
     assert_eq!(sure.stats().totals.fills_total, 1, "declared to be none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_about_a_hash_is_renewed_before_its_bound_while_it_is_read() {
+    let server = Server::start();
+    let mut writer = server.client();
+    let known = !writer.cmd(&["HPTTL", "h", "FIELDS", "1", "f"]).is_error();
+    writer.ok(&["HSET", "h", "f", "1", "g", "2"]);
+    let settings = |b: Builder| b.max_staleness("400ms").refetch(true);
+    let (cache, mut con) = on(&server, settings).await;
+    cache.ready().await;
+    let runtime = tokio::runtime::Handle::current();
+    let heartbeats = || cache.stats().totals.heartbeats_total;
+    let before = heartbeats();
+    // Where no field can end, nothing is to be renewed: some bounds pass.
+    let over = || match known {
+        true => cache.stats().totals.ahead_total >= 3,
+        false => heartbeats() > before + 12,
+    };
+    tokio::task::block_in_place(|| {
+        eventually("it was renewed", || {
+            let read = runtime.block_on(ask(&mut con, "HLEN h"));
+            assert_eq!(read, Value::Int(2));
+            over()
+        });
+    });
+    assert_eq!(cache.stats().totals.ahead_total > 0, known);
+    // Renewed or not, it is true.
+    writer.ok(&["HDEL", "h", "g"]);
+    cache.fence().await.unwrap();
+    assert_eq!(ask(&mut con, "HLEN h").await, Value::Int(1));
 }
 
 #[tokio::test]

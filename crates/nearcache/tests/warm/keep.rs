@@ -1,8 +1,51 @@
 //! What a running pod fetches ahead of demand.
 
-use nearcache::{MemoryL2, Ttl};
+use nearcache::{MemoryL2, NearCache, Ttl};
 
 use crate::support::{builder, fleet, name, operator, read, resident, until};
+
+/// Asks again and again, until it is so.
+async fn asking<F: Future<Output = ()>>(mut ask: impl FnMut() -> F, so: impl Fn() -> bool) {
+    let runtime = tokio::runtime::Handle::current();
+    until("what was asked for is so", || {
+        runtime.block_on(ask());
+        so()
+    })
+    .await;
+}
+
+fn ahead(pod: &NearCache) -> u64 {
+    pod.stats().totals.ahead_total
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_tells_of_changes_what_is_read_is_renewed_too() {
+    let l2 = MemoryL2::new();
+    l2.with_server(|server| server.refuse_tracking(true));
+    let operator = operator(&l2).await;
+    operator.set("k", "v", Ttl::NONE).await.unwrap();
+    let pod = builder().store(l2).max_staleness("400ms").connect();
+    let pod = pod.await.unwrap();
+    pod.ready().await;
+    let ask = || async { assert_eq!(pod.get("k").await.unwrap().as_deref(), Some(&b"v"[..])) };
+    asking(ask, || ahead(&pod) >= 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_with_its_key_is_not_renewed() {
+    let l2 = MemoryL2::new();
+    let pod = fleet(&l2, 20).await;
+    let operator = operator(&l2).await;
+    let ttl = Ttl::millis(600);
+    operator.set(name(3), "v", ttl).await.unwrap();
+    pod.fence().await.unwrap();
+    let before = ahead(&pod);
+    let seen = std::cell::Cell::new(true);
+    let ask = || async { seen.set(pod.get(name(3)).await.unwrap().is_some()) };
+    asking(ask, || !seen.get()).await;
+    // Changed once, by its end, and once by the operator: neither is the end of a bound.
+    assert!(ahead(&pod) <= before + 2);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_pod_learns_what_the_others_read() {
