@@ -38,6 +38,7 @@ fn is_sound(lines: &Lines, length: usize) {
         (lines.at_ms.len(), lines.clients.len()),
         (requests, requests)
     );
+    assert!(lines.at_ms.iter().all(|at_ms| *at_ms <= Lines::AT_MS_MAX));
     let keys = lines.keys as usize;
     assert_eq!((lines.names.len(), lines.sizes.len()), (keys, keys));
     let mut seen = 0;

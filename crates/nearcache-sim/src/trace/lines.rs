@@ -32,6 +32,8 @@ impl Lines {
     pub const LINE_BYTES_MAX: usize = 64 << 10;
     /// Most requests: some 20 bytes of memory each.
     pub const REQUESTS_MAX: usize = 200_000_000;
+    /// The latest time: the year 10000, so that micro- and nanoseconds are not taken for milliseconds.
+    pub const AT_MS_MAX: u64 = 253_402_300_800_000;
     /// Most bytes of all keys together: a small file that was packed may hold far more than memory does.
     pub const NAME_BYTES_MAX: usize = 3 << 30;
 
@@ -187,9 +189,10 @@ fn fields(line: &[u8]) -> Result<Fields<'_>, String> {
             size.escape_ascii()
         ));
     }
-    let at_ms = number(at_ms).ok_or_else(|| {
+    let time = number(at_ms).filter(|at_ms| *at_ms <= Lines::AT_MS_MAX);
+    let at_ms = time.ok_or_else(|| {
         let shown = at_ms.escape_ascii();
-        format!("the time is \"{shown}\", which is no number of milliseconds")
+        format!("the time is \"{shown}\", which is no number of milliseconds before the year 10000")
     })?;
     let kind = match op {
         b"get" => Kind::Read,
@@ -278,6 +281,8 @@ mod tests {
             ),
             (line("-1,c,get,a,"), "line 2: the time is \"-1\""),
             (line(",c,get,a,"), "line 2: the time is \"\""),
+            (line("1800000000000000,c,get,a,"), "before the year 10000"),
+            (line("18446744073709551615,c,get,a,"), "line 2: the time is"),
             ("x".repeat(Lines::LINE_BYTES_MAX), "line 1 has 65536 bytes"),
         ];
         for (text, expected) in cases {
