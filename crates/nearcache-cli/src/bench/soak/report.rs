@@ -137,3 +137,82 @@ pub(super) fn bytes(bytes: u64) -> String {
         mib => format!("{mib:.2} MiB"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::values::Values;
+    use super::*;
+
+    /// A run whose tenths took this much, and whose L1 of a thousand bytes counted that much.
+    fn judged(resident: [u64; 10], l1_bytes_max: u64, reads: u64, wrong_values: u64) -> Run {
+        let tenth = |resident_bytes| Tenth {
+            until_seconds: 0.0,
+            l1_bytes_max,
+            resident_bytes_median: resident_bytes,
+            resident_bytes_max: resident_bytes,
+            entries: 0,
+            evictions: 0,
+            reads: 0,
+        };
+        let options = Options {
+            duration_ms: 0,
+            sample_ms: 0,
+            capacity_bytes: 1000,
+            keys: 0,
+            zipf: 0.0,
+            threads: 0,
+            writes_per_s: 0.0,
+            server_memory_bytes: 0,
+            allocator: BTreeMap::new(),
+            seed: 0,
+        };
+        let mut run = Run {
+            format: 1,
+            version: "",
+            seed: 0,
+            hardware: Hardware::detect(),
+            server: String::new(),
+            options,
+            value_bytes: Values::new(1).distribution(1),
+            reads,
+            hits: 0,
+            fills: 0,
+            writes: 0,
+            wrong_values,
+            errors: BTreeMap::new(),
+            evictions: 0,
+            expired: 0,
+            invalidated: 0,
+            l1_bytes_max,
+            resident_bytes_start: 0,
+            resident_bytes_max: 0,
+            resident_over_capacity: 0.0,
+            resident_bytes_per_minute: None,
+            tenths: resident.map(tenth).into(),
+            samples: Vec::new(),
+            goals: Vec::new(),
+            elapsed_seconds: 0.0,
+            verdict: String::new(),
+            good: false,
+        };
+        run.judge();
+        run
+    }
+
+    #[test]
+    fn only_what_must_not_happen_is_bad() {
+        let resident = [10, 50, 100, 0, 0, 0, 0, 0, 0, 104];
+        let run = judged(resident, 1000, 1, 0);
+        assert!(run.good && run.goals.iter().all(|goal| goal.reached));
+        let grown = judged([100, 100, 100, 0, 0, 0, 0, 0, 0, 106], 1000, 1, 0);
+        assert!(grown.good && !grown.goals[1].reached, "{}", grown.verdict);
+        for (l1_bytes_max, reads, wrong, said) in [
+            (1001, 1, 0, "more than its capacity"),
+            (1000, 1, 1, "not those of their key"),
+            (1000, 0, 0, "Nothing was tried"),
+        ] {
+            let run = judged(resident, l1_bytes_max, reads, wrong);
+            assert!(!run.good && run.verdict.contains(said), "{}", run.verdict);
+        }
+    }
+}
