@@ -26,4 +26,4 @@ pub use report::{
 };
 pub use simulate::{Capacity, Error, Options, simulate};
 pub use sizes::Sizes;
-pub use trace::{Key, Kind, Request, Trace};
+pub use trace::{Key, Kind, Lines, Request, Trace};

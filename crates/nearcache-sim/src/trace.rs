@@ -1,7 +1,11 @@
-//! The request stream as the simulator wants it: who asked for what, and when.
-//! Knows nothing of files.
+//! The request stream as the simulator wants it: who asked for what, and when; `lines` reads what files say of one.
+//! Never opens a file.
+
+mod lines;
 
 use bytes::Bytes;
+
+pub use lines::Lines;
 
 /// A request stream, in the order of its times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ pub(crate) mod fleet;
 mod l1;
 mod page;
 mod rollout;
+mod soak;
 mod statistics;
 
 use std::fs;
@@ -35,6 +36,8 @@ enum What {
     Rollout(Box<rollout::Args>),
     /// Breaks the server, the network and the pods of a fleet every few seconds, and checks every answer.
     Chaos(chaos::Args),
+    /// Fills L1 for a long time with values of every size, and holds what it counts against what the process takes.
+    Soak(soak::Args),
     /// What counting the reads costs a hit.
     Statistics(statistics::Args),
     /// The hit path, the overhead per entry, and hit ratios on trace files.
@@ -75,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         What::Fleet(args) => fleet::run(args),
         What::Rollout(args) => rollout::run(args),
         What::Chaos(args) => chaos::run(args),
+        What::Soak(args) => soak::run(args),
         What::Statistics(args) => statistics::run(args),
         #[cfg(feature = "bench")]
         What::L1(args) => l1::run(args),

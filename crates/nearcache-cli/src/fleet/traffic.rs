@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::hash::BuildHasher as _;
 
+use nearcache_sim::{Kind, Lines};
+
 use crate::Failure;
 use crate::fleet::plan::HEADER;
-use crate::trace::{Op, Trace};
 use crate::zipf::{Rng, Zipf};
 
 /// The largest value a server takes.
@@ -26,10 +27,10 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// Deals out a trace. `value_bytes` is the size of values whose size it does not say.
-    pub(crate) fn new(trace: &Trace, pods: usize, value_bytes: usize) -> Result<Self, Failure> {
+    pub(crate) fn new(trace: &Lines, pods: usize, value_bytes: usize) -> Result<Self, Failure> {
         let mut count = vec![0u64; trace.keys as usize];
-        for (op, key) in &trace.requests {
-            count[*key as usize] += u64::from(*op == Op::Get);
+        for (kind, key) in &trace.requests {
+            count[*key as usize] += u64::from(*kind == Kind::Read);
         }
         let mut order: Vec<u32> = (0..trace.keys).collect();
         order.sort_by_key(|key| (u64::MAX - count[*key as usize], *key));
@@ -39,7 +40,7 @@ impl Traffic {
         }
         let reads = || {
             let all = trace.requests.iter().zip(&trace.clients);
-            all.filter(|((op, _), _)| *op == Op::Get)
+            all.filter(|((kind, _), _)| *kind == Kind::Read)
                 .map(|((_, key), client)| (rank[*key as usize], *client))
         };
         // Hashed, as clients may be numbered in any way: the same fleet and trace, the same pod.
@@ -60,7 +61,10 @@ impl Traffic {
                 "the trace has fewer reads than there are pods ({pods})"
             ));
         }
-        let writes = trace.requests.iter().filter(|(op, _)| *op != Op::Get);
+        let writes = trace
+            .requests
+            .iter()
+            .filter(|(kind, _)| *kind != Kind::Read);
         let size = |key: &u32| match trace.sizes[*key as usize] {
             Some(bytes) => (bytes.min(VALUE_MAX) as usize).max(HEADER),
             None => value_bytes,
@@ -135,25 +139,25 @@ impl Draw {
 mod tests {
     use super::*;
 
-    fn trace(requests: &[(Op, u32, u32)]) -> Trace {
-        Trace {
-            requests: requests.iter().map(|&(op, key, _)| (op, key)).collect(),
+    fn trace(requests: &[(Kind, u32, u32)]) -> Lines {
+        Lines {
+            requests: requests.iter().map(|&(kind, key, _)| (kind, key)).collect(),
             keys: 3,
             clients: requests.iter().map(|&(_, _, client)| client).collect(),
             sizes: vec![None, Some(5), Some(1000)],
-            ..Trace::default()
+            ..Lines::default()
         }
     }
 
     #[test]
     fn keys_are_numbered_by_reads_and_keep_their_sizes() {
-        let (get, change) = (Op::Get, Op::Change);
+        let (read, write) = (Kind::Read, Kind::Write);
         let requests = [
-            (get, 2, 0),
-            (change, 0, 0),
-            (get, 1, 0),
-            (get, 2, 0),
-            (get, 2, 0),
+            (read, 2, 0),
+            (write, 0, 0),
+            (read, 1, 0),
+            (read, 2, 0),
+            (read, 2, 0),
         ];
         let traffic = Traffic::new(&trace(&requests), 2, 300).unwrap();
         // One client for two pods: in turn.
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn clients_stay_with_their_pod() {
         let requests: Vec<_> = (0..600)
-            .map(|turn| (Op::Get, turn % 100 % 3, turn % 100))
+            .map(|turn| (Kind::Read, turn % 100 % 3, turn % 100))
             .collect();
         let traffic = Traffic::new(&trace(&requests), 4, 300).unwrap();
         assert!(traffic.by_client);

@@ -6,8 +6,9 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nearcache_sim::Lines;
+
 use crate::Failure;
-use crate::trace::HEADER;
 
 /// Bytes that are collected before they are written.
 const COLLECTED: usize = 64 << 10;
@@ -110,7 +111,7 @@ impl Output {
             .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
         Ok(Self {
             file,
-            lines: format!("{HEADER}\n").into_bytes(),
+            lines: format!("{}\n", Lines::HEADER).into_bytes(),
             names,
         })
     }

@@ -2,17 +2,16 @@
 
 use bytes::Bytes;
 use bytesize::ByteSize;
-use nearcache_sim::{Key, Kind, Request, Sizes, Trace as Simulated};
+use nearcache_sim::{Key, Lines, Request, Sizes, Trace};
 
 use super::Args;
 use crate::Failure;
-use crate::trace::{Op, Trace};
 
 /// The size of values where neither the trace nor the command line says one.
 const VALUE_BYTES: u32 = 1000;
 
 /// Makes the request stream of a simulation.
-pub(super) fn prepare(trace: Trace, args: &Args) -> Result<Simulated, Failure> {
+pub(super) fn prepare(trace: Lines, args: &Args) -> Result<Trace, Failure> {
     if args.rate.is_some_and(|rate| !(1e-3..=1e9).contains(&rate)) {
         return Err("--rate must be from 0.001 to 1000000000 requests per second".to_owned());
     }
@@ -37,16 +36,13 @@ pub(super) fn prepare(trace: Trace, args: &Args) -> Result<Simulated, Failure> {
         false => trace.clients[number],
     };
     let requests = trace.requests.iter().enumerate();
-    Ok(Simulated {
+    Ok(Trace {
         requests: requests
-            .map(|(number, (op, key))| Request {
+            .map(|(number, (kind, key))| Request {
                 at_us: at_us(number),
                 client: client(number),
                 key: *key,
-                kind: match op {
-                    Op::Get => Kind::Read,
-                    Op::Change => Kind::Write,
-                },
+                kind: *kind,
             })
             .collect(),
         keys: keys

@@ -12,8 +12,7 @@ use bytesize::ByteSize;
 use nearcache_sim::{Arm, Capacity, Options, Report, Sizes};
 use serde::Serialize;
 
-use crate::trace::Trace;
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, trace};
 
 /// What the simulation can be told.
 #[derive(clap::Args, Debug)]
@@ -119,7 +118,7 @@ fn cpu_seconds() -> f64 {
 
 /// Simulates, and says what was found.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let trace = input::prepare(Trace::read(&args.trace)?, args)?;
+    let trace = input::prepare(trace::read(&args.trace)?, args)?;
     let options = options(args);
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let report = nearcache_sim::simulate(&trace, &options, |what| {

@@ -13,7 +13,7 @@ use crate::fleet::show;
 use crate::fleet::traffic::Traffic;
 use crate::machine::now_ns;
 use crate::record::duration;
-use crate::trace::Trace;
+use crate::trace;
 
 const KEYS_MAX: u32 = 10_000_000;
 const DURATION_MAX_S: u64 = 3600;
@@ -170,7 +170,7 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         trace: args.trace.clone(),
     };
     if let Some(path) = &args.trace {
-        let traffic = Traffic::new(&Trace::read(path)?, plan.pods, value_bytes)?;
+        let traffic = Traffic::new(&trace::read(path)?, plan.pods, value_bytes)?;
         let told = args.writes.is_some() || args.writes_min.is_some();
         if told && !traffic.writes.is_empty() {
             let path = path.display();

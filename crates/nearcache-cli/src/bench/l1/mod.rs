@@ -11,11 +11,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nearcache_sim::Lines;
 use serde::Serialize;
 
 use crate::machine::Hardware;
-use crate::trace::Trace;
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, trace};
 use hits::{Effort, Row};
 use overhead::Overhead;
 use ratio::Ratio;
@@ -72,7 +72,7 @@ const LARGE: usize = 200_000;
 /// Runs the benchmark.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     // Before anything else, so that a bad file costs no minutes.
-    let traces: Vec<(String, Trace)> = args
+    let traces: Vec<(String, Lines)> = args
         .trace
         .iter()
         .map(|path| {
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
                 .unwrap_or(path.as_os_str())
                 .to_string_lossy()
                 .into_owned();
-            Trace::read(path).map(|trace| (name, trace))
+            trace::read(path).map(|trace| (name, trace))
         })
         .collect::<Result<_, _>>()?;
     let mut run = Run {

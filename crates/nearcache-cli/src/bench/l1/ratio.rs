@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nearcache_l1::{Entrance, Filled, Key, Stamp, StoreConfig, Timestamp, Weigher};
+use nearcache_sim::{Kind, Lines};
 use serde::Serialize;
 
 use crate::Failure;
-use crate::trace::{Op, Trace};
 
 /// What one library kept of one trace.
 #[derive(Clone, Debug, Serialize)]
@@ -24,7 +24,7 @@ pub(super) const SHARES: [f64; 4] = [0.01, 0.05, 0.1, 0.25];
 /// Runs a trace through every library at every capacity.
 pub(super) fn measure(
     name: &str,
-    trace: &Trace,
+    trace: &Lines,
     mut tell: impl FnMut(Ratio),
 ) -> Result<(), Failure> {
     for share in SHARES {
@@ -62,15 +62,15 @@ pub(super) fn measure(
     Ok(())
 }
 
-fn run(trace: &Trace, cache: &dyn Policy) -> f64 {
+fn run(trace: &Lines, cache: &dyn Policy) -> f64 {
     let (mut hits, mut gets) = (0u64, 0u64);
-    for &(op, key) in &trace.requests {
-        match op {
-            Op::Get => {
+    for &(kind, key) in &trace.requests {
+        match kind {
+            Kind::Read => {
                 gets += 1;
                 hits += u64::from(cache.get_or_fill(key));
             }
-            Op::Change => cache.forget(key),
+            Kind::Write => cache.forget(key),
         }
     }
     hits as f64 / gets.max(1) as f64

@@ -19,8 +19,8 @@ impl Hand {
         self.turn();
     }
 
-    fn read(&mut self, key: &'static str) -> Running<crate::cache::Read> {
-        let cache = self.cache.clone();
+    fn read(&mut self, key: &str) -> Running<crate::cache::Read> {
+        let (cache, key) = (self.cache.clone(), key.to_owned());
         let read = Running::start(async move {
             let read = cache.read(0, key.as_bytes(), ReadPolicy::PassThrough).await;
             read.expect("answered")
@@ -135,8 +135,8 @@ fn c11_a_warm_start_evicts_nothing_and_a_background_fetch_earns_its_place() {
     let mut hand = Hand::up(PodConfig::default(), LaneConfig::default());
     // A megabyte, of which bookkeeping takes a part.
     let names: Vec<String> = (0..30).map(|n| format!("k{n}")).collect();
-    for name in names {
-        let mut read = hand.read(Box::leak(name.into_boxed_str()));
+    for name in &names {
+        let mut read = hand.read(name);
         let (batch, ..) = hand.take();
         hand.value(batch, 50_000);
         assert!(read.ended().is_some());

@@ -1,0 +1,87 @@
+//! The figures of `bench soak` for people: what L1 counted, what the process took, and whether either grew.
+
+use super::report::{Run, bytes};
+use crate::fleet::show::{count, wrapped};
+
+const WIDTH: usize = 110;
+
+/// Everything that is shown at the end.
+pub(super) fn table(run: &Run) -> String {
+    let capacity = run.options.capacity_bytes as u64;
+    let mut text = format!(
+        "{:<12}{:>16}{:>14}{:>16}{:>14}{:>12}{:>12}{:>12}\n",
+        "until",
+        "L1 counted max",
+        "of capacity",
+        "process median",
+        "process max",
+        "entries",
+        "evictions",
+        "reads"
+    );
+    for tenth in &run.tenths {
+        text += &format!(
+            "{:<12}{:>16}{:>14}{:>16}{:>14}{:>12}{:>12}{:>12}\n",
+            format!("{:.1} s", tenth.until_seconds),
+            bytes(tenth.l1_bytes_max),
+            share(tenth.l1_bytes_max as f64 / capacity as f64),
+            bytes(tenth.resident_bytes_median),
+            bytes(tenth.resident_bytes_max),
+            count(tenth.entries as f64),
+            count(tenth.evictions as f64),
+            count(tenth.reads as f64)
+        );
+    }
+    text += &format!(
+        "\nL1 counted {} at most, {} of its capacity of {}.\n",
+        bytes(run.l1_bytes_max),
+        share(run.l1_bytes_max as f64 / capacity as f64),
+        bytes(capacity)
+    );
+    text += &format!(
+        "The process took {} before the first read, {} at most; in the last tenth {:.2} times the capacity.\n",
+        bytes(run.resident_bytes_start),
+        bytes(run.resident_bytes_max),
+        run.resident_over_capacity
+    );
+    if let Some(slope) = run.resident_bytes_per_minute {
+        text += &format!(
+            "In the second half it grew by {:+.2} MiB a minute, {:+.2} % of the capacity.\n",
+            slope / f64::from(1 << 20),
+            slope / capacity as f64 * 100.0
+        );
+    }
+    text += &format!(
+        "{} reads, {} hits; {} values written because none was found, {} changes; {} evictions, {} expired, {} invalidated.\n",
+        count(run.reads as f64),
+        count(run.hits as f64),
+        count(run.fills as f64),
+        count(run.writes as f64),
+        count(run.evictions as f64),
+        count(run.expired as f64),
+        count(run.invalidated as f64)
+    );
+    if !run.errors.is_empty() {
+        text += "\nerrors\n";
+    }
+    for (error, times) in &run.errors {
+        let line = format!("{:>9}  {error}", count(*times as f64));
+        text += &wrapped(&line, "           ", WIDTH);
+        text += "\n";
+    }
+    text += "\n";
+    for goal in &run.goals {
+        text += &format!(
+            "  {:<3} {:<60}{:>12}   wanted {}\n",
+            if goal.reached { "yes" } else { "NO" },
+            goal.name,
+            goal.found,
+            goal.wanted
+        );
+    }
+    text + "\n" + &wrapped(&run.verdict, "", WIDTH) + "\n"
+}
+
+fn share(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
