@@ -25,7 +25,6 @@ use crate::warm::Warmth;
 use crate::working_set::Sampler;
 
 pub(crate) use rate::cut;
-use rate::stretched;
 
 /// What a fill or load ends with, for everyone who waits for it.
 pub(crate) type FillOutcome = Result<Fetched, Error>;
@@ -265,26 +264,6 @@ impl Pod {
     pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
         let lease = self.coherence.lease();
         lease.history() == self.coherence.history() && lease.age(now) < self.lease_time
-    }
-
-    /// How stale an entry may be at most: the time since it was last known to be fresh, by a clock that may be slow.
-    pub(crate) fn staleness(&self, hit: &Hit, now: Timestamp) -> Duration {
-        stretched(self.since_fresh(hit, now))
-    }
-
-    fn since_fresh(&self, hit: &Hit, now: Timestamp) -> Duration {
-        let since_fill = now.saturating_since(hit.filled_at);
-        // What may have been read untracked is proven fresh by no heartbeat.
-        let untracked_end = hit
-            .filled_at
-            .saturating_add(cut(self.config.untracked_life));
-        if hit.deadline <= untracked_end {
-            return since_fill;
-        }
-        match self.coherence.last_lease_of(hit.stamp.history) {
-            Some(lease) => since_fill.min(lease.age(now)),
-            None => since_fill,
-        }
     }
 
     /// How long ago the current lease's heartbeat was sent.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use nearcache_l1::{Hit, Timestamp};
+
+use super::Pod;
+
 /// A time of the server's or the contract's, as a clock may count it that is slow.
 pub(crate) fn cut(time: Duration) -> Duration {
     match off!(Rate) {
@@ -11,10 +15,32 @@ pub(crate) fn cut(time: Duration) -> Duration {
 }
 
 /// A time that this clock has measured as it may be at most.
-pub(crate) fn stretched(time: Duration) -> Duration {
+fn stretched(time: Duration) -> Duration {
     match off!(Rate) {
         true => time,
         // A clock that is slow by one part in a hundred showed 99 of them.
         false => time.saturating_add(time / 99),
+    }
+}
+
+impl Pod {
+    /// How stale an entry may be at most: the time since it was last known to be fresh, by a clock that may be slow.
+    pub(crate) fn staleness(&self, hit: &Hit, now: Timestamp) -> Duration {
+        stretched(self.since_fresh(hit, now))
+    }
+
+    fn since_fresh(&self, hit: &Hit, now: Timestamp) -> Duration {
+        let since_fill = now.saturating_since(hit.filled_at);
+        // What may have been read untracked is proven fresh by no heartbeat.
+        let untracked_end = hit
+            .filled_at
+            .saturating_add(cut(self.config.untracked_life));
+        if hit.deadline <= untracked_end {
+            return since_fill;
+        }
+        match self.coherence.last_lease_of(hit.stamp.history) {
+            Some(lease) => since_fill.min(lease.age(now)),
+            None => since_fill,
+        }
     }
 }

@@ -105,7 +105,7 @@ macro_rules! settings_table {
             /// Reads that a running pod must be expected to make of a key within the next hour before it fetches it because
             /// the fleet reads it: fewer raise hits and L2 reads. Empty: never.
             top_up: Option<f64>, OPTIONAL_NUMBER, "0.25";
-            /// Whether a key that somebody changed is fetched again at once if this pod is expected to read it within a minute.
+            /// Whether what is read here is fetched again before it is missed: a key that somebody changed, if a read is expected within a minute, and a copy that is about to end by `max_staleness` or `untracked_life`.
             refetch: bool, SWITCH, "true";
             /// A directory that outlives the container: the names of the keys this pod reads are left there, for a start
             /// when L2 holds none. Empty: no snapshot.
