@@ -184,6 +184,11 @@ counters! {
     merge_us_total,
     /// Bytes of manifests read and written.
     manifest_bytes_total,
+    /// Times this pod looked what the fleet reads.
+    looks_total,
+    /// Times it put off publishing or looking, since that would have cost L2 more than a small part of what the pod reads
+    /// from it.
+    exchange_deferred_total,
     /// Requests of the fleet's statistics that L2 did not answer or refused.
     exchange_errors_total,
     /// Blobs, manifests and snapshots that were of no use: corrupt, of a later version, or too large.

@@ -1,10 +1,8 @@
-//! What pods tell each other through L2: each its own counts, and one of them, elected anew each round, the sum.
+//! What pods tell each other through L2: where it lies, and what each of them publishes about its own reads.
 //!
 //! Keys, all under the namespace: `fleet:pods` (set of ids), `fleet:blob:ID`, `fleet:merge` (the lease of the
-//! round), `fleet:manifest`, `fleet:pace`. All expire. What is read there may have been written by anyone.
+//! round), `fleet:manifest`, `fleet:brief` (its best part), `fleet:pace`. All expire. What is read there may have been written by anyone.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,51 +10,47 @@ use nearcache_l1::Timestamp;
 
 use super::Background;
 use super::ask::{Argv, argv};
+use super::upkeep::{Cost, LATEST, is_overdue};
 use crate::cache::Io;
 use crate::error::Error;
 use crate::resp::Reply;
-use crate::working_set::{Blob, Ignored, KeyNames, Manifest, Merger, Rates, Snapshot};
-
-/// Pods whose blobs one merge reads at most: a random sample of a larger fleet says as much.
-const MOST_MERGED: usize = 64;
+use crate::working_set::{Blob, Ignored, KeyNames, Rates, Snapshot};
 
 /// Letters of an id.
-const ID_LENGTH: usize = 16;
-
-/// Ids that one merge looks at.
-const MOST_PODS: usize = 100_000;
+pub(super) const ID_LENGTH: usize = 16;
 
 /// Bytes read from L2 in one reply: what a demand read may find in front of it.
-const CHUNK: usize = 256 << 10;
+pub(super) const CHUNK: usize = 256 << 10;
 
 /// Bytes that a snapshot may have.
 pub(super) const SNAPSHOT_BYTES: usize = 1 << 20;
 
-/// A manifest outlives a fleet that was stopped for as long.
-const MANIFEST_LIFE: Duration = Duration::from_secs(24 * 3600);
-
-/// A blob counts for so many rounds after it was published last.
+/// A blob counts for so many rounds after it was published last, or for as many times what they may be put off.
 const ROUNDS: u32 = 6;
 
 /// A round is left out while less than this part of the counts is new...
 const NEWS: f64 = 0.02;
 
-/// ...but not more often than this in a row, so that the blob does not expire.
-const MOST_LEFT_OUT: u32 = ROUNDS / 2;
+/// ...for so many rounds.
+const LEFT_OUT: u32 = ROUNDS / 2;
+
+/// Commands that tell the fleet what a pod reads, with the try for the lease.
+const TOLD: usize = 4;
 
 /// Names of keys, and what is remembered between rounds.
 pub(super) struct Exchange {
-    pods: Vec<u8>,
+    pub(super) pods: Vec<u8>,
     blob_prefix: Vec<u8>,
-    merge: Vec<u8>,
-    manifest: Vec<u8>,
+    pub(super) merge: Vec<u8>,
+    pub(super) manifest: Vec<u8>,
+    pub(super) brief: Vec<u8>,
     pub(super) pace: Vec<u8>,
     id: u64,
     sequence: u64,
     published_mass: f64,
-    left_out: u32,
-    /// By pod: the number of its blob, and when it was first seen.
-    seen: HashMap<u64, (u64, Timestamp)>,
+    /// When this pod published last.
+    told_at: Option<Timestamp>,
+    pub(super) looked_at: Option<Timestamp>,
     measured: Measured,
 }
 
@@ -77,62 +71,63 @@ impl Exchange {
             blob_prefix: key("blob:"),
             merge: key("merge"),
             manifest: key("manifest"),
+            brief: key("brief"),
             pace: key("pace"),
             id,
             sequence: 0,
             published_mass: 0.0,
-            left_out: 0,
-            seen: HashMap::new(),
+            told_at: None,
+            looked_at: None,
             measured: Measured::default(),
         }
     }
 
-    fn blob(&self, id: &[u8]) -> Vec<u8> {
+    pub(super) fn blob(&self, id: &[u8]) -> Vec<u8> {
         [self.blob_prefix.as_slice(), id].concat()
     }
 }
 
 impl<I: Io> Background<I> {
-    /// Publishes what this pod reads, unless it is as before; whether this pod is to merge this round.
-    pub(super) async fn publish(&mut self) -> bool {
+    /// Publishes what this pod reads, unless it is as before or cannot be afforded yet; `leaving`: for the last time. Whether
+    /// this pod is to merge this round.
+    pub(super) async fn publish(&mut self, leaving: bool) -> bool {
         let Some(names) = self.config.names else {
             return false;
         };
         let now = self.cache.io.now();
         let mass = self.counts.mass(now);
-        let exchange = &mut self.exchange;
-        let news = (mass - exchange.published_mass).abs() >= NEWS * mass.max(1.0);
-        let leave_out = !news && exchange.left_out < MOST_LEFT_OUT;
-        let round = self.publish_pause();
+        let tell = leaving || self.is_to_tell(mass, now);
+        // What telling takes is left.
+        let may_try = self.upkeep.telling.affords(Cost::of(TOLD + 1, 0));
         let mut commands = Vec::new();
         let mut bytes = 0;
-        if leave_out {
-            self.exchange.left_out += 1;
-        } else {
-            let blob = self.blob(now, names);
+        if tell {
+            let life = (self.publish_pause() * ROUNDS).max(LATEST * 3);
+            let blob = self.blob(now, names, life, leaving);
             bytes = blob.len();
-            commands = self.told(blob, round * ROUNDS);
+            commands = self.told(blob, life);
         }
-        let life = millis(self.config.publish_every);
-        let id = self.id();
-        commands.push(argv([
-            b"SET",
-            &self.exchange.merge,
-            &id,
-            b"PX",
-            life.as_bytes(),
-            b"NX",
-        ]));
+        // Not with its first words: pods that start together would be summed up before all have said theirs.
+        let known = self.exchange.told_at.is_some();
+        if known && !leaving && (tell || may_try) {
+            let life = millis(self.config.publish_every);
+            let (lease, id) = (&self.exchange.merge, self.id());
+            commands.push(argv([b"SET", lease, &id, b"PX", life.as_bytes(), b"NX"]));
+        }
+        if commands.is_empty() {
+            return false;
+        }
+        self.upkeep.telling.spend(cost(&commands));
         let counters = &self.cache.pod.counters;
         match self.ask(commands).await {
             Ok(replies) => {
-                if !leave_out {
+                if tell {
                     self.exchange.published_mass = mass;
-                    self.exchange.left_out = 0;
+                    self.exchange.told_at = Some(now);
                 }
-                counters.published_total.add(u64::from(bytes > 0));
+                counters.published_total.add(u64::from(tell));
                 counters.published_bytes_total.add(bytes as u64);
-                replies.last().is_some_and(Reply::is_ok)
+                known && !leaving && replies.last().is_some_and(Reply::is_ok)
             }
             Err(_) => {
                 counters.exchange_errors_total.bump();
@@ -141,11 +136,42 @@ impl<I: Io> Background<I> {
         }
     }
 
+    /// Whether what this pod reads is to be told: it has changed or may have, and telling it can be afforded, or has been put off
+    /// for long enough.
+    fn is_to_tell(&mut self, mass: f64, now: Timestamp) -> bool {
+        self.earn(now);
+        let exchange = &self.exchange;
+        let told_at = exchange.told_at;
+        let since = told_at.map_or(Duration::MAX, |at| now.saturating_since(at));
+        let news = (mass - exchange.published_mass).abs() >= NEWS * mass.max(1.0);
+        // Other keys may be read as often.
+        if !news && since < self.publish_pause() * LEFT_OUT {
+            return false;
+        }
+        let telling = &self.upkeep.telling;
+        let may = telling.affords(telling.once) || is_overdue(since, self.age(now));
+        if !may {
+            self.cache.pod.counters.exchange_deferred_total.bump();
+        }
+        may
+    }
+
+    /// Puts aside what may be spent.
+    pub(super) fn earn(&mut self, now: Timestamp) {
+        let totals = self.cache.pod.totals();
+        let fleet = self.manifest.as_ref().map(|m| m.fleet as usize);
+        self.upkeep.earn(&totals, fleet, &self.config, now);
+    }
+
+    pub(super) fn age(&self, now: Timestamp) -> Duration {
+        now.saturating_since(self.began)
+    }
+
     fn id(&self) -> Vec<u8> {
         format!("{:0width$x}", self.exchange.id, width = ID_LENGTH).into_bytes()
     }
 
-    fn blob(&mut self, now: Timestamp, names: KeyNames) -> Vec<u8> {
+    fn blob(&mut self, now: Timestamp, names: KeyNames, life: Duration, leaving: bool) -> Vec<u8> {
         let totals = self.cache.pod.totals();
         let measured = &mut self.exchange.measured;
         let seconds = measured
@@ -176,7 +202,19 @@ impl<I: Io> Background<I> {
             now,
             most,
         );
-        Blob { rates, ..blob }.encode(Blob::LIMIT_BYTES, names)
+        let blob = Blob {
+            rates,
+            life,
+            leaving,
+            ..blob
+        };
+        let bytes = blob.encode(Blob::LIMIT_BYTES, names);
+        self.upkeep.telling.once = Cost::of(TOLD, bytes.len());
+        let limit = self.upkeep.telling.bytes();
+        match leaving || bytes.len() <= limit {
+            true => bytes,
+            false => blob.encode(limit, names),
+        }
     }
 
     /// The commands that publish a blob.
@@ -199,159 +237,37 @@ impl<I: Io> Background<I> {
         ]
     }
 
-    /// Sums up what the pods of the fleet have published.
-    pub(super) async fn merge(&mut self) {
-        let began = self.cache.io.now();
-        if self.try_merge().await.is_err() {
-            self.cache.pod.counters.exchange_errors_total.bump();
-        }
-        let took = self.cache.io.now().saturating_since(began);
-        let counters = &self.cache.pod.counters;
-        counters.merges_total.bump();
-        counters.merge_us_total.add(took.as_micros() as u64);
-    }
-
-    async fn try_merge(&mut self) -> Result<(), Error> {
-        let members = argv([b"SMEMBERS", &self.exchange.pods]);
-        let mut ids = match self.ask(vec![members]).await?.pop() {
-            Some(Reply::Set(ids) | Reply::Array(ids)) => ids,
-            _ => return Ok(()),
-        };
-        ids.truncate(MOST_PODS);
-        let mut ids: Vec<Bytes> = ids.into_iter().filter_map(bulk).collect();
-        // Not of ours; it would only make a long key.
-        ids.retain(|id| id.len() == ID_LENGTH);
-        // In an order that does not depend on the server's, so that a seed replays.
-        ids.sort_unstable();
-        let listed = ids.len();
-        self.sample(&mut ids);
-        let asked = ids.len();
-        let mut merger = Merger::new(self.random.next());
-        let mut gone = vec![
-            Bytes::from_static(b"SREM"),
-            self.exchange.pods.clone().into(),
-        ];
-        let mut seen = HashMap::new();
-        let mut merged = 0;
-        for id in ids {
-            let key = self.exchange.blob(&id);
-            let Some(bytes) = self.read(&key, Blob::LIMIT_BYTES).await? else {
-                gone.push(id);
-                continue;
-            };
-            self.cache
-                .pod
-                .counters
-                .merge_bytes_total
-                .add(bytes.len() as u64);
-            let blob = match Blob::decode(&bytes) {
-                Ok(blob) => blob,
-                Err(ignored) => {
-                    self.ignore("what a pod published", &ignored);
-                    continue;
-                }
-            };
-            let now = self.cache.io.now();
-            let known = self.exchange.seen.get(&blob.pod);
-            let first = known
-                .filter(|(sequence, _)| *sequence == blob.sequence)
-                .map_or(now, |(_, first)| *first);
-            seen.insert(blob.pod, (blob.sequence, first));
-            merged += usize::from(merger.add(&blob, now.saturating_since(first)));
-        }
-        self.exchange.seen = seen;
-        if merged == 0 {
-            return Ok(());
-        }
-        // Those that could not be asked are taken to be as alive as those that were.
-        let fleet = listed * (asked - (gone.len() - 2)) / asked.max(1);
-        let before = self.manifest.as_ref();
-        let mut manifest = merger.finish(fleet.max(merged), before.map_or(0, |m| m.version));
-        if let Some(before) = before {
-            manifest.rates = peak(before.rates, manifest.rates);
-        }
-        let bytes = manifest.encode(Manifest::LIMIT_BYTES);
-        self.cache
-            .pod
-            .counters
-            .manifest_bytes_total
-            .add(bytes.len() as u64);
-        let set = vec![
-            Bytes::from_static(b"SET"),
-            self.exchange.manifest.clone().into(),
-            bytes.into(),
-            Bytes::from_static(b"PX"),
-            millis(MANIFEST_LIFE).into(),
-        ];
-        let mut commands = vec![set];
-        if gone.len() > 2 {
-            commands.push(gone);
-        }
-        self.ask(commands).await?;
-        self.pace.observe(&self.config, &manifest);
-        self.manifest = Some(Arc::new(manifest));
-        Ok(())
-    }
-
-    /// Keeps a random sample of at most [`MOST_MERGED`].
-    fn sample(&mut self, ids: &mut Vec<Bytes>) {
-        let wanted = ids.len().min(MOST_MERGED);
-        for at in 0..wanted {
-            let other = at as u64 + self.random.next() % (ids.len() - at) as u64;
-            ids.swap(at, other as usize);
-        }
-        ids.truncate(wanted);
-    }
-
-    /// Looks what the fleet reads.
-    ///
-    /// # Errors
-    /// L2 did not answer, or refused: what was known stays.
-    pub(super) async fn look(&mut self) -> Result<(), Error> {
-        for last in [false, true] {
-            let counters = &self.cache.pod.counters;
-            let read = self.read(&self.exchange.manifest, Manifest::LIMIT_BYTES);
-            let Some(bytes) = read
-                .await
-                .inspect_err(|_| counters.exchange_errors_total.bump())?
-            else {
-                break;
-            };
-            counters.manifest_bytes_total.add(bytes.len() as u64);
-            match Manifest::decode(&bytes) {
-                Ok(manifest) => {
-                    self.pace.observe(&self.config, &manifest);
-                    self.manifest = Some(Arc::new(manifest));
-                    break;
-                }
-                // Read in parts, it may have been replaced in between.
-                Err(Ignored::BadChecksum) if bytes.len() > CHUNK && !last => {}
-                Err(ignored) => {
-                    self.ignore("the manifest", &ignored);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a value in parts that hold nobody up; what is longer than the limit by its first byte too many.
-    async fn read(&self, key: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Error> {
-        let mut value = Vec::new();
+    /// Reads a value in parts that hold nobody up; what is longer than the limit by its first byte too many. With what is left
+    /// of its time to live, if that is wanted.
+    pub(super) async fn read(
+        &self,
+        key: &[u8],
+        limit: usize,
+        aged: bool,
+    ) -> Result<Option<Value>, Error> {
+        let mut value = Value::default();
         loop {
-            let (from, to) = (value.len(), (value.len() + CHUNK).min(limit + 1) - 1);
+            let bytes = &mut value.bytes;
+            let (from, to) = (bytes.len(), (bytes.len() + CHUNK).min(limit + 1) - 1);
             let (from, to) = (from.to_string(), to.to_string());
-            let part = argv([b"GETRANGE", key, from.as_bytes(), to.as_bytes()]);
-            let part = match self.ask(vec![part]).await?.pop().and_then(bulk) {
+            let mut commands = vec![argv([b"GETRANGE", key, from.as_bytes(), to.as_bytes()])];
+            if aged && bytes.is_empty() {
+                commands.push(argv([b"PTTL", key]));
+            }
+            let mut replies = self.ask(commands).await?.into_iter();
+            let part = match replies.next().and_then(bulk) {
                 Some(part) if !part.is_empty() => part,
                 _ => break,
             };
-            value.extend_from_slice(&part);
-            if part.len() < CHUNK || value.len() > limit {
+            if let Some(Reply::Int(left)) = replies.next() {
+                value.left = u64::try_from(left).ok().map(Duration::from_millis);
+            }
+            bytes.extend_from_slice(&part);
+            if part.len() < CHUNK || bytes.len() > limit {
                 break;
             }
         }
-        Ok((!value.is_empty()).then_some(value))
+        Ok((!value.bytes.is_empty()).then_some(value))
     }
 
     /// Something published was of no use: counted, and told of by the driver.
@@ -372,23 +288,26 @@ impl<I: Io> Background<I> {
     }
 }
 
-/// The highest rates seen of late: a little less with each manifest that does not reach them.
-fn peak(before: Rates, now: Rates) -> Rates {
-    let peak = |before: f32, now: f32| now.max(before * 0.999);
-    Rates {
-        reads_per_s: now.reads_per_s,
-        l2_reads_per_s: peak(before.l2_reads_per_s, now.l2_reads_per_s),
-        l2_bytes_per_s: peak(before.l2_bytes_per_s, now.l2_bytes_per_s),
-    }
+/// What lies under a key.
+#[derive(Default)]
+pub(super) struct Value {
+    pub(super) bytes: Vec<u8>,
+    /// Of its time to live.
+    pub(super) left: Option<Duration>,
 }
 
-fn bulk(reply: Reply) -> Option<Bytes> {
+fn cost(commands: &[Argv]) -> Cost {
+    let bytes = commands.iter().flatten().map(Bytes::len).sum();
+    Cost::of(commands.len(), bytes)
+}
+
+pub(super) fn bulk(reply: Reply) -> Option<Bytes> {
     match reply {
         Reply::Bulk(bytes) => Some(bytes),
         _ => None,
     }
 }
 
-fn millis(duration: Duration) -> String {
+pub(super) fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nearcache_l1::{Key, Timestamp};
 
 use super::fetch::{batch, size};
+use super::upkeep::Cost;
 use super::{Background, Lost, Phase};
 use crate::cache::Io;
 use crate::coherence::key_hash;
@@ -16,7 +17,7 @@ use crate::pod::Purpose;
 use crate::working_set::{Item, Name};
 
 /// Over this time reads of a key are expected when the fleet's are weighed.
-const HORIZON: Duration = Duration::from_secs(3600);
+pub(super) const HORIZON: Duration = Duration::from_secs(3600);
 
 /// A key that somebody changed is fetched again if it is expected to be read within this time...
 const SOON: Duration = Duration::from_secs(60);
@@ -27,8 +28,17 @@ const READS_SOON: f64 = 0.5;
 /// Reads of late that make a rate: one or two are none.
 const EVIDENCE: f64 = 2.5;
 
+/// No pod takes itself for more than so many ordinary ones.
+pub(super) const MOST_UNEVEN: f64 = 4.0;
+
 /// How long a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What asking for leave to fetch costs L2.
+const ASKED: Cost = Cost {
+    commands: 3.0,
+    bytes: 100.0,
+};
 
 /// Keys that one round of topping up fetches at most.
 const MOST_TOPPED: usize = 4096;
@@ -86,23 +96,22 @@ impl<I: Io> Background<I> {
             .now()
             .saturating_add(self.config.look_every / 2);
         while !rest.is_empty() && !self.cache.pod.warmth.is_closing() {
-            let (now, later) = rest.split_at(batch(rest, self.pace.most_keys()));
-            rest = later;
-            let cost = self.pace.cost(now.len(), now.iter().map(size).sum());
+            let (batches, cost) = self.leave(rest);
             match self.may_fetch(cost, by).await {
-                Ok(true) => {}
+                Ok(true) => self.upkeep.looking.spend(ASKED),
                 Ok(false) | Err(_) => return,
             }
-            let deadline = self.cache.io.now().saturating_add(PATIENCE);
-            if self
-                .fetch(now, Purpose::Background, deadline)
-                .await
-                .is_err()
-            {
-                return;
+            for count in batches {
+                let (now, later) = rest.split_at(count);
+                rest = later;
+                let deadline = self.cache.io.now().saturating_add(PATIENCE);
+                let fetched = self.fetch(now, Purpose::Background, deadline).await;
+                if fetched.is_err() || self.cache.pod.warmth.is_closing() {
+                    return;
+                }
+                // What came in between must not wait for the rest.
+                self.refetch().await;
             }
-            // What came in between must not wait for the rest.
-            self.refetch().await;
         }
     }
 
@@ -142,7 +151,7 @@ impl<I: Io> Background<I> {
         let even = 1.0 / fleet.max(1) as f64;
         let own = self.counts.mass(self.cache.io.now());
         match fleet_mass > 0.0 {
-            true => (own / fleet_mass).clamp(even / 2.0, even * 4.0),
+            true => (own / fleet_mass).clamp(even / 2.0, even * MOST_UNEVEN),
             false => even,
         }
     }

@@ -10,9 +10,12 @@ mod exchange;
 mod fetch;
 mod keep;
 mod ledger;
+mod look;
+mod merge;
 mod pace;
 mod start;
 mod state;
+mod upkeep;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -29,6 +32,7 @@ use exchange::Exchange;
 use keep::{Budget, Changes};
 use ledger::Ledger;
 use pace::Pace;
+use upkeep::Upkeep;
 
 pub use crate::pod::Purpose;
 pub use config::WarmConfig;
@@ -65,6 +69,7 @@ pub struct Background<I> {
     counts: Counts,
     exchange: Exchange,
     pace: Pace,
+    upkeep: Upkeep,
     ledger: Ledger,
     budget: Budget,
     changes: Changes,
@@ -103,6 +108,7 @@ impl<I: Io> Background<I> {
         Self {
             exchange: Exchange::new(&cache.pod.config.namespace, random.next()),
             pace: Pace::new(&config),
+            upkeep: Upkeep::new(now),
             due: Due {
                 fold: now,
                 fold_pause: config.fold_every,
@@ -147,7 +153,7 @@ impl<I: Io> Background<I> {
         }
         if self.config.statistics {
             self.fold();
-            self.publish().await;
+            self.publish(true).await;
             self.save();
         }
     }
@@ -167,7 +173,7 @@ impl<I: Io> Background<I> {
             self.fold();
             // Not before the manifest was read: a pod that knows nothing yet must not put its own in the place of what
             // the fleet knew.
-            if self.started && self.publish().await {
+            if self.started && self.publish(false).await {
                 self.merge().await;
             }
             self.due.publish = self.later(self.publish_pause());
@@ -175,7 +181,7 @@ impl<I: Io> Background<I> {
         if now >= self.due.look {
             if !self.started {
                 self.start().await;
-            } else if self.look().await.is_ok() {
+            } else if self.look_again().await {
                 self.top_up().await;
             }
             self.due.look = self.next_look();
@@ -235,20 +241,18 @@ impl<I: Io> Background<I> {
         self.config.publish_every * u32::try_from(fleet.div_ceil(64)).unwrap_or(u32::MAX).max(1)
     }
 
-    /// A thousand pods look less often than fifty, so that what they read stays small.
-    fn look_pause(&self) -> Duration {
-        let fleet = self.fleet().min(1 << 20) as u32;
-        let pause = self.config.look_every;
-        pause.max(pause * fleet / 600)
-    }
-
     /// When to look next; soon, while the warm start is still to be made up for.
     fn next_look(&mut self) -> Timestamp {
-        let pause = self.look_pause();
-        self.later(if self.started {
-            pause
-        } else {
-            pause.min(START_AGAIN)
+        let WarmConfig {
+            look_every: pause,
+            publish_every,
+            ..
+        } = self.config;
+        self.later(match (self.started, &self.manifest) {
+            (false, _) => pause.min(START_AGAIN),
+            // The fleet is young, and this pod does not even know how many they are.
+            (true, None) => pause.min(publish_every),
+            (true, Some(_)) => pause,
         })
     }
 

@@ -216,7 +216,7 @@ impl<I: Io> Background<I> {
     }
 
     /// The next batches that are asked leave for at once: how many items each, and what they take of the fleet's time.
-    fn leave(&self, mut rest: &[Item]) -> (Vec<usize>, Duration) {
+    pub(super) fn leave(&self, mut rest: &[Item]) -> (Vec<usize>, Duration) {
         let mut batches = Vec::new();
         let mut cost = Duration::ZERO;
         while batches.len() < BATCHES && !rest.is_empty() && cost < WINDOW / 4 {

@@ -11,7 +11,7 @@ use super::item::{Item, by_score};
 use super::items;
 use super::names::KeyNames;
 
-/// How much a pod, or a fleet, reads. Figures for people; nothing is decided by them.
+/// How much a pod, or a fleet, reads: what the fleet's own traffic is kept in proportion to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
     /// Reads per second, hits included.
@@ -51,6 +51,11 @@ pub struct Blob {
     pub mass: f64,
     /// How much the pod reads.
     pub rates: Rates,
+    /// How long L2 keeps it: what is left of that tells how old it is, by the clock of L2 alone. In whole milliseconds, up to 49
+    /// days; zero: not known.
+    pub life: Duration,
+    /// Whether it is the last of its pod, which counts no more as one of the fleet.
+    pub leaving: bool,
     /// The slots read most, most read first.
     pub items: Vec<Item>,
     /// Items that were there, but could not be used by whoever decoded this, or were there twice.
@@ -69,13 +74,15 @@ impl Blob {
             half_life: counts.half_life(),
             mass: counts.mass(now),
             rates: Rates::default(),
+            life: Duration::ZERO,
+            leaving: false,
             items: counts.ranked(now, most),
             skipped: 0,
         }
     }
 
     /// The bytes to publish: at most `limit_bytes` (and never more than 1 MiB), made by leaving out the slots
-    /// read least; 66 are the fewest.
+    /// read least; 71 are the fewest.
     pub fn encode(&self, limit_bytes: usize, names: KeyNames) -> Vec<u8> {
         let mut header = Vec::with_capacity(64);
         header.extend_from_slice(&self.pod.to_le_bytes());
@@ -85,7 +92,10 @@ impl Blob {
         self.rates.write(&mut header);
         let mut ranked: Vec<&Item> = self.items.iter().collect();
         ranked.sort_by(|a, b| by_score(a, b));
-        finish(Kind::Blob, header, ranked, limit_bytes, names)
+        let life = u32::try_from(self.life.as_millis()).unwrap_or(u32::MAX);
+        let [a, b, c, d] = life.to_le_bytes();
+        let end = [a, b, c, d, self.leaving.into()];
+        finish(Kind::Blob, (header, &end), ranked, limit_bytes, names)
     }
 
     /// Reads what a pod published. Of items with one name the first counts.
@@ -100,26 +110,31 @@ impl Blob {
             half_life: header.half_life()?,
             mass: header.reads()?,
             rates: Rates::read(&mut header)?,
+            life: Duration::ZERO,
+            leaving: false,
             items: Vec::new(),
             skipped: 0,
         };
         (blob.items, blob.skipped) = items::read(body, header.u32()?)?;
+        blob.life = Duration::from_millis(header.u32()?.into());
+        blob.leaving = header.array()? != [0];
         blob.items.sort_by(by_score);
         Ok(blob)
     }
 }
 
-/// Appends the number of items to a header, and frames both.
+/// Puts the number of items between the two parts of a header, and frames all.
 pub(super) fn finish(
     kind: Kind,
-    mut header: Vec<u8>,
+    (mut header, end): (Vec<u8>, &[u8]),
     ranked: Vec<&Item>,
     limit_bytes: usize,
     names: KeyNames,
 ) -> Vec<u8> {
     let limit = limit_bytes.min(kind.most_bytes());
-    let room = limit.saturating_sub(AROUND + header.len() + size_of::<u32>());
+    let room = limit.saturating_sub(AROUND + header.len() + size_of::<u32>() + end.len());
     let (count, items) = items::write(ranked, names, room);
     header.extend_from_slice(&count.to_le_bytes());
+    header.extend_from_slice(end);
     seal(kind, &header, &items)
 }

@@ -50,7 +50,13 @@ impl Manifest {
         let mut ranked: Vec<&Item> = self.items.iter().collect();
         ranked.sort_by(|a, b| by_density(a, b));
         // Names that are hashed stay so.
-        finish(Kind::Manifest, header, ranked, limit_bytes, KeyNames::Plain)
+        finish(
+            Kind::Manifest,
+            (header, &[]),
+            ranked,
+            limit_bytes,
+            KeyNames::Plain,
+        )
     }
 
     /// Reads what was published. Of items with one name the first counts.

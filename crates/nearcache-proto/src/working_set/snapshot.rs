@@ -47,6 +47,7 @@ impl Snapshot {
         put_reads(self.mass, &mut header);
         let mut ranked: Vec<&Item> = self.items.iter().collect();
         ranked.sort_by(|a, b| by_score(a, b));
+        let header = (header, &[][..]);
         finish(Kind::Snapshot, header, ranked, limit_bytes, KeyNames::Plain)
     }
 

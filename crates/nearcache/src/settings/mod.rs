@@ -87,7 +87,7 @@ macro_rules! settings_table {
             /// How often a pod of a fleet of up to 64 publishes what it reads while that changes; in a larger one less
             /// often, in proportion.
             publish_every: Duration, DURATION, "10s";
-            /// How often a running pod looks what the fleet reads.
+            /// How often a running pod looks what the fleet reads, if it can afford that (docs/warming.md).
             look_every: Duration, DURATION, "1m";
             /// After this long a read counts half.
             half_life: Duration, DURATION, "30m";

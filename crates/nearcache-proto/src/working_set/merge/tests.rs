@@ -24,6 +24,8 @@ fn blob(pod: u64, items: Vec<Item>) -> Blob {
             l2_reads_per_s: 1.0,
             l2_bytes_per_s: 100.0,
         },
+        life: Duration::ZERO,
+        leaving: false,
         items,
         skipped: 0,
     }
