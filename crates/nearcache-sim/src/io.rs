@@ -8,16 +8,38 @@ use nearcache_l1::Timestamp;
 use nearcache_proto::warm::Timer;
 use nearcache_proto::{BoxFuture, Io, Request};
 
-/// The virtual clock, in microseconds; clones show the same time.
+/// The virtual clock, in microseconds; clones show the same time, but for their skews.
 #[derive(Clone)]
-pub(crate) struct Clock(Arc<AtomicU64>);
+pub(crate) struct Clock {
+    world: Arc<AtomicU64>,
+    skew: Skew,
+}
+
+/// How far the clock of a pod is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Skew {
+    /// Microseconds that it shows too much when the simulation begins.
+    pub(crate) ahead_us: i64,
+    /// Microseconds that it gains in a second.
+    pub(crate) gains_us: i64,
+}
 
 /// When every simulation begins: late enough that time 0 is long ago.
 const BEGINNING_US: u64 = 10_000_000;
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(BEGINNING_US)))
+        Self {
+            world: Arc::new(AtomicU64::new(BEGINNING_US)),
+            skew: Skew::default(),
+        }
+    }
+
+    /// The clock of a pod that is off by so much.
+    #[cfg(test)]
+    pub(crate) fn skewed(&self, skew: Skew) -> Self {
+        let world = self.world.clone();
+        Self { world, skew }
     }
 
     /// The time so long after the beginning.
@@ -27,12 +49,44 @@ impl Clock {
 
     /// Goes on to `at`, if that is later.
     pub(crate) fn go_on(&self, at: Timestamp) {
-        self.0.fetch_max(at.as_micros(), Ordering::Relaxed);
+        self.world.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// What this clock shows.
+    #[inline]
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.shown(self.world.load(Ordering::Relaxed)))
+    }
+
+    /// What a clock without a skew shows.
+    #[inline]
+    pub(crate) fn world(&self) -> Timestamp {
+        Timestamp::from_micros(self.world.load(Ordering::Relaxed))
     }
 
     #[inline]
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(Ordering::Relaxed))
+    fn shown(&self, world_us: u64) -> u64 {
+        let Skew { ahead_us, gains_us } = self.skew;
+        if (ahead_us, gains_us) == (0, 0) {
+            return world_us;
+        }
+        let elapsed_us = world_us.saturating_sub(BEGINNING_US) as i64;
+        let gained = elapsed_us.saturating_mul(gains_us) / 1_000_000;
+        world_us.saturating_add_signed(ahead_us + gained)
+    }
+
+    /// When this clock shows `at`, or a little later.
+    pub(crate) fn when(&self, at: Timestamp) -> Timestamp {
+        let at = at.as_micros();
+        let Skew { ahead_us, gains_us } = self.skew;
+        let shown = at.saturating_add_signed(-ahead_us);
+        let elapsed = shown.saturating_sub(BEGINNING_US) as f64;
+        let since = elapsed / (1.0 + gains_us as f64 / 1e6);
+        let mut world = BEGINNING_US + since as u64;
+        while self.shown(world) < at {
+            world += 1;
+        }
+        Timestamp::from_micros(world)
     }
 }
 

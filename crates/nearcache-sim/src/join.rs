@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Fleet, Tally};
 use crate::io::Clock;
-use crate::pod::{Served, SimPod, WarmStart};
+use crate::pod::{Running, Served, SimPod};
 use crate::report::{Curve, Join, JoinBound, Point, WarmStarts};
 use crate::restarts::WATCHED;
 use crate::simulate::{Capacity, Error};
@@ -83,7 +83,7 @@ struct WarmSums {
 struct UnderWay {
     pod: usize,
     /// The pods that start warm are not ready yet: no request goes to any fork.
-    warming: Option<WarmStart>,
+    warming: Option<Running>,
     /// What the warm start brought and nobody has read yet.
     unread: HashSet<Vec<u8>>,
     since_us: u64,
@@ -157,7 +157,7 @@ impl Joins {
                     let manifest = working_set.manifest(now, self.config.most_slots);
                     let bytes = manifest.encode(Manifest::LIMIT_BYTES);
                     fleet.l2.put(MANIFEST, bytes, now);
-                    warming = Some(fork.start_warm(self.config.clone(), self.seed));
+                    warming = Some(fork.run(self.config.clone(), self.seed));
                 }
                 Arm::PeerCopy => {
                     let peer = (pod + 1) % fleet.pods.len();

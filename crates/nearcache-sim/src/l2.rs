@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
-use nearcache_proto::resp::Batch;
+use nearcache_proto::resp::{Batch, Reply};
 use nearcache_proto::{BatchReply, Events, Op};
 
+use crate::exchange::Meter;
 use crate::trace::Key;
 
 /// No server takes a longer value.
@@ -24,6 +25,8 @@ pub(crate) struct L2 {
     spare: Vec<ConnId>,
     zeros: Bytes,
     commands: Vec<Vec<Bytes>>,
+    /// What pods tell each other is measured, if that is wanted.
+    pub(crate) meter: Option<Meter>,
 }
 
 impl L2 {
@@ -39,6 +42,7 @@ impl L2 {
             spare: Vec::new(),
             zeros: Bytes::from(vec![0; longest.min(LONGEST_VALUE) as usize]),
             commands: Vec::new(),
+            meter: None,
         };
         for key in keys {
             l2.write(key, now);
@@ -63,6 +67,17 @@ impl L2 {
         self.server.execute(self.writer, &set, now);
         self.server.drain(self.writer);
         self.deliver();
+    }
+
+    /// What lies under a key, if that is a string.
+    pub(crate) fn get(&mut self, key: &'static [u8], now: Timestamp) -> Option<Bytes> {
+        let get = [Bytes::from_static(b"GET"), Bytes::from_static(key)];
+        self.server.execute(self.writer, &get, now);
+        let replies = self.server.drain(self.writer).into_iter();
+        replies.fold(None, |found, output| match output {
+            Output::Reply(Reply::Bulk(value)) => Some(value),
+            _ => found,
+        })
     }
 
     /// Opens the connection of a lane.
@@ -114,8 +129,6 @@ impl L2 {
         for argv in &commands {
             self.server.execute(conn, argv, now);
         }
-        commands.clear();
-        self.commands = commands;
         let mut replies = Vec::new();
         let (mut pushed, mut pushed_in_time) = (false, false);
         for output in self.server.drain(conn) {
@@ -127,6 +140,11 @@ impl L2 {
                 Output::Push(push) => pushed |= self.push(conn, push, canary.as_ref()),
             }
         }
+        if let Some(meter) = &mut self.meter {
+            meter.measure(&commands, &replies);
+        }
+        commands.clear();
+        self.commands = commands;
         let mut answers = batch.decode(replies);
         if canary.is_some() {
             Batch::judge_handshake(&mut answers, pushed_in_time);

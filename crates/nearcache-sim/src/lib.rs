@@ -4,6 +4,7 @@
 //! same report, bit for bit.
 
 mod bound;
+mod exchange;
 mod fleet;
 mod io;
 mod join;
@@ -19,10 +20,11 @@ mod sizing;
 mod trace;
 mod working_set;
 
+pub use exchange::{ExchangeKind, ExchangeOptions, MergeTimes, exchange};
 pub use join::Arm;
 pub use report::{
-    Bound, Curve, FrontierRow, HitRate, Join, JoinBound, L2Load, PodRates, Point, Report,
-    SizingRow, Spread, Warm, WarmStarts,
+    Bound, Curve, Exchange, ExchangeCost, FrontierRow, HitRate, Join, JoinBound, L2Load, Merges,
+    PodRates, Point, Report, SizingRow, Spread, Warm, WarmStarts,
 };
 pub use simulate::{Capacity, Error, Options, simulate};
 pub use sizes::Sizes;

@@ -35,11 +35,11 @@ pub(crate) struct SimPod {
     background: Option<Background<SimIo>>,
 }
 
-/// A pod that starts warm, until it has.
-pub(crate) struct WarmStart {
+/// The background of a pod, on its way.
+pub(crate) struct Running {
     run: BoxFuture<()>,
     timer: Arc<SimTimer>,
-    /// When there is something to do.
+    /// When there is something to do, on the clock of the pod.
     pub(crate) due: Timestamp,
 }
 
@@ -142,12 +142,12 @@ impl SimPod {
         }
     }
 
-    /// Begins to start warm.
-    pub(crate) fn start_warm(&self, config: WarmConfig, seed: u64) -> WarmStart {
+    /// Begins to run its background, and that with a warm start.
+    pub(crate) fn run(&self, config: WarmConfig, seed: u64) -> Running {
         let clock = self.link.io.clock();
         let timer = Arc::new(SimTimer::new(clock.clone()));
         let background = Background::new(self.cache.clone(), config, timer.clone(), None, seed);
-        WarmStart {
+        Running {
             run: Box::pin(background.run()),
             timer,
             due: clock.now(),
@@ -155,7 +155,7 @@ impl SimPod {
     }
 
     /// Goes on with a warm start; what it came to once it is over.
-    pub(crate) fn go_on(&mut self, l2: &mut L2, start: &mut WarmStart) -> Option<WarmReport> {
+    pub(crate) fn go_on(&mut self, l2: &mut L2, start: &mut Running) -> Option<WarmReport> {
         let mut context = Context::from_waker(Waker::noop());
         loop {
             start.timer.take_due();
@@ -170,10 +170,44 @@ impl SimPod {
         }
     }
 
+    /// Lets its background do all that there is to do now. `is_woken` says whether `waker` was used since it was asked last.
+    pub(crate) fn attend(
+        &mut self,
+        l2: &mut L2,
+        running: &mut Running,
+        waker: &Waker,
+        is_woken: impl Fn() -> bool,
+    ) {
+        let mut context = Context::from_waker(waker);
+        loop {
+            is_woken();
+            running.timer.take_due();
+            if running.run.as_mut().poll(&mut context).is_ready() {
+                running.due = Timestamp::MAX;
+                return;
+            }
+            if !self.link.pump(l2) && !is_woken() {
+                running.due = running.timer.take_due().unwrap_or(Timestamp::MAX);
+                return;
+            }
+        }
+    }
+
+    /// The pod's own clock.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.link.io.clock()
+    }
+
     /// Calls `see` for every resident key and how often it was seen lately.
     pub(crate) fn for_each_resident(&self, mut see: impl FnMut(&[u8], u8)) {
         let pod = self.cache.pod();
         pod.for_each_resident(|key, info| see(key.bytes, info.frequency));
+    }
+
+    /// What its warm start did, once that is over.
+    #[cfg(test)]
+    pub(crate) fn warm_report(&self) -> Option<WarmReport> {
+        self.cache.pod().warm_report()
     }
 
     /// What it counted.
@@ -244,7 +278,7 @@ impl Link {
             } => {
                 // A lane that sends has a connection.
                 if let Some(conn) = self.conn {
-                    let reply = l2.batch(conn, ops, now);
+                    let reply = l2.batch(conn, ops, self.io.clock().world());
                     self.lane.handle_reply(batch, Ok(reply), now);
                 }
             }
@@ -257,7 +291,7 @@ impl Link {
                     .sides
                     .entry(side.id)
                     .or_insert_with(|| l2.connect_side());
-                let reply = l2.batch(conn, ops, now);
+                let reply = l2.batch(conn, ops, self.io.clock().world());
                 self.lane.handle_reply(batch, Ok(reply), now);
             }
             Action::CloseSide(id) => {

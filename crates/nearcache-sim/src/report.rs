@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exchange::{ExchangeKind, Sum};
 use crate::join::Arm;
 
 /// All findings. Shares and rates are from 0 to 1; figures of the steady state leave the first eighth of the trace's time
@@ -195,4 +196,78 @@ pub struct SizingRow {
     pub l2_reads_per_read: f64,
     /// More room buys little.
     pub knee: bool,
+}
+
+/// What it costs L2 that the pods of a fleet tell each other what they read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// Pods of the fleet.
+    pub pods: u64,
+    /// Simulated seconds that all figures are of: without the first third.
+    pub seconds: f64,
+    /// Reads of all pods.
+    pub reads_per_second: f64,
+    /// The part of them that L1 served.
+    pub hit_rate: f64,
+    /// Keys that the fleet read from L2, those fetched ahead included.
+    pub l2_reads_per_second: f64,
+    /// Bytes of their values.
+    pub l2_bytes_per_second: f64,
+    /// What the exchange cost, by kind.
+    pub kinds: BTreeMap<ExchangeKind, ExchangeCost>,
+    /// All kinds together.
+    pub total: ExchangeCost,
+    /// Bytes that a pod published at a time, on average.
+    pub blob_bytes: f64,
+    /// How often a pod published, on average.
+    pub published_every_seconds: f64,
+    /// How often a pod looked what the fleet reads, on average.
+    pub looked_every_seconds: f64,
+    /// Times that a pod put off publishing or looking, for what it would have cost.
+    pub put_off: u64,
+    /// How the blobs were merged.
+    pub merges: Merges,
+    /// Length of the manifest at the end.
+    pub manifest_bytes: u64,
+    /// Keys in it.
+    pub manifest_keys: u64,
+    /// Pods of the fleet, as it says.
+    pub manifest_pods: u64,
+    /// Reads that got no answer; anything but 0 is an error of the simulator.
+    pub failed_reads: u64,
+}
+
+/// What a part of the exchange cost L2.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExchangeCost {
+    /// Commands.
+    pub commands_per_second: f64,
+    /// Bytes of their words and replies.
+    pub bytes_per_second: f64,
+    /// Commands, in per cent of the fleet's reads of L2.
+    pub percent_of_reads: f64,
+    /// Bytes, in per cent of those that the fleet read from L2.
+    pub percent_of_bytes: f64,
+}
+
+impl ExchangeCost {
+    pub(crate) fn of(sum: Sum, own: Sum, seconds: f64) -> Self {
+        Self {
+            commands_per_second: sum.commands as f64 / seconds,
+            bytes_per_second: sum.bytes as f64 / seconds,
+            percent_of_reads: 100.0 * sum.commands as f64 / own.commands.max(1) as f64,
+            percent_of_bytes: 100.0 * sum.bytes as f64 / own.bytes.max(1) as f64,
+        }
+    }
+}
+
+/// How blobs were merged.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Merges {
+    /// How often.
+    pub number: u64,
+    /// Seconds between two, on average.
+    pub every_seconds: f64,
+    /// Bytes of blobs that one read, on average.
+    pub bytes: f64,
 }

@@ -254,12 +254,7 @@ fn frontier_row(theta: Option<f64>, found: &Replayed) -> FrontierRow {
 
 fn check(trace: &Trace, options: &Options) -> Result<(), Error> {
     let refuse = |why: String| Err(Error(why));
-    if !(1..=PODS_MAX).contains(&options.pods) {
-        return refuse(format!("a fleet has from 1 to {PODS_MAX} pods"));
-    }
-    if options.capacity.amount() == 0 {
-        return refuse("the capacity is zero: a pod could hold nothing".to_owned());
-    }
+    check_fleet(options.pods, options.capacity)?;
     if !(0.0..=100.0).contains(&options.writes_percent) {
         return refuse("writes must be from 0 to 100 per cent of the reads".to_owned());
     }
@@ -278,12 +273,28 @@ fn check(trace: &Trace, options: &Options) -> Result<(), Error> {
             "at most {FLEETS_MAX} fleets are simulated side by side"
         ));
     }
+    check_trace(trace)
+}
+
+pub(crate) fn check_fleet(pods: usize, capacity: Capacity) -> Result<(), Error> {
+    if !(1..=PODS_MAX).contains(&pods) {
+        return Err(Error(format!("a fleet has from 1 to {PODS_MAX} pods")));
+    }
+    if capacity.amount() == 0 {
+        let why = "the capacity is zero: a pod could hold nothing";
+        return Err(Error(why.to_owned()));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_trace(trace: &Trace) -> Result<(), Error> {
     let reads = trace.requests.iter();
     if !reads.clone().any(|request| request.kind == Kind::Read) {
-        return refuse("there is no read in the trace".to_owned());
+        return Err(Error("there is no read in the trace".to_owned()));
     }
     if reads.clone().any(|r| r.key as usize >= trace.keys.len()) {
-        return refuse("a request of the trace is for a key that it does not name".to_owned());
+        let why = "a request of the trace is for a key that it does not name";
+        return Err(Error(why.to_owned()));
     }
     Ok(())
 }

@@ -1,15 +1,16 @@
 //! `nearcache simulate`: replays a trace through a fleet that exists only in memory, and says what a near cache of a given
 //! size would do for it. Measures the time it took; what it finds does not depend on that.
 
+mod exchange;
 mod input;
 mod plot;
 mod table;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use nearcache_sim::{Arm, Capacity, Options, Report, Sizes};
+use nearcache_sim::{Arm, Capacity, Exchange, ExchangeOptions, MergeTimes, Options, Report, Sizes};
 use serde::Serialize;
 
 use crate::{Failure, Outcome, trace};
@@ -71,6 +72,16 @@ pub(crate) struct Args {
     /// Leave the table of capacities out, which takes seven replays
     #[arg(long)]
     skip_sizing: bool,
+    /// Also simulate for so many minutes what the pods tell each other about their reads, and what that costs L2; the trace is
+    /// repeated as often as that takes
+    #[arg(
+        long,
+        value_name = "MINUTES",
+        num_args = 0..=1,
+        default_missing_value = "45",
+        value_parser = exchange::minutes
+    )]
+    exchange: Option<Duration>,
     /// What all random choices follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -98,6 +109,7 @@ struct Findings<'a> {
     version: &'static str,
     #[serde(flatten)]
     report: &'a Report,
+    exchange: Option<&'a Exchange>,
     speed: Speed,
 }
 
@@ -108,36 +120,64 @@ pub(super) struct Speed {
     requests_per_second: f64,
     /// For each second that a core was at work: what other programs took is not counted.
     requests_per_cpu_second: f64,
+    /// Processor time of a merge in the exchange, the embedded server's part included.
+    merge_us: Option<MergeUs>,
 }
 
-/// Seconds that this thread has kept a core busy.
-fn cpu_seconds() -> f64 {
+/// Microseconds of processor time.
+#[derive(Clone, Copy, Serialize)]
+struct MergeUs {
+    mean: f64,
+    max: f64,
+}
+
+/// How long this thread has kept a core busy.
+fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Simulates, and says what was found.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let trace = input::prepare(trace::read(&args.trace)?, args)?;
     let options = options(args);
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let report = nearcache_sim::simulate(&trace, &options, |what| {
-        eprintln!("{:6.1} s  {what}", start.elapsed().as_secs_f64());
-    })
-    .map_err(|error| error.to_string())?;
+    let (start, cpu) = (Instant::now(), cpu_time());
+    let progress = |what: &str| eprintln!("{:6.1} s  {what}", start.elapsed().as_secs_f64());
+    let failed = |error: nearcache_sim::Error| error.to_string();
+    let report = nearcache_sim::simulate(&trace, &options, progress).map_err(failed)?;
     let elapsed_seconds = start.elapsed().as_secs_f64();
+    let cpu_seconds = cpu_time().saturating_sub(cpu).as_secs_f64();
+    let mut exchange = None;
+    if let Some(time) = args.exchange {
+        progress("what pods tell each other");
+        let options = ExchangeOptions {
+            pods: options.pods,
+            capacity: options.capacity,
+            time,
+            seed: options.seed,
+        };
+        let found = nearcache_sim::exchange(&trace, &options, cpu_time).map_err(failed)?;
+        exchange = Some(found);
+    }
+    let times = exchange.as_ref().map(|(_, times)| *times);
+    let exchange = exchange.as_ref().map(|(found, _)| found);
     let requests_in = |seconds: f64| report.simulated_requests as f64 / seconds.max(1e-9);
     let speed = Speed {
         elapsed_seconds,
         requests_per_second: requests_in(elapsed_seconds),
-        requests_per_cpu_second: requests_in(cpu_seconds() - cpu),
+        requests_per_cpu_second: requests_in(cpu_seconds),
+        merge_us: times.and_then(merge_us),
     };
     print!("{}", table::text(&report, &options, speed));
+    if let Some(exchange) = exchange {
+        print!("{}", exchange::text(exchange, speed.merge_us));
+    }
     if let Some(path) = &args.json {
         let findings = Findings {
             command: crate::text::command(std::env::args().skip(1)),
             version: env!("CARGO_PKG_VERSION"),
             report: &report,
+            exchange,
             speed,
         };
         let text = serde_json::to_string_pretty(&findings).map_err(|error| error.to_string())?;
@@ -147,6 +187,14 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         plot::write(&report, &options, folder)?;
     }
     Ok(Outcome::Good)
+}
+
+fn merge_us(times: MergeTimes) -> Option<MergeUs> {
+    let us = |time: Duration| time.as_secs_f64() * 1e6;
+    (times.merges > 0).then(|| MergeUs {
+        mean: us(times.total) / times.merges as f64,
+        max: us(times.longest),
+    })
 }
 
 fn options(args: &Args) -> Options {
