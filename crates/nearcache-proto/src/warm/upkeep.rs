@@ -23,7 +23,7 @@ pub(super) const MERGING: f64 = 0.0025;
 /// What all pods together may spend on each of these in every [round](Rounds), if that is more.
 const LEAST: Cost = Cost {
     commands: 16.0,
-    bytes: (32 << 10) as f64,
+    bytes: (16 << 10) as f64,
 };
 
 /// What is owed at most. As much as two times of what there is to do is saved, and at least [`LEAST`]: a pod that was busy once

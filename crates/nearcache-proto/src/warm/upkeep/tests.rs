@@ -52,13 +52,13 @@ fn a_fleet_that_reads_nothing_learns_all_the_same() {
     let mut upkeep = Upkeep::new(at(0));
     // In four rounds, of which a sixteenth is this pod's.
     upkeep.earn(&totals(0, 0), Some(16), &config(), at(40));
-    assert!(upkeep.telling.affords(Cost::of(4, 8 << 10)));
+    assert!(upkeep.telling.affords(Cost::of(4, 4 << 10)));
     assert!(!upkeep.telling.affords(Cost::of(5, 0)));
     // Who does not know how many they are spends nothing of that.
     let mut alone = Upkeep::new(at(0));
     alone.earn(&totals(0, 0), None, &config(), at(4000));
     assert!(!alone.telling.affords(Cost::of(1, 0)));
-    assert!(!upkeep.telling.affords(Cost::of(0, 9 << 10)));
+    assert!(!upkeep.telling.affords(Cost::of(0, 5 << 10)));
     let minute = Duration::from_secs(60);
     assert!(is_overdue(LATEST, Duration::MAX) && !is_overdue(minute, Duration::MAX));
     assert!(is_overdue(minute, minute * 2) && !is_overdue(minute, minute * 3));
@@ -78,7 +78,7 @@ fn a_fleet_told_to_hurry_does() {
     let mut upkeep = Upkeep::new(at(0));
     let now = Timestamp::from_micros(100_000);
     upkeep.earn(&totals(0, 0), Some(2), &config, now);
-    assert!(upkeep.telling.affords(Cost::of(5, 16 << 10)));
+    assert!(upkeep.telling.affords(Cost::of(5, 8 << 10)));
 }
 
 proptest! {
