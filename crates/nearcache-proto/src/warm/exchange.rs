@@ -107,9 +107,7 @@ impl<I: Io> Background<I> {
             bytes = blob.len();
             commands = self.told(blob, life);
         }
-        // Not with its first words: pods that start together would be summed up before all have said theirs.
-        let known = self.exchange.told_at.is_some();
-        if known && !leaving && (tell || may_try) {
+        if !leaving && (tell || may_try) {
             let life = millis(self.config.publish_every);
             let (lease, id) = (&self.exchange.merge, self.id());
             commands.push(argv([b"SET", lease, &id, b"PX", life.as_bytes(), b"NX"]));
@@ -127,7 +125,7 @@ impl<I: Io> Background<I> {
                 }
                 counters.published_total.add(u64::from(tell));
                 counters.published_bytes_total.add(bytes as u64);
-                known && !leaving && replies.last().is_some_and(Reply::is_ok)
+                !leaving && replies.last().is_some_and(Reply::is_ok)
             }
             Err(_) => {
                 counters.exchange_errors_total.bump();
@@ -158,8 +156,7 @@ impl<I: Io> Background<I> {
 
     /// Puts aside what may be spent.
     pub(super) fn earn(&mut self, now: Timestamp) {
-        let totals = self.cache.pod.totals();
-        let fleet = self.manifest.as_ref().map(|m| m.fleet as usize);
+        let (totals, fleet) = (self.cache.pod.totals(), self.fleet());
         self.upkeep.earn(&totals, fleet, &self.config, now);
     }
 

@@ -27,8 +27,7 @@ impl<I: Io> Background<I> {
         let looked_at = self.exchange.looked_at;
         let since = looked_at.map_or(Duration::MAX, |at| now.saturating_since(at));
         let looking = &self.upkeep.looking;
-        let young = self.manifest.is_none();
-        if !(young || looking.affords(looking.once) || since >= LATEST) {
+        if !(self.is_young() || looking.affords(looking.once) || since >= LATEST) {
             self.cache.pod.counters.exchange_deferred_total.bump();
             return false;
         }

@@ -56,6 +56,9 @@ pub trait Snapshots: Send + Sync + 'static {
 /// How often a warm start is tried that found L2 out of reach.
 const START_AGAIN: Duration = Duration::from_secs(1);
 
+/// Manifests of a fleet by which all of its pods have been heard.
+const YOUNG: u64 = 6;
+
 /// A rate of reads is measured over no less: a few reads between two looks that follow each other at once are no rate.
 const ADAPT_AFTER: Duration = Duration::from_millis(500);
 
@@ -248,12 +251,16 @@ impl<I: Io> Background<I> {
             publish_every,
             ..
         } = self.config;
-        self.later(match (self.started, &self.manifest) {
-            (false, _) => pause.min(START_AGAIN),
-            // The fleet is young, and this pod does not even know how many they are.
-            (true, None) => pause.min(publish_every),
-            (true, Some(_)) => pause,
+        self.later(match self.started {
+            false => pause.min(START_AGAIN),
+            true if self.is_young() => pause.min(publish_every),
+            true => pause,
         })
+    }
+
+    /// Whether the fleet has so far been summed up a few times at most: by then not even how many they are is known well.
+    fn is_young(&self) -> bool {
+        self.manifest.as_ref().is_none_or(|m| m.version < YOUNG)
     }
 
     /// How many pods there are, as far as is known.

@@ -33,6 +33,9 @@ const MOST: Cost = Cost {
     bytes: (2 << 20) as f64,
 };
 
+/// Rounds whose allowance is left to a pod that finds that there are more of its kind.
+const SAVED_ROUNDS: f64 = 60.0;
+
 /// Nothing is put off for longer than this; telling and merging in a young pod or fleet, for half of its age.
 pub(super) const LATEST: Duration = Duration::from_secs(600);
 
@@ -131,6 +134,8 @@ pub(super) struct Upkeep {
     at: Timestamp,
     reads: u64,
     bytes: u64,
+    /// How many pods there are, as far as was known last.
+    fleet: usize,
 }
 
 impl Upkeep {
@@ -141,15 +146,15 @@ impl Upkeep {
             at: now,
             reads: 0,
             bytes: 0,
+            fleet: 1,
         }
     }
 
-    /// Puts aside a part of what the pod has read from L2 since the last call, or of what every fleet may spend if that is more;
-    /// that only by pods that know how many they are.
+    /// Puts aside a part of what the pod has read from L2 since the last call, or of what every fleet may spend if that is more.
     pub(super) fn earn(
         &mut self,
         totals: &Totals,
-        fleet: Option<usize>,
+        fleet: usize,
         config: &WarmConfig,
         now: Timestamp,
     ) {
@@ -159,13 +164,19 @@ impl Upkeep {
             bytes: bytes.saturating_sub(self.bytes) as f64,
         };
         let elapsed = now.saturating_since(self.at).as_secs_f64();
-        let least = |round: Duration| {
-            let rounds = elapsed / round.as_secs_f64();
-            fleet.map_or(0.0, |fleet| rounds / fleet.max(1) as f64)
-        };
+        if fleet > self.fleet * 2 {
+            // Saved as one of few, who was one of many.
+            let due = LEAST.times(SAVED_ROUNDS / fleet as f64);
+            for savings in [&mut self.telling, &mut self.looking] {
+                savings.saved = savings.saved.min(due);
+            }
+        }
+        self.fleet = fleet.max(1);
+        let least = |round: Duration| elapsed / round.as_secs_f64() / self.fleet as f64;
         let rounds = Rounds::of(config);
-        self.telling.earn(read, least(rounds.telling));
-        self.looking.earn(read, least(rounds.looking));
+        let (telling, looking) = (least(rounds.telling), least(rounds.looking));
+        self.telling.earn(read, telling);
+        self.looking.earn(read, looking);
         (self.at, self.reads, self.bytes) = (now, reads, bytes);
     }
 }

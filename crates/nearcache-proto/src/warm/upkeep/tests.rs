@@ -30,7 +30,7 @@ fn a_pod_spends_a_part_of_what_it_reads() {
         // A hundred reads a second, of a thousand bytes each.
         upkeep.earn(
             &totals(second * 100, second * 100_000),
-            Some(1000),
+            1000,
             &config(),
             at(second),
         );
@@ -51,13 +51,9 @@ fn a_pod_spends_a_part_of_what_it_reads() {
 fn a_fleet_that_reads_nothing_learns_all_the_same() {
     let mut upkeep = Upkeep::new(at(0));
     // In four rounds, of which a sixteenth is this pod's.
-    upkeep.earn(&totals(0, 0), Some(16), &config(), at(40));
+    upkeep.earn(&totals(0, 0), 16, &config(), at(40));
     assert!(upkeep.telling.affords(Cost::of(4, 4 << 10)));
     assert!(!upkeep.telling.affords(Cost::of(5, 0)));
-    // Who does not know how many they are spends nothing of that.
-    let mut alone = Upkeep::new(at(0));
-    alone.earn(&totals(0, 0), None, &config(), at(4000));
-    assert!(!alone.telling.affords(Cost::of(1, 0)));
     assert!(!upkeep.telling.affords(Cost::of(0, 5 << 10)));
     let minute = Duration::from_secs(60);
     assert!(is_overdue(LATEST, Duration::MAX) && !is_overdue(minute, Duration::MAX));
@@ -77,7 +73,7 @@ fn a_fleet_told_to_hurry_does() {
     };
     let mut upkeep = Upkeep::new(at(0));
     let now = Timestamp::from_micros(100_000);
-    upkeep.earn(&totals(0, 0), Some(2), &config, now);
+    upkeep.earn(&totals(0, 0), 2, &config, now);
     assert!(upkeep.telling.affords(Cost::of(5, 8 << 10)));
 }
 
@@ -86,7 +82,7 @@ proptest! {
     fn books_stay_within_their_limits(steps in proptest::collection::vec((any::<u64>(), any::<u64>(), 0_usize..100, 0_usize..1 << 24), 0..50)) {
         let mut upkeep = Upkeep::new(at(0));
         for (reads, bytes, commands, cost) in steps {
-            upkeep.earn(&totals(reads, bytes), Some(0), &config(), at(reads % 1_000_000));
+            upkeep.earn(&totals(reads, bytes), 0, &config(), at(reads % 1_000_000));
             upkeep.looking.spend(Cost::of(commands, cost));
             for saved in [upkeep.telling.saved, upkeep.looking.saved] {
                 prop_assert!(saved.commands.abs() <= MOST.commands && saved.bytes.abs() <= MOST.bytes);
@@ -97,10 +93,19 @@ proptest! {
 }
 
 #[test]
+fn who_finds_that_there_are_many_has_saved_as_one_of_them() {
+    let mut upkeep = Upkeep::new(at(0));
+    upkeep.earn(&totals(0, 0), 1, &config(), at(100));
+    assert!(upkeep.telling.affords(LEAST));
+    upkeep.earn(&totals(0, 0), 600, &config(), at(100));
+    assert!(!upkeep.telling.affords(Cost::of(2, 0)) && upkeep.telling.affords(Cost::of(1, 0)));
+}
+
+#[test]
 fn what_was_saved_once_does_not_last_for_hours() {
     let mut upkeep = Upkeep::new(at(0));
     upkeep.telling.once = Cost::of(4, 100_000);
-    upkeep.earn(&totals(1 << 40, 1 << 50), Some(10), &config(), at(1));
+    upkeep.earn(&totals(1 << 40, 1 << 50), 10, &config(), at(1));
     assert_eq!(upkeep.telling.bytes(), 200_000);
     assert_eq!(upkeep.looking.bytes(), LEAST.bytes as usize);
 }
