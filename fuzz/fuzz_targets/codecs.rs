@@ -115,7 +115,11 @@ fn floats(bytes: &Bytes) {
         let bits = |floats: Floats| (floats.0.to_bits(), floats.1.to_bits());
         assert_eq!(bits(same), bits(value));
     }
-    if let Some(value) = read::<Floats, _>(&Json, bytes) {
+    if let Some(value) = read::<Floats, _>(&Json, bytes)
+        // A number too large for a float is read as infinity, which has no form.
+        && value.0.is_finite()
+        && value.1.is_finite()
+    {
         let same = again(&Json, &value).expect("what was written can be read");
         assert!(
             close(same.0, value.0) && close(same.1.into(), value.1.into()),

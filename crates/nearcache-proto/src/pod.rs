@@ -209,7 +209,6 @@ impl Pod {
         let lease = self.coherence.lease();
         let hit = self.store.get(key)?;
         let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
-        self.note_end(key, &hit, &verdict, now);
         Some((hit, verdict, now))
     }
 

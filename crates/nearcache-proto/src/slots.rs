@@ -118,7 +118,6 @@ impl Pod {
         let filed = self.is_filed(&hit, self.head(slot));
         let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
         let verdict = if filed { verdict } else { Verdict::Dead };
-        self.note_end(slot, &hit, &verdict, now);
         Some((hit, verdict, now))
     }
 

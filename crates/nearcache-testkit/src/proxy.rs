@@ -142,7 +142,7 @@ impl Proxy {
         self.set(|control| control.delay = delay);
     }
 
-    /// Writes at most `bytes` at once, in each direction, and nothing for `pause` after each piece: one byte and no pause
+    /// Writes at most `bytes` of what came in one burst at once, in each direction, and nothing for `pause` between two pieces: one byte and no pause
     /// splits everything everywhere, one byte and a long pause is a peer that keeps others waiting, many bytes and a
     /// pause are a thin line. Zero bytes switch it off.
     pub fn pieces(&self, bytes: usize, pause: Duration) {

@@ -6,6 +6,7 @@ mod chaos;
 mod contrast;
 #[cfg(feature = "bench")]
 mod dropin;
+mod errors;
 pub(crate) mod fleet;
 #[cfg(feature = "bench")]
 mod l1;

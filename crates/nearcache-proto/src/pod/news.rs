@@ -2,12 +2,9 @@
 //!
 //! Called inside the connection's reader: quick, and never waits for anything but a shard of the store.
 
-use nearcache_l1::Key;
-
 use super::Pod;
 use crate::op::Invalidations;
 use crate::slots;
-use crate::warm::Lost;
 
 impl Pod {
     /// Drops this pod's copies of `key` and refuses fills that are under way.
@@ -34,7 +31,7 @@ impl Invalidations for Pod {
             return self.invalidate_local(key);
         }
         self.invalidate_each(key, |db| {
-            if db < slots::DBS && !self.warmth.lose(Key::new(db, key), Lost::Changed) {
+            if db < slots::DBS && !self.warmth.lose(db, key) {
                 self.counters.refetch_dropped_total.bump();
             }
         });

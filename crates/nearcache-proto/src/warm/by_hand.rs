@@ -39,6 +39,7 @@ impl<I: Io> Background<I> {
 
 impl<I: Io> Cache<I> {
     /// Fetches what a command is answered from, as the background would, and waits for it.
+    #[doc(hidden)]
     pub async fn fetch_by_hand<A: AsRef<[u8]>>(
         &self,
         db: u32,

@@ -134,7 +134,12 @@ impl Pod {
         let entrance = self.store.enter(
             slot,
             |_| false,
-            |meta: &FillMeta| self.may_join(slot, meta, now),
+            // Whoever fetches it: a second fetch would only be in the way of those who want it.
+            |meta: &FillMeta| {
+                self.may_join(slot, meta, now)
+                    || (meta.purpose != Purpose::Demand
+                        && self.coherence.unchanged(subject(slot).bytes, &meta.token))
+            },
             || self.fill_meta(slot, true, purpose),
         );
         match entrance {

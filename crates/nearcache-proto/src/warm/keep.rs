@@ -10,7 +10,7 @@ use nearcache_l1::{Key, Timestamp};
 
 use super::fetch::{batch, size};
 use super::upkeep::Cost;
-use super::{Background, Lost, Phase};
+use super::{Background, Phase};
 use crate::cache::Io;
 use crate::coherence::key_hash;
 use crate::pod::Purpose;
@@ -166,7 +166,7 @@ impl<I: Io> Background<I> {
         Duration::from_secs_f64(full * (1.0 - (-age / half_life).exp2())).max(LEAST)
     }
 
-    /// Fetches what somebody has changed, or what ends soon by a bound of this pod's, if it will be read again soon.
+    /// Fetches what somebody has changed, if it will be read again soon.
     pub(super) async fn refetch(&mut self) {
         let lost = self.cache.pod.warmth.take_lost();
         if lost.is_empty() || !self.config.refetch {
@@ -179,37 +179,38 @@ impl<I: Io> Background<I> {
         // What was read since the last look counts.
         self.fold();
         let now = self.cache.io.now();
-        let window = self.window(now).as_secs_f64();
-        let (mut changed, mut ending) = (Vec::new(), Vec::new());
-        for (db, bytes, why) in lost {
-            let slot = Key::new(db, &bytes);
-            let score = self.counts.score(now, slot).unwrap_or(0.0);
-            let (until, in_vain, items) = match why {
-                Lost::Changed => {
-                    // Fetched ahead, changed again, and never read between: it is changed more often than read.
-                    let in_vain = self.ledger.lost(db, &bytes, &self.cache.pod);
-                    // What changes often is read so much less before the next change.
-                    let until = self.changes.note(slot, now).min(SOON);
-                    (until, in_vain, &mut changed)
-                }
-                Lost::Ending => (self.cache.pod.bounded_life(), false, &mut ending),
-            };
-            let expected = score * until.as_secs_f64() / window;
-            if !in_vain && score >= EVIDENCE && expected >= READS_SOON {
-                items.push(Item {
-                    name: Name::plain(slot),
-                    score,
-                    bytes: self.counts.bytes_of(slot),
-                });
+        let mut items = Vec::new();
+        for (db, key) in lost {
+            let slot = Key::new(db, &key);
+            // Fetched ahead, changed again, and never read between: it is changed more often than read.
+            let in_vain = self.ledger.lost(db, &key, &self.cache.pod);
+            // What changes often is read so much less before the next change.
+            let until = self.changes.note(slot, now).min(SOON);
+            if !in_vain {
+                items.extend(self.worth_again(slot, until, now));
             }
         }
-        // What ends has a time; what was changed is missing already.
-        self.fetch_again(changed, Purpose::Background).await;
-        self.fetch_again(ending, Purpose::Refresh).await;
+        self.fetch_again(items, Purpose::Background).await;
+    }
+
+    /// A slot that is expected to be read again within this time, by what was counted of it.
+    pub(super) fn worth_again(
+        &self,
+        slot: Key<'_>,
+        within: Duration,
+        now: Timestamp,
+    ) -> Option<Item> {
+        let score = self.counts.score(now, slot).unwrap_or(0.0);
+        let expected = score * within.as_secs_f64() / self.window(now).as_secs_f64();
+        (score >= EVIDENCE && expected >= READS_SOON).then(|| Item {
+            name: Name::plain(slot),
+            score,
+            bytes: self.counts.bytes_of(slot),
+        })
     }
 
     /// Fetches what is read most, as far as the budget goes.
-    async fn fetch_again(&mut self, mut items: Vec<Item>, purpose: Purpose) {
+    pub(super) async fn fetch_again(&mut self, mut items: Vec<Item>, purpose: Purpose) {
         items.sort_by(|a, b| b.score.total_cmp(&a.score));
         let fleet = self.fleet();
         let mut rest = items.as_slice();

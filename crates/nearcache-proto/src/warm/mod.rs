@@ -13,6 +13,7 @@ mod ledger;
 mod look;
 mod merge;
 mod pace;
+mod renew;
 mod start;
 mod state;
 mod upkeep;
@@ -32,11 +33,12 @@ use exchange::Exchange;
 use keep::{Budget, Changes};
 use ledger::Ledger;
 use pace::Pace;
+use renew::Renewals;
 use upkeep::Upkeep;
 
 pub use crate::pod::Purpose;
 pub use config::WarmConfig;
-pub(crate) use state::{Lost, Warmth};
+pub(crate) use state::Warmth;
 pub use state::{Phase, Readiness, WarmEnd, WarmReport};
 
 /// Wakes the background at a time on the clock of its [`Io`].
@@ -76,6 +78,7 @@ pub struct Background<I> {
     ledger: Ledger,
     budget: Budget,
     changes: Changes,
+    renewals: Renewals,
     manifest: Option<Arc<Manifest>>,
     due: Due,
     /// A warm start that found L2 out of reach is made up for.
@@ -130,6 +133,7 @@ impl<I: Io> Background<I> {
             ledger: Ledger::default(),
             budget: Budget::default(),
             changes: Changes::default(),
+            renewals: Renewals::default(),
             manifest: None,
             started: false,
             began: now,
@@ -150,7 +154,8 @@ impl<I: Io> Background<I> {
                 .fold
                 .min(self.due.publish)
                 .min(self.due.look)
-                .min(self.due.save);
+                .min(self.due.save)
+                .min(self.renewals.next());
             self.rung_or(next).await;
             self.round().await;
         }
@@ -168,6 +173,7 @@ impl<I: Io> Background<I> {
         }
         self.note_lane();
         self.refetch().await;
+        self.renew().await;
         let now = self.cache.io.now();
         if now >= self.due.fold {
             self.fold();
@@ -201,12 +207,16 @@ impl<I: Io> Background<I> {
         let pod = &self.cache.pod;
         let mut samples = 0_usize;
         let (counts, ledger) = (&mut self.counts, &mut self.ledger);
+        let mut renewals = self.config.refetch.then_some(&mut self.renewals);
         pod.sampler.drain(|slot, weight| {
             samples += 1;
             counts.add(now, slot, weight);
             ledger.read(slot, pod);
             if let Some(hit) = pod.store.peek(slot) {
                 counts.note_bytes(slot, hit.value.as_ref().map_or(0, bytes::Bytes::len));
+                if let (Some(renewals), Some(life)) = (&mut renewals, pod.bounded_life(&hit)) {
+                    renewals.read(slot, &hit, life);
+                }
             }
         });
         let reads = pod.reads_total();

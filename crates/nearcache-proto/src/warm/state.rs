@@ -7,16 +7,13 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nearcache_l1::{Key, Promise, PromiseFuture, Timestamp};
+use nearcache_l1::{Promise, PromiseFuture};
 
 use crate::pod::Pod;
-use crate::shim::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::shim::{AtomicBool, Mutex, Ordering, lock};
 
-/// Slots that may wait for the background to fetch them again.
+/// Changed keys that may wait for the background.
 const MOST_LOST: usize = 1024;
-
-/// Copies whose ends are told once, whatever reads them meanwhile; those that share a cell may be told again.
-const CELLS: usize = 256;
 
 /// Warnings that may wait to be told.
 const MOST_WARNINGS: usize = 16;
@@ -137,18 +134,6 @@ pub struct WarmReport {
     pub from_snapshot: bool,
 }
 
-/// Why a slot may have to be fetched again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// Somebody changed its key.
-    Changed,
-    /// Its copy ends soon, by a bound of this pod's, and is being read.
-    Ending,
-}
-
-/// A slot, by db and bytes.
-pub(crate) type LostSlot = (u32, Box<[u8]>, Lost);
-
 /// Wakes the background.
 #[derive(Default)]
 pub(crate) struct Bell {
@@ -181,6 +166,7 @@ impl Bell {
 }
 
 /// The shared part of one pod.
+#[derive(Default)]
 pub(crate) struct Warmth {
     pub(crate) bell: Bell,
     readiness: Mutex<Readiness>,
@@ -189,27 +175,9 @@ pub(crate) struct Warmth {
     closing: AtomicBool,
     /// Whether anybody takes what is put into `lost`.
     wants_lost: AtomicBool,
-    lost: Mutex<Vec<LostSlot>>,
-    /// By hash of the slot: which copy's end was told.
-    told: Box<[AtomicU64]>,
+    lost: Mutex<Vec<(u32, Box<[u8]>)>>,
     /// What the operator has not been told of yet; the last few.
     warnings: Mutex<Vec<String>>,
-}
-
-impl Default for Warmth {
-    fn default() -> Self {
-        Self {
-            bell: Bell::default(),
-            readiness: Mutex::default(),
-            report: Mutex::default(),
-            ready: Promise::default(),
-            closing: AtomicBool::default(),
-            wants_lost: AtomicBool::default(),
-            lost: Mutex::default(),
-            told: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
-            warnings: Mutex::default(),
-        }
-    }
 }
 
 impl Warmth {
@@ -270,22 +238,14 @@ impl Warmth {
         self.wants_lost.load(Ordering::Relaxed)
     }
 
-    /// Whether the end of a copy, filled at this time, is told for the first time.
-    pub(crate) fn first_told(&self, hash: u64, filled_at: Timestamp) -> bool {
-        // Zero is never told.
-        let copy = (hash ^ filled_at.as_micros()) | 1;
-        let cell = &self.told[hash as usize % CELLS];
-        cell.load(Ordering::Relaxed) != copy && cell.swap(copy, Ordering::Relaxed) != copy
-    }
-
-    /// A slot may have to be fetched again; returns whether there was room to remember it.
-    pub(crate) fn lose(&self, slot: Key<'_>, why: Lost) -> bool {
+    /// The resident copy of a key was invalidated; returns whether there was room to remember it.
+    pub(crate) fn lose(&self, db: u32, key: &[u8]) -> bool {
         let (taken, first) = {
             let mut lost = lock(&self.lost);
             let first = lost.is_empty();
-            let room = lost.len() < MOST_LOST && slot.bytes.len() <= LONGEST;
+            let room = lost.len() < MOST_LOST && key.len() <= LONGEST;
             if room {
-                lost.push((slot.db, slot.bytes.into(), why));
+                lost.push((db, key.into()));
             }
             (room, first)
         };
@@ -296,7 +256,7 @@ impl Warmth {
         taken
     }
 
-    pub(crate) fn take_lost(&self) -> Vec<LostSlot> {
+    pub(crate) fn take_lost(&self) -> Vec<(u32, Box<[u8]>)> {
         std::mem::take(&mut *lock(&self.lost))
     }
 

@@ -6,7 +6,7 @@ use nearcache_proto::Error;
 use super::Codec;
 use super::refusal::{does_not_decode, does_not_encode};
 
-/// JSON, through serde. Refuses text behind the value and nesting deeper than 128.
+/// JSON, through serde. Refuses text behind the value and nesting deeper than 127.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json;
 

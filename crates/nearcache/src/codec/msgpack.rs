@@ -10,7 +10,7 @@ use super::Codec;
 use super::refusal::{does_not_decode, does_not_encode};
 
 /// MessagePack, through serde, with the names of fields, so that types may gain fields.
-/// Refuses bytes behind the value and nesting deeper than 128.
+/// Refuses bytes behind the value and nesting deeper than 127.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessagePack;
 
@@ -28,8 +28,9 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned> Codec<T> for MessagePack
     }
 }
 
-/// Deepest nesting of arrays and maps that is decoded.
-pub(super) const DEEPEST: usize = 128;
+/// Deepest nesting of arrays and maps that is decoded: what JSON allows, so that a value that one codec takes has a form in
+/// the other.
+pub(super) const DEEPEST: usize = 127;
 
 /// What is wrong, and at which byte.
 pub(super) type Problem = (&'static str, usize);

@@ -265,7 +265,7 @@ mod msgpack {
         assert!(Codec::<Term>::decode(&MessagePack, &nested(DEEPEST)).is_ok());
         let text = refused::<Term>(&MessagePack, nested(DEEPEST + 1));
         assert!(
-            text.contains("is MessagePack nested too deep (byte 641)"),
+            text.contains("is MessagePack nested too deep (byte 636)"),
             "{text}"
         );
         refused::<Term>(&MessagePack, nested(200_000));

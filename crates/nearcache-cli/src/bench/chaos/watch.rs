@@ -4,11 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::schedule::Fault;
+use crate::bench::errors;
 use crate::fleet::message::{How, Probed};
-
-/// Errors that are told apart; others are counted together.
-const ERRORS_MAX: usize = 48;
-const OTHERS: &str = "others";
 
 /// A fault that was begun, and the time until the next one.
 #[derive(Clone, Debug)]
@@ -137,21 +134,9 @@ impl Watch {
         self.l1_bytes = self.l1_bytes.max(told.l1_bytes);
     }
 
-    /// Counts an error. Numbers in it, such as ports, make no other error of it; "L2" is a name.
+    /// Counts an error.
     pub(super) fn count(&mut self, error: &str, times: u64) {
-        let mut kind = String::new();
-        for letter in error.chars() {
-            match letter {
-                '0'..='9' if kind.ends_with(char::is_alphabetic) => kind.push(letter),
-                '0'..='9' if kind.ends_with('#') => {}
-                '0'..='9' => kind.push('#'),
-                letter => kind.push(letter),
-            }
-        }
-        if self.errors.len() >= ERRORS_MAX && !self.errors.contains_key(&kind) {
-            kind = OTHERS.to_owned();
-        }
-        *self.errors.entry(kind).or_default() += times;
+        errors::count(&mut self.errors, error, times);
     }
 }
 
@@ -223,17 +208,5 @@ mod tests {
         assert_eq!(watch.marks[0].failed, 1);
         assert_eq!(watch.marks[0].recovery_ns(), Some(299));
         assert_eq!(watch.marks[1].recovery_ns(), None);
-    }
-
-    #[test]
-    fn errors_that_are_told_apart_are_few() {
-        let mut watch = Watch::new(1);
-        for letter in 'a'..='z' {
-            for other in 'a'..='z' {
-                watch.count(&format!("{letter}{other}"), 1);
-            }
-        }
-        assert_eq!(watch.errors.len(), ERRORS_MAX + 1);
-        assert_eq!(watch.errors.values().sum::<u64>(), 26 * 26);
     }
 }

@@ -12,6 +12,7 @@ use redis::Commands as _;
 use super::options::Options;
 use super::values::{Copying, Decoded, Kind, Values, same};
 use crate::Failure;
+use crate::bench::errors;
 use crate::machine::{now_ns, sleep_until};
 use crate::zipf::{Rng, Zipf};
 
@@ -19,8 +20,6 @@ use crate::zipf::{Rng, Zipf};
 const TOGETHER: usize = 8;
 /// The longest sleep: a low rate must not hold up the end.
 const NAP_NS: u64 = 100_000_000;
-/// Kinds of errors that are told apart.
-const ERRORS_MAX: usize = 50;
 
 /// What the threads share.
 pub(super) struct Load<'a> {
@@ -200,15 +199,10 @@ impl<'a> Load<'a> {
         done.map_err(told)
     }
 
-    /// Counts an error. Numbers in it, such as ports, make no other error of it.
     fn noted(&self, done: Result<(), Failure>) {
         let Err(why) = done else { return };
-        let mut kind = why.replace(|letter: char| letter.is_ascii_digit(), "#");
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        if errors.len() >= ERRORS_MAX && !errors.contains_key(&kind) {
-            "others".clone_into(&mut kind);
-        }
-        *errors.entry(kind).or_default() += 1;
+        errors::count(&mut errors, &why, 1);
     }
 }
 

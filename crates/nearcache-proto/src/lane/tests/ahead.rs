@@ -89,6 +89,31 @@ fn c11_a_read_does_not_wait_for_a_fetch_that_is_only_queued() {
 }
 
 #[test]
+fn c11_what_is_asked_for_again_while_it_is_queued_is_fetched_once() {
+    let mut hand = Hand::up(PodConfig::default(), LaneConfig::default());
+    hand.ask_ahead(&["x"], Purpose::Background);
+    let (first, ..) = hand.take();
+    for _ in 0..6 {
+        hand.ask_ahead(&["a"], Purpose::Refresh);
+    }
+    let mut read = hand.read("a");
+    let (own, _, ops) = hand.take();
+    assert_eq!(keys(&ops), ["a"], "a read waits for none of them");
+    hand.answer(own, values(1));
+    assert!(read.ended().is_some());
+    hand.answer(first, values(1));
+    assert!(hand.sent.is_empty(), "it is here");
+    // Over a copy that is resident, once.
+    for _ in 0..6 {
+        hand.ask_ahead(&["a"], Purpose::Refresh);
+    }
+    let (again, _, ops) = hand.take();
+    assert_eq!(keys(&ops), ["a"]);
+    hand.answer(again, values(1));
+    assert!(hand.sent.is_empty());
+}
+
+#[test]
 fn c11_a_read_joins_a_fetch_that_is_under_way() {
     let mut hand = Hand::up(PodConfig::default(), LaneConfig::default());
     hand.ask_ahead(&["a"], Purpose::Background);
