@@ -22,6 +22,7 @@ impl<I: Io> Background<I> {
             .want_lost(self.config.statistics && self.config.refetch);
         pod.ready_without_background("moved by hand");
         self.started = true;
+        self.pace.in_turn = false;
     }
 
     /// One round: counts what was read, and fetches what was changed and what, by `manifest`, is worth it.

@@ -23,6 +23,8 @@ pub(super) const WINDOW: Duration = Duration::from_millis(250);
 pub(super) struct Pace {
     reads_per_s: f64,
     bytes_per_s: f64,
+    /// Whether to wait for one's turn within a window. Not where no time passes between two steps.
+    pub(super) in_turn: bool,
 }
 
 impl Pace {
@@ -30,6 +32,7 @@ impl Pace {
         Self {
             reads_per_s: (config.reads_per_s as f64).max(1.0),
             bytes_per_s: (config.bytes_per_s as f64).max(1.0),
+            in_turn: true,
         }
     }
 
@@ -87,7 +90,8 @@ impl<I: Io> Background<I> {
             // Jitter, or all who were refused would come back at once.
             let jitter = Duration::from_micros(self.random.next() % 20_000);
             let pause = turn.unwrap_or(rest + jitter);
-            if !pause.is_zero() {
+            let at_once = turn.is_some() && !self.pace.in_turn;
+            if !pause.is_zero() && !at_once {
                 let next = self.cache.io.now().saturating_add(pause);
                 if next >= by || self.cache.pod.warmth.is_closing() {
                     return Ok(false);
