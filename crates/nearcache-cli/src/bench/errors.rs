@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::fleet::show::{self, wrapped};
+
 /// Kinds that are told apart.
 const KINDS: usize = 48;
 
@@ -23,6 +25,20 @@ pub(super) fn count(kinds: &mut BTreeMap<String, u64>, error: &str, times: u64) 
         OTHERS.clone_into(&mut kind);
     }
     *kinds.entry(kind).or_default() += times;
+}
+
+/// The kinds, as lines for a terminal.
+pub(super) fn listed(kinds: &BTreeMap<String, u64>, width: usize) -> String {
+    let mut text = String::new();
+    if !kinds.is_empty() {
+        text += "\nerrors\n";
+    }
+    for (kind, times) in kinds {
+        let line = format!("{:>9}  {kind}", show::count(*times as f64));
+        text += &wrapped(&line, "           ", width);
+        text += "\n";
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The figures of `bench chaos` for people: what broke, what that cost, and whether an answer was wrong.
 
 use super::report::Run;
+use crate::bench::errors;
 use crate::fleet::show::{bytes, count, wrapped};
 
 const WIDTH: usize = 110;
@@ -53,14 +54,7 @@ pub(super) fn table(run: &Run) -> String {
             count(run.shed as f64)
         );
     }
-    if !run.errors.is_empty() {
-        text += "\nerrors\n";
-    }
-    for (error, times) in &run.errors {
-        let line = format!("{:>9}  {error}", count(*times as f64));
-        text += &wrapped(&line, "           ", WIDTH);
-        text += "\n";
-    }
+    text += &errors::listed(&run.errors, WIDTH);
     if !run.violations_by.is_empty() {
         text += "\nwrong answers\n";
     }

@@ -1,6 +1,7 @@
 //! The figures of `bench soak` for people: what L1 counted, what the process took, and whether either grew.
 
 use super::report::{Run, bytes};
+use crate::bench::errors;
 use crate::fleet::show::{count, wrapped};
 
 const WIDTH: usize = 110;
@@ -61,14 +62,7 @@ pub(super) fn table(run: &Run) -> String {
         count(run.expired as f64),
         count(run.invalidated as f64)
     );
-    if !run.errors.is_empty() {
-        text += "\nerrors\n";
-    }
-    for (error, times) in &run.errors {
-        let line = format!("{:>9}  {error}", count(*times as f64));
-        text += &wrapped(&line, "           ", WIDTH);
-        text += "\n";
-    }
+    text += &errors::listed(&run.errors, WIDTH);
     text += "\n";
     for goal in &run.goals {
         text += &format!(
