@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::Background;
 use super::ask::{Argv, argv};
 use super::upkeep::{Cost, LATEST, is_overdue};
+use super::{ADAPT_AFTER, Background};
 use crate::cache::Io;
 use crate::error::Error;
 use crate::resp::Reply;
@@ -61,6 +61,7 @@ struct Measured {
     reads: u64,
     fills: u64,
     bytes: u64,
+    rates: Rates,
 }
 
 impl Exchange {
@@ -179,17 +180,22 @@ impl<I: Io> Background<I> {
             false => 0.0,
         };
         let reads = self.cache.pod.reads_total();
-        let rates = Rates {
-            reads_per_s: rate(reads, measured.reads),
-            l2_reads_per_s: rate(totals.fills_total, measured.fills),
-            l2_bytes_per_s: rate(totals.fill_bytes_total, measured.bytes),
-        };
-        *measured = Measured {
-            at: Some(now),
-            reads,
-            fills: totals.fills_total,
-            bytes: totals.fill_bytes_total,
-        };
+        // A moment says nothing about a rate: the last one stands.
+        if measured.at.is_none() || seconds >= ADAPT_AFTER.as_secs_f32() {
+            let rates = Rates {
+                reads_per_s: rate(reads, measured.reads),
+                l2_reads_per_s: rate(totals.fills_total, measured.fills),
+                l2_bytes_per_s: rate(totals.fill_bytes_total, measured.bytes),
+            };
+            *measured = Measured {
+                at: Some(now),
+                reads,
+                fills: totals.fills_total,
+                bytes: totals.fill_bytes_total,
+                rates,
+            };
+        }
+        let rates = measured.rates;
         self.exchange.sequence += 1;
         let most = self.config.most_slots;
         let blob = Blob::new(

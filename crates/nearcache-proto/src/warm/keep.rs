@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use nearcache_l1::{Key, Timestamp};
 
 use super::fetch::{batch, size};
@@ -13,6 +14,7 @@ use super::upkeep::Cost;
 use super::{Background, Phase};
 use crate::cache::Io;
 use crate::coherence::key_hash;
+use crate::error::ErrorKind;
 use crate::pod::Purpose;
 use crate::working_set::{Item, Name};
 
@@ -26,7 +28,7 @@ const SOON: Duration = Duration::from_secs(60);
 const READS_SOON: f64 = 0.5;
 
 /// Reads of late that make a rate: one or two are none.
-const EVIDENCE: f64 = 2.5;
+pub(super) const EVIDENCE: f64 = 2.5;
 
 /// No pod takes itself for more than so many ordinary ones.
 pub(super) const MOST_UNEVEN: f64 = 4.0;
@@ -43,6 +45,9 @@ const ASKED: Cost = Cost {
 /// Keys that one round of topping up fetches at most.
 const MOST_TOPPED: usize = 4096;
 
+/// No fetch takes more of a pod's share than this, however many pods there are said to be.
+const MOST_OWED: Duration = Duration::from_secs(30);
+
 /// The part of the allowance that what was changed may take, of this pod's share of it.
 #[derive(Default)]
 pub(super) struct Budget {
@@ -58,7 +63,7 @@ impl Budget {
             return false;
         }
         let cost = cost.saturating_mul(u32::try_from(fleet).unwrap_or(u32::MAX));
-        self.free_at = Some(free_at.saturating_add(cost));
+        self.free_at = Some(free_at.saturating_add(cost.min(MOST_OWED)));
         true
     }
 }
@@ -106,7 +111,9 @@ impl<I: Io> Background<I> {
                 rest = later;
                 let deadline = self.cache.io.now().saturating_add(PATIENCE);
                 let fetched = self.fetch(now, Purpose::Background, deadline).await;
-                if fetched.is_err() || self.cache.pod.warmth.is_closing() {
+                if fetched.is_err_and(|e| e.kind() == ErrorKind::Retry)
+                    || self.cache.pod.warmth.is_closing()
+                {
                     return;
                 }
                 // What came in between must not wait for the rest.
@@ -211,7 +218,12 @@ impl<I: Io> Background<I> {
 
     /// Fetches what is read most, as far as the budget goes.
     pub(super) async fn fetch_again(&mut self, mut items: Vec<Item>, purpose: Purpose) {
-        items.sort_by(|a, b| b.score.total_cmp(&a.score));
+        // By name where they are read alike, so that a seed replays.
+        let name = |item: &Item| {
+            item.slot()
+                .map(|slot| (slot.db, Bytes::copy_from_slice(slot.bytes)))
+        };
+        items.sort_by_cached_key(|item| (std::cmp::Reverse(item.score.to_bits()), name(item)));
         let fleet = self.fleet();
         let mut rest = items.as_slice();
         while !rest.is_empty() {
@@ -225,7 +237,8 @@ impl<I: Io> Background<I> {
                 return;
             }
             let by = now.saturating_add(PATIENCE);
-            if self.fetch(batch, purpose, by).await.is_err() {
+            let fetched = self.fetch(batch, purpose, by).await;
+            if fetched.is_err_and(|e| e.kind() == ErrorKind::Retry) {
                 return;
             }
         }

@@ -21,7 +21,7 @@ use crate::working_set::{Blob, Item, Manifest, Merger, Rates};
 const MOST_MERGED: usize = 64;
 
 /// Ids that one merge looks at.
-const MOST_PODS: usize = 100_000;
+pub(super) const MOST_PODS: usize = 100_000;
 
 /// A manifest outlives a fleet that was stopped for as long.
 const MANIFEST_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -65,6 +65,9 @@ impl<I: Io> Background<I> {
         ];
         let (mut merged, mut leaving) = (0, 0);
         for id in ids {
+            if self.cache.pod.warmth.is_closing() {
+                return Ok(());
+            }
             let key = self.exchange.blob(&id);
             let read = self.read(&key, Blob::LIMIT_BYTES, true).await?;
             spent.commands += 2.0;
@@ -76,6 +79,11 @@ impl<I: Io> Background<I> {
             let counters = &self.cache.pod.counters;
             counters.merge_bytes_total.add(bytes.len() as u64);
             let blob = match Blob::decode(&bytes) {
+                // What it read counts on, at a rate it reads no more.
+                Ok(blob) if blob.leaving => Blob {
+                    rates: Rates::default(),
+                    ..blob
+                },
                 Ok(blob) => blob,
                 Err(ignored) => {
                     self.ignore("what a pod published", &ignored);
@@ -96,6 +104,8 @@ impl<I: Io> Background<I> {
         let fleet = (listed * alive / asked.max(1)).max(1);
         let before = self.manifest.as_ref();
         let mut manifest = merger.finish(fleet, before.map_or(0, |m| m.version));
+        // Without those that have left.
+        manifest.fleet = fleet as u32;
         let rates = manifest.rates;
         if let Some(before) = before {
             manifest.rates = peak(before.rates, rates);

@@ -30,11 +30,12 @@ use crate::op::BoxFuture;
 use crate::random::Random;
 use crate::working_set::{Counts, Manifest};
 use exchange::Exchange;
-use keep::{Budget, Changes};
+use keep::{Budget, Changes, EVIDENCE};
 use ledger::Ledger;
+use merge::MOST_PODS;
 use pace::Pace;
 use renew::Renewals;
-use upkeep::Upkeep;
+use upkeep::{LATEST, Upkeep};
 
 pub use crate::pod::Purpose;
 pub use config::WarmConfig;
@@ -214,7 +215,11 @@ impl<I: Io> Background<I> {
             ledger.read(slot, pod);
             if let Some(hit) = pod.store.peek(slot) {
                 counts.note_bytes(slot, hit.value.as_ref().map_or(0, bytes::Bytes::len));
-                if let (Some(renewals), Some(life)) = (&mut renewals, pod.bounded_life(&hit)) {
+                if let (Some(renewals), Some(life)) = (&mut renewals, pod.bounded_life(&hit))
+                    && counts
+                        .score(now, slot)
+                        .is_some_and(|score| score >= EVIDENCE)
+                {
                     renewals.read(slot, &hit, life);
                 }
             }
@@ -251,7 +256,9 @@ impl<I: Io> Background<I> {
 
     fn publish_pause(&self) -> Duration {
         let fleet = self.fleet();
-        self.config.publish_every * u32::try_from(fleet.div_ceil(64)).unwrap_or(u32::MAX).max(1)
+        let every = self.config.publish_every;
+        let turns = u32::try_from(fleet.div_ceil(64)).unwrap_or(u32::MAX).max(1);
+        every.saturating_mul(turns).min(LATEST.max(every))
     }
 
     /// When to look next; soon, while the warm start is still to be made up for.
@@ -275,10 +282,8 @@ impl<I: Io> Background<I> {
 
     /// How many pods there are, as far as is known.
     fn fleet(&self) -> usize {
-        self.manifest
-            .as_ref()
-            .map_or(1, |m| m.fleet as usize)
-            .max(1)
+        let told = self.manifest.as_ref().map_or(1, |m| m.fleet as usize);
+        told.clamp(1, MOST_PODS)
     }
 
     /// So much later, give or take a fifth.

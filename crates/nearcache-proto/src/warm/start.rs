@@ -174,6 +174,8 @@ impl<I: Io> Background<I> {
                 Ok(true) => {}
                 Ok(false) if pod.warmth.is_closing() => break WarmEnd::Closed,
                 Ok(false) => break WarmEnd::Deadline,
+                // Asked again, it would say the same.
+                Err(error) if error.kind() != ErrorKind::Retry => break WarmEnd::Refused,
                 Err(_) => break self.ended_by(by),
             }
             for count in batches {
@@ -188,6 +190,8 @@ impl<I: Io> Background<I> {
                 let refused = pod.counters.warm_no_room_total.get();
                 let taken = match self.fetch(now, Purpose::WarmStart, by).await {
                     Ok(taken) => taken,
+                    // Of this batch: a key of another type, say.
+                    Err(error) if error.kind() != ErrorKind::Retry => continue,
                     Err(_) => break 'all self.ended_by(by),
                 };
                 report.keys += taken.keys;

@@ -90,6 +90,8 @@ pub enum WarmEnd {
     NothingKnown,
     /// L2 did not answer.
     Unreachable,
+    /// L2 refused the fleet's allowance: its user may lack a permission, or it has no memory left.
+    Refused,
     /// Switched off.
     Off,
     /// L2 does not announce changes, so that nothing is kept for long.
@@ -107,6 +109,9 @@ impl WarmEnd {
             Self::Deadline => "its time was up (warm_deadline)",
             Self::NothingKnown => "the fleet has published nothing yet",
             Self::Unreachable => "L2 did not answer",
+            Self::Refused => {
+                "L2 refused the fleet's allowance: it has no memory left, or its user may not use INCRBY"
+            }
             Self::Off => "the warm start is switched off",
             Self::Untracked => "L2 does not announce changes: nothing is kept for long",
             Self::Closed => "the cache was shut down",

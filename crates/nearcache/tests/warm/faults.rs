@@ -221,3 +221,20 @@ async fn an_allowance_without_an_end_does_not_stop_the_fleet() {
     let report = new.warm_report().unwrap();
     assert_eq!((report.end, report.keys), (WarmEnd::Complete, 50));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowance_that_l2_refuses_ends_the_warm_start_once() {
+    let l2 = MemoryL2::new();
+    let old = fleet(&l2, 50).await;
+    old.shutdown().await;
+    let operator = operator(&l2).await;
+    let pace = "nearcache:fleet:pace";
+    operator.set(pace, "no number", Ttl::NONE).await.unwrap();
+    let new = builder().store(l2).connect().await.unwrap();
+    new.ready().await;
+    assert_eq!(new.warm_report().unwrap().end, WarmEnd::Refused);
+    assert_eq!(new.readiness().phase, Phase::Ready);
+    // It serves, and takes part in the fleet; nothing is tried again each second.
+    assert!(new.get(name(3)).await.unwrap().is_some());
+    until("it publishes", || new.stats().totals.published_total > 0).await;
+}

@@ -62,7 +62,12 @@ pub(crate) async fn summed_up(pod: &NearCache) {
 
 /// A pod that has read `keys` keys, and whose reads are in the manifest.
 pub(crate) async fn fleet(l2: &MemoryL2, keys: usize) -> NearCache {
-    let pod = builder()
+    fleet_of(builder(), l2, keys).await
+}
+
+/// The same, of a pod with settings of its own.
+pub(crate) async fn fleet_of(builder: Builder, l2: &MemoryL2, keys: usize) -> NearCache {
+    let pod = builder
         .store(l2.clone())
         .connect()
         .await
