@@ -10,7 +10,7 @@ use bytes::Bytes;
 use nearcache_l1::{Key, Timestamp};
 
 use super::fetch::{batch, size};
-use super::upkeep::Cost;
+use super::upkeep::{Cost, LATEST};
 use super::{Background, Phase};
 use crate::cache::Io;
 use crate::coherence::key_hash;
@@ -45,9 +45,6 @@ const ASKED: Cost = Cost {
 /// Keys that one round of topping up fetches at most.
 const MOST_TOPPED: usize = 4096;
 
-/// No fetch takes more of a pod's share than this, however many pods there are said to be.
-const MOST_OWED: Duration = Duration::from_secs(30);
-
 /// The part of the allowance that what was changed may take, of this pod's share of it.
 #[derive(Default)]
 pub(super) struct Budget {
@@ -63,7 +60,8 @@ impl Budget {
             return false;
         }
         let cost = cost.saturating_mul(u32::try_from(fleet).unwrap_or(u32::MAX));
-        self.free_at = Some(free_at.saturating_add(cost.min(MOST_OWED)));
+        // However many pods there are said to be.
+        self.free_at = Some(free_at.saturating_add(cost.min(LATEST)));
         true
     }
 }
