@@ -1,10 +1,14 @@
 //! `nearcache bench chaos` as a user runs it, small: nothing wrong is answered while everything around it breaks, and what
 //! is broken on purpose is found. Judges no figure but those that must not depend on the machine.
 
+mod benches;
+
 use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+
+use benches::{every_figure_is_documented, refuses};
 
 /// Runs it; the figures, what it printed, and its exit code.
 fn chaos(name: &str, args: &[&str]) -> (Value, String, Option<i32>) {
@@ -43,14 +47,6 @@ fn nothing_wrong_is_answered_through_faults() {
     every_figure_is_documented(&figures["fault_kinds"][0]);
 }
 
-fn every_figure_is_documented(figures: &Value) {
-    let page = include_str!("../../../docs/benchmarks.md");
-    for field in figures.as_object().expect("an object").keys() {
-        let known = page.contains(&format!("`{field}`"));
-        assert!(known, "no document says what {field} is");
-    }
-}
-
 /// The check can fail: with a mechanism of nearcache switched off there are wrong answers.
 #[cfg(feature = "break")]
 #[test]
@@ -67,21 +63,12 @@ fn what_is_broken_is_found() {
 
 #[test]
 fn bad_input_ends_with_2_and_says_what_to_do() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: &[(&[&str], &str)] = &[
         (&["--redis", "redis://127.0.0.1:1"], "--redis"),
         (&["--server", "/nonexistent/server"], "/nonexistent/server"),
         (&["--duration", "1s"], "--duration"),
         (&["--every", "1ms"], "--every"),
         (&["--reads", "0"], "--reads"),
     ];
-    for (args, expected) in cases {
-        let out = Command::new(env!("CARGO_BIN_EXE_nearcache"))
-            .args(["bench", "chaos"])
-            .args(args)
-            .output()
-            .expect("the program was built for this test");
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(expected), "{args:?}: {said}");
-    }
+    refuses("chaos", cases);
 }

@@ -1,11 +1,15 @@
 //! `nearcache bench rollout` and `bench statistics` as a user runs them, small: what they print and what they write.
 //! Judges no figure but those that must not depend on the machine.
 
+mod benches;
+
 use std::fs;
 use std::process::{Command, Output};
 
 use nearcache_testkit::Server;
 use serde_json::Value;
+
+use benches::{every_figure_is_documented, refuses};
 
 fn nearcache(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_nearcache"))
@@ -110,17 +114,9 @@ fn counting_is_measured() {
     every_figure_is_documented(&figures["rows"][0]);
 }
 
-fn every_figure_is_documented(figures: &Value) {
-    let page = include_str!("../../../docs/benchmarks.md");
-    for field in figures.as_object().expect("an object").keys() {
-        let known = page.contains(&format!("`{field}`"));
-        assert!(known, "no document says what {field} is");
-    }
-}
-
 #[test]
 fn bad_input_ends_with_2_and_says_what_to_do() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: &[(&[&str], &str)] = &[
         (&["--redis", "redis://127.0.0.1:1"], "cannot reach L2"),
         (&["--server", "/nonexistent/server"], "/nonexistent/server"),
         (&["--capacity", "0"], "--capacity"),
@@ -131,11 +127,5 @@ fn bad_input_ends_with_2_and_says_what_to_do() {
         ),
         (&["--rate", "0"], "--rate"),
     ];
-    for (args, expected) in cases {
-        let args: Vec<&str> = ["bench", "rollout"].iter().chain(args).copied().collect();
-        let out = nearcache(&args);
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(expected), "{args:?}: {said}");
-    }
+    refuses("rollout", cases);
 }

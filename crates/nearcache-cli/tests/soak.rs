@@ -1,10 +1,14 @@
 //! `nearcache bench soak` as a user runs it, for seconds: L1 stays within its capacity while it evicts. Judges no figure
 //! but those that must not depend on the machine.
 
+mod benches;
+
 use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+
+use benches::{every_figure_is_documented, refuses};
 
 #[test]
 fn c9_l1_stays_within_its_capacity() {
@@ -47,17 +51,9 @@ fn c9_l1_stays_within_its_capacity() {
     }
 }
 
-fn every_figure_is_documented(figures: &Value) {
-    let page = include_str!("../../../docs/benchmarks.md");
-    for field in figures.as_object().expect("an object").keys() {
-        let known = page.contains(&format!("`{field}`"));
-        assert!(known, "no document says what {field} is");
-    }
-}
-
 #[test]
 fn bad_input_ends_with_2_and_says_what_to_do() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: &[(&[&str], &str)] = &[
         (&["--redis", "redis://127.0.0.1:1"], "--redis"),
         (&["--server", "/nonexistent/server"], "/nonexistent/server"),
         (&["--duration", "1s"], "--duration"),
@@ -65,14 +61,5 @@ fn bad_input_ends_with_2_and_says_what_to_do() {
         (&["--writes", "10001"], "--writes"),
         (&["--zipf", "11"], "--zipf"),
     ];
-    for (args, expected) in cases {
-        let out = Command::new(env!("CARGO_BIN_EXE_nearcache"))
-            .args(["bench", "soak"])
-            .args(args)
-            .output()
-            .expect("the program was built for this test");
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(expected), "{args:?}: {said}");
-    }
+    refuses("soak", cases);
 }
