@@ -1,8 +1,11 @@
 //! What pods write to L2 about their reads, and what they do not.
 
 use nearcache::{ManifestKeys, MemoryL2, Settings};
+use nearcache_proto::working_set::Manifest;
 
-use crate::support::{MANIFEST, builder, name, operator, read, summed_up, until, write};
+use crate::support::{
+    MANIFEST, builder, fleet, name, operator, read, stored, summed_up, until, write,
+};
 
 /// Everything that the fleet has written, as one text.
 async fn published(l2: &MemoryL2) -> String {
@@ -109,4 +112,19 @@ fn settings_are_what_they_say() {
     assert_eq!(settings.top_up, None);
     assert!(settings.set("top_up", "-1").is_err());
     assert!(settings.set("top_up", "NaN").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_left_is_not_one_of_the_fleet_any_more() {
+    let l2 = MemoryL2::new();
+    let leaves = fleet(&l2, 10).await;
+    let _stays = fleet(&l2, 10).await;
+    let runtime = tokio::runtime::Handle::current();
+    let pods = || {
+        let bytes = runtime.block_on(stored(&l2, MANIFEST)).expect("a manifest");
+        Manifest::decode(&bytes).expect("a whole one").fleet
+    };
+    until("both are counted", || pods() == 2).await;
+    leaves.shutdown().await;
+    until("the other is alone", || pods() == 1).await;
 }
