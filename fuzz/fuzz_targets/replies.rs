@@ -11,7 +11,7 @@ use nearcache_proto::{Op, OpReply};
 fuzz_target!(|data: &[u8]| {
     let mut feed = Feed(data);
     let db = u32::from(feed.byte() % 3);
-    let mut op = match feed.byte() % 9 {
+    let mut op = match feed.byte() % 10 {
         0 => Op::Read {
             db,
             key: feed.word(),
@@ -45,6 +45,13 @@ fuzz_target!(|data: &[u8]| {
             nonce: feed.number(),
         },
         7 => Op::Heartbeat,
+        8 => Op::Replace {
+            db,
+            key: feed.word(),
+            old: feed.word(),
+            value: feed.word(),
+            ttl: Some(Duration::from_micros(feed.number())),
+        },
         _ => Op::Handshake {
             canary: feed.word(),
             nonce: feed.number(),

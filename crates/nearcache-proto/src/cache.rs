@@ -44,13 +44,24 @@ pub enum ReadPolicy {
 
 /// The answer to a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// The value; `None`: L2 has no such key.
-    pub value: Option<Bytes>,
+pub struct Read<V = Bytes> {
+    /// The value; `None`: there is no such key.
+    pub value: Option<V>,
     /// Whether it reflects every write that L2 executed before `max_staleness` ago.
     pub freshness: Freshness,
     /// Where it came from.
     pub source: Source,
+}
+
+impl<V> Read<V> {
+    /// The same answer with another form of its value.
+    pub fn with_value<W>(self, value: Option<W>) -> Read<W> {
+        Read {
+            value,
+            freshness: self.freshness,
+            source: self.source,
+        }
+    }
 }
 
 /// Whether a read kept the bound.
@@ -69,6 +80,8 @@ pub enum Source {
     L1,
     /// The shared store.
     L2,
+    /// A loader of this process.
+    Origin,
 }
 
 /// The calls of one pod, on the clock and lane of `I`.
@@ -112,8 +125,11 @@ impl<I: Io> Cache<I> {
 
     /// Drops this pod's copy of one key of one db, and every kept reply about it. L2 is not told.
     pub fn forget(&self, db: u32, key: &[u8]) -> bool {
+        // What is being loaded was asked of the origin before.
+        self.pod.coherence.bump_epoch(key);
         let key = nearcache_l1::Key::new(db, key);
         let replies = self.pod.store.forget(slots::head(key));
+        self.pod.store.forget(slots::loads(key));
         self.pod.store.forget(key) | replies
     }
 

@@ -60,7 +60,7 @@ impl LaneLease {
 /// invalidation of the key, no flush and no loss of history was received in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FillToken {
-    epoch: u32,
+    pub(crate) epoch: u32,
     /// The life of the lane and the flush count the fill belongs to.
     pub(crate) stamp: Stamp,
 }

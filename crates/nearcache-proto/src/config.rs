@@ -19,6 +19,10 @@ pub struct PodConfig {
     pub max_inline: usize,
     /// How long a call may wait for L2.
     pub operation_timeout: Duration,
+    /// How long a loader may run, and how long a caller waits for one of another's or for a place.
+    pub load_timeout: Duration,
+    /// Loaders that may run at a time.
+    pub max_loads: usize,
     /// Keys that begin with one of these are never kept.
     pub bypass: Vec<Vec<u8>>,
     /// Whether fields of hashes may have expiries of their own: then replies about hashes are kept for
@@ -39,6 +43,8 @@ impl Default for PodConfig {
             admit_after: 1,
             max_inline: 1 << 20,
             operation_timeout: Duration::from_secs(2),
+            load_timeout: Duration::from_secs(10),
+            max_loads: 64,
             bypass: Vec::new(),
             hash_field_expiry: true,
             namespace: "nearcache".to_owned(),

@@ -154,6 +154,22 @@ counters! {
     load_errors_total,
     /// Loaded values that could not be written to L2.
     load_write_errors_total,
+    /// Loaders run although L2 did not answer.
+    loads_l2_down_total,
+    /// Calls answered by what another caller's loader had returned before, while L2 could not have it.
+    loads_lent_total,
+    /// Loads that waited for a place among `max_loads`.
+    loads_queued_total,
+    /// Calls that gave up after `load_timeout`, waiting for a place or for another caller's loader.
+    load_waits_expired_total,
+    /// Loaders ended by `load_timeout`.
+    load_timeouts_total,
+    /// Loads given up because their caller was stuck in its loader, or no longer polled its future.
+    loads_abandoned_total,
+    /// Values found in L2 of which a caller with a loader could make nothing.
+    undecodable_total,
+    /// Those of them that were replaced.
+    values_replaced_total,
     /// Fences sent for callers.
     fences_total,
     /// Slots fetched ahead of demand: by the warm start, by topping up, and after somebody's change.

@@ -53,6 +53,7 @@ pub use config::{LaneConfig, PodConfig};
 pub use counters::Totals;
 pub use error::{Error, ErrorKind, WriteOutcome};
 pub use lane::{Action, BatchId, Lane, Line, Report, Side};
+pub use load::{Call, LoadPolicy, Loaded, OnL2Down};
 pub use op::{
     BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply, Protocol,
     Tracking, Traits,
@@ -60,4 +61,5 @@ pub use op::{
 pub use pod::{LaneState, Pod};
 pub use request::Request;
 pub use session::Session;
-pub use slots::user_key;
+pub use slots::{user_key, weighed_key};
+pub use write::check_ttl;

@@ -52,6 +52,19 @@ pub enum Op {
         /// Only when the key does not exist.
         if_absent: bool,
     },
+    /// Writes a string key in the place of a value that its reader could make nothing of, if it still holds that.
+    Replace {
+        /// Database number.
+        db: u32,
+        /// The key.
+        key: Bytes,
+        /// What it must hold.
+        old: Bytes,
+        /// The value.
+        value: Bytes,
+        /// Time to live, as in [`Set`](Self::Set).
+        ttl: Option<Duration>,
+    },
     /// Deletes a key of any type.
     Delete {
         /// Database number.
@@ -107,6 +120,9 @@ impl Op {
         match self {
             Self::Read { key, .. } | Self::Delete { key, .. } => key.len() as u64,
             Self::Set { key, value, .. } => (key.len() + value.len()) as u64,
+            Self::Replace {
+                key, old, value, ..
+            } => (key.len() + old.len() + value.len()) as u64,
             Self::Command { argv, .. } | Self::ReadWith { argv, .. } => all(argv),
             Self::Transaction { commands, .. } => commands.iter().map(|argv| all(argv)).sum(),
             Self::Fence { .. }
@@ -127,6 +143,7 @@ impl Op {
             Self::Read { db, .. }
             | Self::ReadWith { db, .. }
             | Self::Set { db, .. }
+            | Self::Replace { db, .. }
             | Self::Delete { db, .. }
             | Self::Command { db, .. }
             | Self::Transaction { db, .. } => Some(*db),
@@ -147,6 +164,7 @@ impl fmt::Debug for Op {
             Self::ReadWith { tracked: true, .. } => "ReadWith(tracked)",
             Self::ReadWith { .. } => "ReadWith",
             Self::Set { .. } => "Set",
+            Self::Replace { .. } => "Replace",
             Self::Delete { .. } => "Delete",
             Self::Command { .. } => "Command",
             Self::Transaction { .. } => "Transaction",
@@ -182,7 +200,7 @@ pub enum OpReply {
         /// Whether the next change of the key will be pushed.
         tracked: bool,
     },
-    /// To [`Op::Set`]: `false` when `if_absent` found the key.
+    /// To [`Op::Set`] and [`Op::Replace`]: `false` when the key did not hold what they expect.
     Stored(bool),
     /// To [`Op::Delete`]: whether it existed.
     Deleted(bool),

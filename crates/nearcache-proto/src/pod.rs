@@ -17,6 +17,7 @@ use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
 use crate::error::{Error, ErrorKind};
+use crate::load::Loads;
 use crate::op::Traits;
 use crate::resp::DoubleText;
 use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
@@ -147,6 +148,7 @@ pub struct Pod {
     /// Whether that is kept.
     pub(crate) counting: AtomicBool,
     pub(crate) warmth: Warmth,
+    pub(crate) loads: Loads,
     /// Last number given to a session; 0 is the side connection for large values.
     sessions: AtomicU64,
     /// Recently missed keys, for `admit_after = 2`.
@@ -177,6 +179,7 @@ impl Pod {
             store,
             coherence: Coherence::new(table),
             lease_time: cut(config.max_staleness),
+            loads: Loads::new(config.max_loads),
             config,
             counters: Counters::default(),
             connection: AtomicU64::new(0),
@@ -259,6 +262,11 @@ impl Pod {
         (verdict, now)
     }
 
+    /// L less what the clock may be wrong.
+    pub(crate) fn lease_time(&self) -> Duration {
+        self.lease_time
+    }
+
     /// Whether the lease holds now, so that freshness can be proven at all.
     pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
         let lease = self.coherence.lease();
@@ -298,6 +306,13 @@ impl Pod {
             && self
                 .coherence
                 .unchanged(slots::subject(slot).bytes, &meta.token)
+    }
+
+    /// What the token of a fetch of this key would be now: it changes with each invalidation of the key, each flush and
+    /// each loss of history.
+    pub fn token(&self, key: &[u8]) -> [u32; 3] {
+        let token = self.coherence.token(key);
+        [token.epoch, token.stamp.history, token.stamp.flush]
     }
 
     /// Whether a caller that misses now may share this loader's result.
@@ -395,6 +410,11 @@ impl Pod {
 
     pub(crate) fn set_state(&self, state: LaneState) {
         *lock(&self.state) = state;
+    }
+
+    /// The cache was shut down: nothing is served any more, not even stale.
+    pub fn close(&self) {
+        self.set_state(LaneState::Closed);
     }
 
     /// How the lane is.

@@ -3,13 +3,15 @@
 //! A hit is the lines of `resident`; everything below is for misses, and boxed, so that a hit's
 //! future stays small.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use nearcache_l1::RemovalCause::Expired;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
 use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
 use crate::error::{Error, ErrorKind};
-use crate::pod::{FillMeta, PodFlight, Purpose, Verdict};
+use crate::pod::{FillMeta, LaneState, PodFlight, Purpose, Verdict};
 use crate::request::{Guard, RenewTicket, Work};
 use crate::slots::REPLIES;
 
@@ -215,18 +217,36 @@ impl<I: Io> Cache<I> {
     }
 
     fn stale(&self, hit: &Hit, policy: ReadPolicy, now: Timestamp) -> Option<Read> {
+        let age = self.stale_age(hit, policy, now)?;
+        self.pod.counters.stale_total.bump();
+        Some(Read {
+            value: hit.value.clone(),
+            freshness: Freshness::Stale(age),
+            source: Source::L1,
+        })
+    }
+
+    /// How stale a copy may be, if the policy serves it.
+    fn stale_age(&self, hit: &Hit, policy: ReadPolicy, now: Timestamp) -> Option<Duration> {
         let ReadPolicy::ServeStale { max } = policy else {
             return None;
         };
+        if self.pod.state() == LaneState::Closed {
+            return None;
+        }
         let age = self.pod.staleness(hit, now);
-        (age <= max).then(|| {
-            self.pod.counters.stale_total.bump();
-            Read {
-                value: hit.value.clone(),
-                freshness: Freshness::Stale(age),
-                source: Source::L1,
-            }
-        })
+        (age <= max).then_some(age)
+    }
+
+    /// The copy that a policy serves although it cannot be proven fresh. Counts nothing.
+    pub(crate) fn stale_copy(&self, slot: Key<'_>, policy: ReadPolicy) -> Option<(Hit, Duration)> {
+        let (hit, now) = match self.pod.look(slot, || self.io.now())? {
+            (hit, Verdict::Lapsed, now) => (hit, now),
+            (hit, Verdict::Old, now) if !self.pod.lease_holds(now) => (hit, now),
+            _ => return None,
+        };
+        let age = self.stale_age(&hit, policy, now)?;
+        Some((hit, age))
     }
 
     /// L2 failed: the last resort of `serve_stale`, judged again because time has passed.
@@ -330,6 +350,14 @@ pub(crate) fn from_l2(value: Option<Bytes>) -> Read {
         value,
         freshness: Freshness::Fresh,
         source: Source::L2,
+    }
+}
+
+pub(crate) fn from_origin(value: Option<Bytes>) -> Read {
+    Read {
+        value,
+        freshness: Freshness::Fresh,
+        source: Source::Origin,
     }
 }
 

@@ -7,12 +7,12 @@
 use bytes::Bytes;
 use nearcache_l1::{Hit, Key, Landed, Landing, Timestamp};
 
-use crate::cache::{Cache, Io};
+use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
 use crate::coherence::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpReply};
 use crate::pod::{FillMeta, FillOutcome, Verdict};
-use crate::read::{Fetch, Share};
+use crate::read::{Fetch, Share, from_l2};
 use crate::request::{CommandWork, Effect, Guard, Work};
 use crate::slots::subject;
 
@@ -31,6 +31,8 @@ pub(crate) type One = Result<Option<Bytes>, Error>;
 /// Several reads that were true together, and until when they are.
 pub(crate) struct Together {
     pub(crate) ones: Vec<One>,
+    /// Who gave each of them.
+    pub(crate) sources: Vec<Source>,
     pub(crate) until: Timestamp,
     /// Whether a change of any of them would have been told.
     pub(crate) tracked: bool,
@@ -44,28 +46,85 @@ enum State {
 
 impl<I: Io> Cache<I> {
     /// Reads keys of one db, in the order asked; all that is missing in one round trip
-    /// (of up to 4,096 keys).
+    /// (of up to 4,096 keys). [`ReadPolicy::Error`] counts as [`ReadPolicy::PassThrough`].
     ///
     /// # Errors
-    /// As [`read`](Self::read) under [`ReadPolicy::PassThrough`](crate::ReadPolicy); one key's error
-    /// fails the call.
+    /// As [`read`](Self::read), each key its own; when L2 cannot be asked, each key that no copy is served of.
     ///
     /// # Cost
     /// Per hit as [`get_resident`](Self::get_resident), and some allocations for the call.
-    pub async fn get_many(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
-        let mut values = Vec::with_capacity(keys.len());
+    pub async fn get_many(
+        &self,
+        db: u32,
+        keys: &[&[u8]],
+        policy: ReadPolicy,
+    ) -> Vec<Result<Read, Error>> {
+        let mut reads = Vec::with_capacity(keys.len());
         for keys in keys.chunks(TOGETHER) {
-            let slots: Vec<_> = keys.iter().map(|key| Key::new(db, key)).collect();
-            match self.read_together(&slots, false).await? {
-                Some(together) => {
-                    for one in together.ones {
-                        values.push(one?);
-                    }
+            let mut some: Vec<_> = keys
+                .iter()
+                .map(|key| self.without_l2(Key::new(db, key), policy))
+                .collect();
+            let missing: Vec<_> = keys
+                .iter()
+                .zip(&some)
+                .filter_map(|(key, one)| one.is_none().then_some(*key))
+                .collect();
+            let mut rest = self.read_missing(db, &missing).await.into_iter();
+            for (key, one) in keys.iter().zip(&mut some) {
+                if one.is_none() {
+                    *one = rest.next().map(|read| match read {
+                        // L2 was to be asked, and did not answer: by now that may be known.
+                        Err(error) if error.kind() == ErrorKind::Retry => self
+                            .without_l2(Key::new(db, key), policy)
+                            .unwrap_or(Err(error)),
+                        read => read,
+                    });
                 }
-                None => values.append(&mut self.read_all(db, keys).await?),
             }
+            reads.extend(some.into_iter().flatten());
         }
-        Ok(values)
+        reads
+    }
+
+    /// What can be said of a key without asking L2, and need not be compared with the answers for others: that its
+    /// policy serves it stale, or that no server takes it.
+    fn without_l2(&self, slot: Key<'_>, policy: ReadPolicy) -> Option<Result<Read, Error>> {
+        if let Err(error) = check_sizes(slot.bytes, 0) {
+            return Some(Err(error));
+        }
+        let ReadPolicy::ServeStale { .. } = policy else {
+            return None;
+        };
+        let (hit, age) = self.stale_copy(slot, policy)?;
+        self.pod.counters.stale_total.bump();
+        Some(Ok(Read {
+            value: hit.value,
+            freshness: Freshness::Stale(age),
+            source: Source::L1,
+        }))
+    }
+
+    async fn read_missing(&self, db: u32, keys: &[&[u8]]) -> Vec<Result<Read, Error>> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let slots: Vec<_> = keys.iter().map(|key| Key::new(db, key)).collect();
+        match self.read_together(&slots, false).await {
+            Ok(Some(together)) => together
+                .ones
+                .into_iter()
+                .zip(together.sources)
+                .map(|(one, source)| {
+                    one.map(|value| Read {
+                        source,
+                        ..from_l2(value)
+                    })
+                })
+                .collect(),
+            Ok(None) => self.read_all(db, keys).await,
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     /// Reads at most [`TOGETHER`] slots; `None` when they change faster than rounds can follow. All hits, and all
@@ -143,9 +202,14 @@ impl<I: Io> Cache<I> {
         let (mut until, mut tracked) = (Timestamp::MAX, true);
         let mut values = Vec::with_capacity(places.len());
         let mut tokens = Vec::with_capacity(places.len());
+        let mut sources = Vec::with_capacity(places.len());
         let mut again = false;
         for (token, state) in places {
             tokens.push(token);
+            sources.push(match state {
+                State::Hit(_) => Source::L1,
+                State::Flight(_) | State::Crowded(_) => Source::L2,
+            });
             values.push(match state {
                 State::Hit(hit) => {
                     until = until.min(hit.deadline);
@@ -184,18 +248,28 @@ impl<I: Io> Cache<I> {
         let apart = apart && !off!(Compare);
         (!again && !apart).then_some(Together {
             ones: values,
+            sources,
             until,
             tracked,
         })
     }
 
     /// Nothing from L1, in batches: for keys that change faster than rounds can follow.
-    async fn read_all(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
-        let mut values = Vec::with_capacity(keys.len());
+    async fn read_all(&self, db: u32, keys: &[&[u8]]) -> Vec<Result<Read, Error>> {
+        let mut reads = Vec::with_capacity(keys.len());
         for keys in keys.chunks(BATCH) {
-            values.append(&mut self.read_batch(db, keys).await?);
+            match self.read_batch(db, keys).await {
+                Ok(values) => reads.extend(values.into_iter().map(|value| Ok(from_l2(value)))),
+                // One of them may be of another type.
+                Err(error) if error.kind() == ErrorKind::Usage => {
+                    for key in keys {
+                        reads.push(self.read(db, key, ReadPolicy::PassThrough).await);
+                    }
+                }
+                Err(error) => reads.extend(keys.iter().map(|_| Err(error.clone()))),
+            }
         }
-        Ok(values)
+        reads
     }
 
     async fn read_batch(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {

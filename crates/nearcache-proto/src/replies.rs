@@ -5,13 +5,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use nearcache_l1::{Key, Timestamp};
+use nearcache_l1::{Hit, Key, Timestamp};
 
 use crate::cache::{Cache, Io, ReadPolicy};
 use crate::coherence::FillToken;
 use crate::commands::{self, Serve, Source};
 use crate::derive;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::held;
 use crate::read_many::{One, TOGETHER};
 use crate::resp::Reply;
@@ -128,12 +128,50 @@ impl<I: Io> Cache<I> {
     }
 
     fn resident_of<A: AsRef<[u8]>>(&self, db: u32, command: &Served<'_, A>) -> Option<Made> {
-        let source = command.serve.source;
-        if source == Source::MGet && !off!(FirstKey) {
+        if command.serve.source == Source::MGet && !off!(FirstKey) {
             return self.resident_values(db, command.arguments);
         }
+        self.made_of(db, command, |slot| self.fresh(slot))
+    }
+
+    /// The reply from copies that a policy serves stale, or fresh ones where there are any.
+    fn stale_reply<A: AsRef<[u8]>>(
+        &self,
+        db: u32,
+        command: &Served<'_, A>,
+        policy: ReadPolicy,
+    ) -> Option<Reply> {
+        let ReadPolicy::ServeStale { .. } = policy else {
+            return None;
+        };
+        let copy = |slot: Key<'_>| {
+            self.copy(slot)
+                .or_else(|| Some(self.stale_copy(slot, policy)?.0))
+        };
+        let reply = match command.serve.source {
+            Source::MGet => {
+                let values = command.arguments.iter().map(|key| {
+                    let hit = copy(Key::new(db, key.as_ref()))?;
+                    Some(value(hit.value))
+                });
+                Reply::Array(values.collect::<Option<_>>()?)
+            }
+            _ => self.made_of(db, command, copy)?.reply,
+        };
+        self.pod.counters.stale_total.bump();
+        Some(reply)
+    }
+
+    /// The reply to a command about one key, made from what `copy` finds.
+    fn made_of<A: AsRef<[u8]>>(
+        &self,
+        db: u32,
+        command: &Served<'_, A>,
+        copy: impl Fn(Key<'_>) -> Option<Hit>,
+    ) -> Option<Made> {
+        let source = command.serve.source;
         if (source == Source::Get || source.is_of_value())
-            && let Some(hit) = self.get_resident(db, command.key())
+            && let Some(hit) = copy(Key::new(db, command.key()))
             && let Some(reply) = derive::of_value(source, hit.value, command.arguments)
         {
             let until = hit.deadline;
@@ -145,14 +183,14 @@ impl<I: Io> Cache<I> {
         if source.is_of_hash()
             && source != Source::HGetAll
             && let whole = slots::compose(commands::place("hgetall"), &command.arguments[..1])?
-            && let Some(hit) = self.fresh(Key::new(db | REPLIES, &whole))
+            && let Some(hit) = copy(Key::new(db | REPLIES, &whole))
             && let Some(reply) = derive::of_hash(source, &hit.value?, command.arguments)
         {
             let until = hit.deadline;
             return Some(Made { reply, until });
         }
         let name = slots::compose(command.place, command.arguments)?;
-        let hit = self.fresh(Key::new(db | REPLIES, &name))?;
+        let hit = copy(Key::new(db | REPLIES, &name))?;
         let reply = held::unpack(&hit.value?)?;
         let until = hit.deadline;
         Some(Made { reply, until })
@@ -213,8 +251,27 @@ impl<I: Io> Cache<I> {
         if let Some(made) = self.resident_of(db, &command) {
             return Ok(Some(made.reply));
         }
+        if let Some(stale) = self.stale_reply(db, &command, policy) {
+            return Ok(Some(stale));
+        }
+        match self.reply_through(db, &command, policy).await {
+            Err(error) if error.kind() == ErrorKind::Retry => {
+                let stale = self.stale_reply(db, &command, policy);
+                stale.map(Some).ok_or(error)
+            }
+            reply => reply,
+        }
+    }
+
+    /// The reply to a command that L1 had nothing for.
+    async fn reply_through<A: AsRef<[u8]>>(
+        &self,
+        db: u32,
+        command: &Served<'_, A>,
+        policy: ReadPolicy,
+    ) -> Result<Option<Reply>, Error> {
         if command.serve.source == Source::MGet && !off!(FirstKey) {
-            return self.values(db, &command).await;
+            return self.values(db, command).await;
         }
         let Some(slot) = command.slots().and_then(|mut slots| slots.pop()) else {
             return Ok(None);
@@ -254,11 +311,32 @@ impl<I: Io> Cache<I> {
         &self,
         db: u32,
         pipeline: &[Vec<Bytes>],
+        policy: ReadPolicy,
     ) -> Result<Option<Vec<Reply>>, Error> {
         let commands: Option<Vec<_>> = pipeline.iter().map(|argv| Served::of(argv)).collect();
         let Some(commands) = commands else {
             return Ok(None);
         };
+        let stale = || -> Option<Vec<_>> {
+            let each = |command| self.stale_reply(db, command, policy);
+            let now = !self.pod.lease_holds(self.io.now());
+            now.then(|| commands.iter().map(each).collect()).flatten()
+        };
+        if let Some(replies) = stale() {
+            return Ok(Some(replies));
+        }
+        match self.replies_through(db, &commands).await {
+            Err(error) if error.kind() == ErrorKind::Retry => stale().map(Some).ok_or(error),
+            replies => replies,
+        }
+    }
+
+    /// The replies to commands as they were at one moment.
+    async fn replies_through(
+        &self,
+        db: u32,
+        commands: &[Served<'_, Bytes>],
+    ) -> Result<Option<Vec<Reply>>, Error> {
         let keys: Vec<&Bytes> = commands.iter().flat_map(|c| c.keys()).collect();
         // Where nobody tells of changes, one after the other cannot be proven.
         let apart = keys.len() > 1 && !self.pod.is_tracked();
@@ -270,7 +348,7 @@ impl<I: Io> Cache<I> {
             let tokens = self.tokens(&keys);
             let mut until = Timestamp::MAX;
             let (mut slots, mut parts) = (Vec::new(), Vec::with_capacity(commands.len()));
-            for command in &commands {
+            for command in commands {
                 if let Some(made) = self.resident_of(db, command) {
                     until = until.min(made.until);
                     parts.push(Part::Hit(made.reply));
@@ -303,7 +381,7 @@ impl<I: Io> Cache<I> {
                 },
             };
             if keys.len() == 1 || self.hold(&keys, &tokens, until) {
-                return Ok(Some(assemble(&commands, parts, ones)?));
+                return Ok(Some(assemble(commands, parts, ones)?));
             }
         }
         Ok(None)

@@ -62,6 +62,8 @@ pub(crate) enum Work {
     Ready(Done<()>),
     /// Close the side connection of a session.
     EndSession(u64),
+    /// Look when the next load or wait for one is over.
+    Alarm(AlarmTicket),
 }
 
 /// The guard of a fill or a load: its holder must publish, complete or abandon the flight.
@@ -96,6 +98,35 @@ impl Drop for RenewTicket {
     }
 }
 
+/// A wish to be told the time, on behalf of everyone who waits for a load: dropped before the lane takes it over, it ends
+/// their waits.
+pub(crate) struct AlarmTicket(Option<Arc<Pod>>);
+
+impl AlarmTicket {
+    pub(crate) fn new(pod: Arc<Pod>) -> Self {
+        Self(Some(pod))
+    }
+
+    /// The lane tells the time.
+    pub(crate) fn accept(mut self) {
+        self.0 = None;
+    }
+
+    fn refuse(mut self, error: &Error) {
+        if let Some(pod) = self.0.take() {
+            pod.fail_load_waits(error);
+        }
+    }
+}
+
+impl Drop for AlarmTicket {
+    fn drop(&mut self) {
+        if let Some(pod) = self.0.take() {
+            pod.fail_load_waits(&Error::closed());
+        }
+    }
+}
+
 pub(crate) struct Write {
     pub(crate) op: Op,
     pub(crate) key: Bytes,
@@ -122,9 +153,9 @@ pub(crate) enum Effect {
 }
 
 impl Request {
-    /// Whether it only gives something back: such a request is taken even when a queue is full.
+    /// Whether it takes no room in line, and so is taken even when a queue is full.
     pub fn is_release(&self) -> bool {
-        matches!(self.work, Work::EndSession(_))
+        matches!(self.work, Work::EndSession(_) | Work::Alarm(_))
     }
 
     /// Ends the request with `error`, as never sent.
@@ -144,6 +175,7 @@ impl Work {
             }
             Self::Renew(ticket) => ticket.refuse(error),
             Self::EndSession(_) => {}
+            Self::Alarm(ticket) => ticket.refuse(error),
             Self::Fence { done, .. } => {
                 done.complete(Err(error.clone()));
             }

@@ -81,6 +81,26 @@ mechanisms! {
     Lapsed = 29,
     /// A reader waits for the value of a fetch that was sent before it, expired or not.
     JoinExpired = 30,
+    /// A loader may run for as long as it likes.
+    LoadTimeout = 31,
+    /// A load whose caller no longer polls it is not given up.
+    Abandon = 32,
+    /// Any number of loaders may run at a time.
+    Places = 33,
+    /// A loader may wait for the load it is part of.
+    Recursion = 34,
+    /// A panic of anything in the task of a loader's caller counts as one of the loader.
+    Blame = 35,
+    /// What the origin said is lent for longer than L2's copies live.
+    OriginLife = 36,
+    /// What the origin said is lent although its key was changed meanwhile.
+    OriginToken = 37,
+    /// What the origin said without L2 is kept as if L2 had said it.
+    OriginKept = 38,
+    /// A value that does not decode is replaced whenever it is met.
+    ReplaceOften = 39,
+    /// A value that does not decode is replaced although another was written meanwhile.
+    ReplaceAny = 40,
 }
 
 static OFF: AtomicU8 = AtomicU8::new(0);

@@ -14,8 +14,8 @@ use crate::pod::{Fetched, Pod, Purpose, Verdict};
 /// Dbs have smaller numbers than this.
 pub(crate) const DBS: u32 = HEADS;
 
-/// Flights of loaders live beside the fetches of the same key: in the slot of this db number, so that
-/// an invalidation of the key finds both.
+/// Flights of loaders, and what they lend, live beside the fetches of the same key: in the slot of this db number, so
+/// that an invalidation of the key finds both.
 pub(crate) const LOADS: u32 = 1 << 31;
 
 /// Kept replies: their names are made by [`compose`].
@@ -69,9 +69,19 @@ pub(crate) fn subject(slot: Key<'_>) -> Key<'_> {
     Key::new(db, key.unwrap_or(slot.bytes))
 }
 
-/// What a user may be told about a slot: the key whose value or reply it holds, `None` for a head.
+/// What a user may be told about a slot: the key whose value or reply it holds, `None` for what is no copy of L2's.
 pub fn user_key(slot: Key<'_>) -> Option<Key<'_>> {
+    (slot.db & (HEADS | LOADS) == 0).then(|| subject(slot))
+}
+
+/// The key whose data takes room in a slot; `None` for a head.
+pub fn weighed_key(slot: Key<'_>) -> Option<Key<'_>> {
     (slot.db & HEADS == 0).then(|| subject(slot))
+}
+
+/// The slot of the loads of a key.
+pub(crate) fn loads(key: Key<'_>) -> Key<'_> {
+    Key::new(key.db | LOADS, key.bytes)
 }
 
 /// Whether a slot holds a reply about a hash.
@@ -207,6 +217,9 @@ mod tests {
     fn a_head_is_nobodys_business() {
         let key = Key::new(1, b"k");
         assert_eq!(user_key(head(key)), None);
+        assert_eq!(weighed_key(head(key)), None);
+        assert_eq!(user_key(loads(key)), None);
+        assert_eq!(weighed_key(loads(key)), Some(key));
         assert_eq!(subject(head(key)), key);
         assert_eq!(user_key(key), Some(key));
     }

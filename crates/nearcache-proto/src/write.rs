@@ -47,7 +47,8 @@ impl<I: Io> Cache<I> {
         }
     }
 
-    /// Writes a key only if L2 has none and `token` is unchanged when it is sent; returns whether it was written.
+    /// Writes what a loader returned, if `token` is unchanged when it is sent and L2 has what the op expects; returns
+    /// whether it was written.
     pub(crate) async fn set_loaded(
         &self,
         op: Op,
@@ -102,12 +103,7 @@ pub(crate) fn set_op(
     ttl: Option<Duration>,
     if_absent: bool,
 ) -> Result<Op, Error> {
-    if ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            "the time to live is under a millisecond: use at least 1 ms, or delete the key",
-        ));
-    }
+    check_ttl(ttl)?;
     Ok(Op::Set {
         db,
         key: Bytes::copy_from_slice(key),
@@ -115,6 +111,20 @@ pub(crate) fn set_op(
         ttl,
         if_absent,
     })
+}
+
+/// Whether L2 can keep a value for so long.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for less than a millisecond.
+pub fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {
+    match ttl {
+        Some(ttl) if ttl < Duration::from_millis(1) => Err(Error::new(
+            ErrorKind::Usage,
+            "the time to live is under a millisecond: use at least 1 ms, or delete the key",
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cold]

@@ -92,6 +92,7 @@ impl IoThread {
     /// [`ErrorKind::Closed`], and so does every later request. May be called again.
     pub fn shutdown(&self) {
         self.end_background();
+        self.seat.pod.close();
         let before = std::mem::replace(&mut *self.era().lock(), Runner::Closed);
         if let Runner::Running(Running { queue, thread, .. }) = before {
             drop(queue);

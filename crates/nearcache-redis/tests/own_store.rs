@@ -12,8 +12,8 @@ use bytes::Bytes;
 use map_store::{MapStore, Twist};
 use nearcache_l1::StoreConfig;
 use nearcache_proto::{
-    Cache, Error, ErrorKind, Freshness, L2, LaneConfig, LaneState, OpError, OpReply, Pod,
-    PodConfig, ReadPolicy, Session, Source, Tracking, WriteOutcome,
+    Cache, Error, ErrorKind, Freshness, L2, LaneConfig, LaneState, LoadPolicy, Loaded, OnL2Down,
+    OpError, OpReply, Pod, PodConfig, ReadPolicy, Session, Source, Tracking, WriteOutcome,
 };
 use nearcache_redis::{IoThread, now};
 use nearcache_testkit::{eventually, wait_until};
@@ -314,14 +314,30 @@ const CALLS: [(&str, Call); 8] = [
     ("read", |cache| try_get(cache, 0).map(drop)),
     ("read in a db", |cache| try_get(cache, 3).map(drop)),
     ("get_many", |cache| {
-        wait(cache.get_many(0, &[b"k", b"l"])).map(drop)
+        let each = wait(cache.get_many(0, &[b"k", b"l"], ReadPolicy::PassThrough));
+        each.into_iter().try_for_each(|read| read.map(drop))
     }),
     ("get_validated", |cache| {
         wait(cache.get_validated(0, b"k")).map(drop)
     }),
     ("get_or_load", |cache| {
-        let load = || async { Ok::<_, std::io::Error>(Bytes::from("loaded")) };
-        wait(cache.get_or_load(0, b"k", None, load)).map(drop)
+        let loaded = Loaded {
+            value: Bytes::from("loaded"),
+            ttl: None,
+        };
+        let load = || async { Ok::<_, std::io::Error>(Some(loaded)) };
+        // With a loader that may run, a store that is of no use would go unnoticed.
+        let policy = LoadPolicy {
+            on_l2_down: OnL2Down::Error,
+            ..LoadPolicy::default()
+        };
+        let call = nearcache_proto::Call {
+            db: 0,
+            key: b"k",
+            policy,
+            optional: false,
+        };
+        wait(cache.get_or_load(call, |_| true, load)).map(drop)
     }),
     ("set", |cache| set(cache, "hidden value")),
     ("delete", |cache| wait(cache.delete(0, b"k")).map(drop)),
@@ -433,7 +449,8 @@ fn heals(cache: &Cache<IoThread>) {
     eventually("writes succeed again", || set(cache, "well").is_ok());
     eventually("reads succeed again", || try_get(cache, 0).is_ok());
     assert_eq!(get(cache), from_l1("well"));
-    let both = wait(cache.get_many(0, &[b"k", b"l"])).unwrap();
+    let both = wait(cache.get_many(0, &[b"k", b"l"], ReadPolicy::PassThrough));
+    let both: Vec<_> = both.into_iter().map(|read| read.unwrap().value).collect();
     assert_eq!(both, [Some(Bytes::from("well")), None]);
     cache.pod().validate();
 }

@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Error, Read, ReadPolicy};
+use nearcache_proto::{Error, LoadPolicy, Read, ReadPolicy};
 use pollster::block_on;
 
 use crate::{Codec, Readiness, Settings, Stats, Ttl, WarmReport};
@@ -75,8 +75,20 @@ impl NearCache {
     ///
     /// # Errors
     /// As there.
-    pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Bytes>>, Error> {
+    pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Vec<Result<Option<Bytes>, Error>> {
         block_on(self.0.get_many(keys))
+    }
+
+    /// As [`NearCache::get_many_with`](crate::NearCache::get_many_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_many_with(
+        &self,
+        keys: &[impl AsRef<[u8]>],
+        policy: ReadPolicy,
+    ) -> Vec<Result<Read, Error>> {
+        block_on(self.0.get_many_with(keys, policy))
     }
 
     /// As [`NearCache::get_validated`](crate::NearCache::get_validated).
@@ -113,7 +125,9 @@ impl NearCache {
         self.0.forget(key)
     }
 
-    /// As [`NearCache::get_or_load`](crate::NearCache::get_or_load), with a loader that blocks.
+    /// As [`NearCache::get_or_load`](crate::NearCache::get_or_load), with a loader that blocks. One that takes longer than
+    /// `load_timeout` cannot be ended: it goes on in its own caller, while all who wait for it are answered; the next
+    /// caller may run another, and it keeps its place among `max_loads` until it returns.
     ///
     /// # Errors
     /// As there.
@@ -128,6 +142,44 @@ impl NearCache {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         block_on(self.0.get_or_load(key, ttl, || async { loader() }))
+    }
+
+    /// As [`NearCache::get_or_load_optional`](crate::NearCache::get_or_load_optional), with a loader that blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_or_load_optional<F, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        loader: F,
+    ) -> Result<Option<Bytes>, Error>
+    where
+        F: FnOnce() -> Result<Option<(Bytes, Ttl)>, E>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        block_on(self.0.get_or_load_optional(key, || async { loader() }))
+    }
+
+    /// As [`NearCache::get_or_load_with`](crate::NearCache::get_or_load_with), with a loader that blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_or_load_with<F, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        policy: LoadPolicy,
+        loader: F,
+    ) -> Result<Read, Error>
+    where
+        F: FnOnce() -> Result<Option<(Bytes, Ttl)>, E>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        block_on(self.0.get_or_load_with(key, policy, || async { loader() }))
+    }
+
+    /// As [`NearCache::load_policy`](crate::NearCache::load_policy).
+    pub fn load_policy(&self) -> LoadPolicy {
+        self.0.load_policy()
     }
 
     /// As [`NearCache::fence`](crate::NearCache::fence).

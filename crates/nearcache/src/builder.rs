@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
 use nearcache_proto::warm::{Snapshots, WarmConfig};
 use nearcache_proto::working_set::KeyNames;
-use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig, user_key};
+use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key};
 use nearcache_redis::{IoThread, MemoryL2, RedisL2, SnapshotFile};
 
 use crate::settings::{MEMORY_URL, ManifestKeys, SettingValue, setting_methods, settings_table};
@@ -191,7 +191,7 @@ struct UserWeigher(Arc<dyn Weigher>);
 impl Weigher for UserWeigher {
     fn weigh(&self, slot: Key<'_>, value_bytes: usize, decoded_bytes: usize) -> usize {
         // What only tells which replies are good has no weight that a user could know of.
-        user_key(slot).map_or(0, |key| self.0.weigh(key, value_bytes, decoded_bytes))
+        weighed_key(slot).map_or(0, |key| self.0.weigh(key, value_bytes, decoded_bytes))
     }
 }
 
@@ -232,6 +232,8 @@ fn pod_config(settings: &Settings) -> PodConfig {
             .iter()
             .map(|p| p.clone().into_bytes())
             .collect(),
+        load_timeout: settings.load_timeout,
+        max_loads: settings.max_loads,
         hash_field_expiry: settings.hash_field_expiry,
         namespace: settings.namespace.clone(),
         statistics_bytes: statistics_bytes(settings),

@@ -12,7 +12,9 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use nearcache_l1::Promise;
 use nearcache_proto::warm::{Readiness, WarmReport};
-use nearcache_proto::{Cache, Error, ErrorKind, Protocol, Read, ReadPolicy};
+use nearcache_proto::{
+    Cache, Call, Error, ErrorKind, LoadPolicy, Loaded, Protocol, Read, ReadPolicy, check_ttl,
+};
 use nearcache_redis::{Handle, IoThread};
 
 use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};
@@ -75,9 +77,9 @@ impl NearCache {
 
     /// Reads a key: from L1 when that is provably fresh, else from L2. `None`: L2 has no such key.
     ///
-    /// When the copy in L1 cannot be proven fresh, the setting `on_unproven` decides between asking L2
-    /// and failing. Stale values are never returned here, as nothing could mark them: see
-    /// [`get_with`](Self::get_with).
+    /// When the copy in L1 cannot be proven fresh, the setting `on_unproven` decides between asking L2, failing, and
+    /// serving it stale. The last nothing could mark here: it is counted (`stale_total`), and
+    /// [`get_with`](Self::get_with) says it.
     ///
     /// # Errors
     /// [`ErrorKind::Retry`] when L2 does not answer, [`ErrorKind::Usage`] when the key holds another
@@ -101,9 +103,6 @@ impl NearCache {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn get_with(&self, key: impl AsRef<[u8]>, policy: ReadPolicy) -> Result<Read, Error> {
-        if matches!(policy, ReadPolicy::ServeStale { .. }) && self.is_closed() {
-            return Err(closed());
-        }
         self.cache().read(self.db, key.as_ref(), policy).await
     }
 
@@ -123,13 +122,40 @@ impl NearCache {
     }
 
     /// Reads keys, in the order asked. What is missing in L1 takes one round trip, and no value in the
-    /// answer is older than another key's reply. Beyond 4,096 keys that holds for each 4,096 in turn.
+    /// answer is older than another key's reply, unless it is served stale. Beyond 4,096 keys that holds for each
+    /// 4,096 in turn.
+    ///
+    /// ```
+    /// # use nearcache::{Bytes, Error, NearCache};
+    /// # pollster::block_on(async {
+    /// # let cache = NearCache::builder().memory().build()?;
+    /// let all: Vec<Option<Bytes>> = cache
+    ///     .get_many(&["product:1", "product:2"])
+    ///     .await
+    ///     .into_iter()
+    ///     .collect::<Result<_, Error>>()?;
+    /// # assert_eq!(all, [None, None]);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
-    /// As [`get`](Self::get) under `pass_through`, whatever `on_unproven` says; the error of one key fails the call.
-    pub async fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Bytes>>, Error> {
+    /// As [`get`](Self::get), each key its own; `on_unproven = error` counts as `pass_through`.
+    pub async fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Vec<Result<Option<Bytes>, Error>> {
+        let reads = self.get_many_with(keys, self.policy()).await;
+        reads.into_iter().map(|read| Ok(read?.value)).collect()
+    }
+
+    /// Reads keys under a policy of this call's own, and says of each how fresh it is and who gave it.
+    ///
+    /// # Errors
+    /// As [`get_many`](Self::get_many).
+    pub async fn get_many_with(
+        &self,
+        keys: &[impl AsRef<[u8]>],
+        policy: ReadPolicy,
+    ) -> Vec<Result<Read, Error>> {
         let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-        self.cache().get_many(self.db, &keys).await
+        self.cache().get_many(self.db, &keys, policy).await
     }
 
     /// Reads a key so that the answer reflects every write that was acknowledged before the call.
@@ -177,16 +203,27 @@ impl NearCache {
     }
 
     /// Reads a key; when L2 has none, runs `loader`, writes its value to L2 unless another writer was
-    /// first, and returns it. Callers of this pod that miss the key meanwhile wait for the same loader.
+    /// first, and returns it. Callers of this pod that miss the key meanwhile wait for the same loader; at most
+    /// `max_loads` loaders run at a time, further ones wait in line.
+    ///
+    /// When L2 does not answer, the setting `on_l2_down` decides: by default the loader runs all the same. Its value is
+    /// shared with callers of this pod that come within `max_staleness` of its start, and kept nowhere; a write of the
+    /// key through this pod ends that at once, whether or not the write succeeds. Under
+    /// `on_unproven = serve_stale(..)` a resident copy goes first. Each pod loads for itself then: the origin may get
+    /// as many calls at a time as there are pods, times `max_loads`.
     ///
     /// A value that L2 refuses to keep is returned all the same, and counted.
     ///
     /// # Errors
-    /// [`ErrorKind::Loader`] for everyone who waits when the loader fails or panics; the next caller
-    /// tries again. As [`get`](Self::get) when L2 does not answer.
+    /// - [`ErrorKind::Loader`] for everyone who waits, when the loader fails, panics, or takes longer than
+    ///   `load_timeout` (its future is dropped then); the next caller tries again.
+    /// - [`ErrorKind::Retry`] when another caller's loader or a place among `max_loads` was waited for in vain, a little
+    ///   longer than `load_timeout`; and when L2 does not answer, under `on_l2_down = error`.
+    /// - [`ErrorKind::Usage`] when it is called for a key inside the loader of that key.
     ///
     /// # Cancellation
-    /// When the caller that runs the loader is dropped, another that waits runs its own.
+    /// When the caller that runs the loader is dropped, another that waits runs its own. When its future is kept but not
+    /// polled any more, that happens once the loader would have been out of time.
     pub async fn get_or_load<F, Fut, E>(
         &self,
         key: impl AsRef<[u8]>,
@@ -199,9 +236,119 @@ impl NearCache {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ttl = ttl.as_duration();
-        self.cache()
-            .get_or_load(self.db, key.as_ref(), ttl, loader)
-            .await
+        // Before the loader runs, not after.
+        check_ttl(ttl)?;
+        let call = self.load_call(key.as_ref(), self.load_policy(), false);
+        let loader = || async {
+            Ok::<_, E>(Some(Loaded {
+                value: loader().await?,
+                ttl,
+            }))
+        };
+        let read = self.load(call, |_| true, loader).await?;
+        read.value.ok_or_else(none_loaded)
+    }
+
+    /// Reads a key; when L2 has none, runs `loader`, which may find that there is none either, and says how long its
+    /// value may live. `None` is believed for the setting `negative_ttl`, in this pod only, and never written to L2.
+    ///
+    /// ```
+    /// # use nearcache::{Bytes, Error, NearCache, Ttl};
+    /// # pollster::block_on(async {
+    /// # let cache = NearCache::builder().memory().build()?;
+    /// # struct Db; impl Db { async fn find(&self, _: u32) -> Result<Option<String>, std::io::Error> { Ok(None) } }
+    /// # let db = Db;
+    /// let found = cache
+    ///     .get_or_load_optional("product:123", || async {
+    ///         let row = db.find(123).await?;
+    ///         Ok::<_, std::io::Error>(row.map(|row| (Bytes::from(row), Ttl::secs(60))))
+    ///     })
+    ///     .await?;
+    /// # assert_eq!(found, None);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_optional<F, Fut, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        loader: F,
+    ) -> Result<Option<Bytes>, Error>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<(Bytes, Ttl)>, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let read = self
+            .get_or_load_with(key, self.load_policy(), loader)
+            .await?;
+        Ok(read.value)
+    }
+
+    /// The same under a policy of this call's own, and says how fresh the answer is and who gave it. Start from
+    /// [`load_policy`](Self::load_policy).
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_with<F, Fut, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        policy: LoadPolicy,
+        loader: F,
+    ) -> Result<Read, Error>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<(Bytes, Ttl)>, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let call = self.load_call(key.as_ref(), policy, true);
+        let loader = || async {
+            let loaded = loader().await?;
+            Ok::<_, E>(loaded.map(|(value, ttl)| Loaded {
+                value,
+                ttl: ttl.as_duration(),
+            }))
+        };
+        self.load(call, |_| true, loader).await
+    }
+
+    /// How calls with a loader read and load, by the settings.
+    pub fn load_policy(&self) -> LoadPolicy {
+        let settings = &self.inner.settings;
+        LoadPolicy {
+            on_unproven: settings.on_unproven,
+            on_l2_down: settings.on_l2_down,
+            negative_ttl: settings.negative_ttl,
+        }
+    }
+
+    pub(crate) fn load_call<'a>(
+        &self,
+        key: &'a [u8],
+        policy: LoadPolicy,
+        optional: bool,
+    ) -> Call<'a> {
+        Call {
+            db: self.db,
+            key,
+            policy,
+            optional,
+        }
+    }
+
+    pub(crate) async fn load<F, Fut, E>(
+        &self,
+        call: Call<'_>,
+        usable: impl FnMut(&Bytes) -> bool + Send,
+        loader: F,
+    ) -> Result<Read, Error>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<Loaded>, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.cache().get_or_load(call, usable, loader).await
     }
 
     /// Comes back when every write that L2 executed before has reached this pod's L1: for writes made
@@ -250,7 +397,7 @@ impl NearCache {
     }
 
     /// Whether this pod should be sent requests, how far it is on its way there, and why. For a readiness
-    /// probe: once ready, it stays so, as a pod without L2 is slower, not wrong.
+    /// probe: once ready, it stays so: without L2 a pod whose reads have loaders is slower, not wrong.
     pub fn readiness(&self) -> Readiness {
         self.cache().pod().readiness()
     }
@@ -336,7 +483,8 @@ impl fmt::Debug for NearCache {
     }
 }
 
+/// A loader that must return a value did not: none of this crate's does so.
 #[cold]
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the cache was shut down")
+pub(crate) fn none_loaded() -> Error {
+    Error::new(ErrorKind::Loader, "the loader returned no value")
 }

@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use nearcache_proto::{Error, Protocol};
+use nearcache_proto::{Error, Protocol, ReadPolicy};
 use nearcache_redis::redis::aio::ConnectionLike;
 use nearcache_redis::redis::{
     Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisFuture, RedisResult, Value,
@@ -77,6 +77,13 @@ impl Connection {
     #[must_use]
     pub fn pass_through(&self) -> Self {
         self.of(self.handle.with_l1(None))
+    }
+
+    /// A connection whose reads follow `policy`, whatever `on_unproven` says. No reply can carry a mark: under
+    /// [`ReadPolicy::ServeStale`] stale ones are counted (`stale_total`), and not told from fresh ones.
+    #[must_use]
+    pub fn with_on_unproven(&self, policy: ReadPolicy) -> Self {
+        self.of(self.handle.with_l1(Some(policy)))
     }
 
     /// A connection with replies in the shapes of `protocol`, whatever the URL said.

@@ -10,8 +10,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nearcache_proto::{Error, ErrorKind};
+use nearcache_proto::{Call, Error, ErrorKind, LoadPolicy, Loaded, Read, ReadPolicy, check_ttl};
 
+use crate::cache::none_loaded;
 use crate::{Codec, NearCache, Ttl};
 
 /// A handle of a cache whose values are of type `T`, written and read by the codec `C`.
@@ -93,17 +94,49 @@ where
         })
     }
 
+    /// Reads a key under a policy of this call's own, as [`NearCache::get_with`].
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        policy: ReadPolicy,
+    ) -> Result<Read<Arc<T>>, Error> {
+        let key = key.as_ref();
+        let read = self.cache.get_with(key, policy).await?;
+        self.decoded(key, read)
+    }
+
     /// Reads keys, as [`NearCache::get_many`].
     ///
     /// # Errors
-    /// As there, and [`ErrorKind::Codec`] when one value does not decode.
-    pub async fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Arc<T>>>, Error> {
-        let values = self.cache.get_many(keys).await?;
-        let decode = |(key, value): (&_, Option<Bytes>)| {
+    /// As there, and [`ErrorKind::Codec`] for a key whose value does not decode: each key its own.
+    pub async fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Vec<Result<Option<Arc<T>>, Error>> {
+        let reads = self.get_many_with(keys, self.cache.policy()).await;
+        reads.into_iter().map(|read| Ok(read?.value)).collect()
+    }
+
+    /// Reads keys under a policy of this call's own, as [`NearCache::get_many_with`].
+    ///
+    /// # Errors
+    /// As [`get_many`](Self::get_many).
+    pub async fn get_many_with(
+        &self,
+        keys: &[impl AsRef<[u8]>],
+        policy: ReadPolicy,
+    ) -> Vec<Result<Read<Arc<T>>, Error>> {
+        let reads = self.cache.get_many_with(keys, policy).await;
+        let decode = |(key, read): (&_, Result<Read, Error>)| {
             let key = AsRef::<[u8]>::as_ref(key);
-            value.map(|bytes| self.decode(key, &bytes)).transpose()
+            self.decoded(key, read?)
         };
-        keys.iter().zip(values).map(decode).collect()
+        keys.iter().zip(reads).map(decode).collect()
+    }
+
+    fn decoded(&self, key: &[u8], read: Read) -> Result<Read<Arc<T>>, Error> {
+        let value = read.value.as_ref().map(|bytes| self.decode(key, bytes));
+        Ok(read.with_value(value.transpose()?))
     }
 
     /// Reads a key as of now, as [`NearCache::get_validated`].
@@ -138,10 +171,14 @@ where
         self.cache.forget(key)
     }
 
-    /// Reads a key; when L2 has none, runs `loader`, as [`NearCache::get_or_load`].
+    /// Reads a key; when L2 has none, or one that does not decode, runs `loader`, as [`NearCache::get_or_load`].
+    ///
+    /// A value that does not decode, as one of another release, is replaced in L2 at most once a minute a key and pod.
+    /// In between, what the loader returns is shared with callers of this pod that come within `max_staleness` of its
+    /// start, and kept nowhere.
     ///
     /// # Errors
-    /// As there, and [`ErrorKind::Codec`] when a value does not encode or decode.
+    /// As there, and [`ErrorKind::Codec`] when what the loader returns does not encode.
     pub async fn get_or_load<F, Fut, E>(
         &self,
         key: impl AsRef<[u8]>,
@@ -154,34 +191,104 @@ where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let key = key.as_ref();
-        if let Some(Ok(Some(value))) = self.resident(key) {
+        if let Some(value) = self.form(key) {
             return Ok(value);
         }
-        Box::pin(self.load_missed(key, ttl, loader)).await
+        // Before the loader runs, not after.
+        check_ttl(ttl.as_duration())?;
+        let call = self.cache.load_call(key, self.cache.load_policy(), false);
+        let loader = || async { Ok::<_, E>(Some((loader().await?, ttl))) };
+        let read = Box::pin(self.load_missed(call, loader)).await?;
+        read.value.ok_or_else(none_loaded)
     }
 
-    async fn load_missed<F, Fut, E>(&self, key: &[u8], ttl: Ttl, loader: F) -> Result<Arc<T>, Error>
+    /// The same with a loader that may find that there is none, and says how long its value may live, as
+    /// [`NearCache::get_or_load_optional`].
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_optional<F, Fut, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        loader: F,
+    ) -> Result<Option<Arc<T>>, Error>
     where
         F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
+        Fut: Future<Output = Result<Option<(T, Ttl)>, E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        // What this caller's own loader made need not be decoded again.
-        let mut own = None;
+        let key = key.as_ref();
+        if let Some(value) = self.form(key) {
+            return Ok(Some(value));
+        }
+        let call = self.cache.load_call(key, self.cache.load_policy(), true);
+        Ok(Box::pin(self.load_missed(call, loader)).await?.value)
+    }
+
+    /// The same under a policy of this call's own, as [`NearCache::get_or_load_with`].
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_with<F, Fut, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        policy: LoadPolicy,
+        loader: F,
+    ) -> Result<Read<Arc<T>>, Error>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<(T, Ttl)>, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let call = self.cache.load_call(key.as_ref(), policy, true);
+        Box::pin(self.load_missed(call, loader)).await
+    }
+
+    /// A hit that was decoded before.
+    #[inline]
+    fn form(&self, key: &[u8]) -> Option<Arc<T>> {
+        let cache = self.cache.cache();
+        cache.get_resident_decoded(self.cache.db(), key)?.1
+    }
+
+    async fn load_missed<F, Fut, E>(&self, call: Call<'_>, loader: F) -> Result<Read<Arc<T>>, Error>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<(T, Ttl)>, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let key = call.key;
+        // What this caller's own loader made need not be decoded again, nor what was decoded to see whether it can be.
+        let (mut own, mut found) = (None, None);
         let load = || async {
-            let value = loader().await.map_err(Into::into)?;
+            let Some((value, ttl)) = loader().await.map_err(Into::into)? else {
+                return Ok(None);
+            };
             let bytes = self.codec.encode(&value).map_err(DoesNotEncode)?;
             own = Some((bytes.clone(), value));
-            Ok::<_, Box<dyn StdError + Send + Sync>>(bytes)
+            Ok::<_, Box<dyn StdError + Send + Sync>>(Some(Loaded {
+                value: bytes,
+                ttl: ttl.as_duration(),
+            }))
         };
-        let loaded = self.cache.get_or_load(key, ttl, load).await;
-        let bytes = loaded.map_err(unwrap_codec)?;
-        match own {
-            Some((ours, value)) if ours.as_ptr() == bytes.as_ptr() => {
-                Ok(self.attach(key, &bytes, value))
+        let usable = |bytes: &Bytes| {
+            found = self.decode(key, bytes).ok();
+            found.is_some()
+        };
+        let read = self.cache.load(call, usable, load).await;
+        let read = read.map_err(unwrap_codec)?;
+        let value = match (&read.value, own) {
+            (None, _) => None,
+            (Some(bytes), Some((ours, value))) if ours.as_ptr() == bytes.as_ptr() => {
+                Some(self.attach(key, bytes, value))
             }
-            _ => self.decode(key, &bytes),
-        }
+            // Whoever returned it has found it usable.
+            (Some(bytes), _) => Some(match found {
+                Some(form) => form,
+                None => self.decode(key, bytes)?,
+            }),
+        };
+        Ok(read.with_value(value))
     }
 
     /// The form of `bytes`: the one they have, or a new one that they keep if they are resident.

@@ -298,9 +298,12 @@ impl Lane {
 
     /// Takes a request: queues it, or ends it at once when the lane is down, stalled or full.
     pub fn submit(&mut self, request: Request, now: Timestamp) {
-        if let Work::EndSession(id) = request.work {
-            return self.end_session(id);
-        }
+        let request = match request.work {
+            Work::EndSession(id) => return self.end_session(id),
+            // However the lane is: only its clock is asked for.
+            Work::Alarm(ticket) if !matches!(self.phase, Phase::Closed) => return ticket.accept(),
+            _ => request,
+        };
         if let Some(error) = self.unavailable() {
             return request.reject(&error);
         }
@@ -362,6 +365,7 @@ impl Lane {
         }
         self.phase = Phase::Closed;
         self.fail_all(error, now);
+        self.pod.fail_load_waits(error);
     }
 
     /// The next thing to do; call until `None` after every other call.

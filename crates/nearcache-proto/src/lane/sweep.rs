@@ -19,7 +19,8 @@ impl Lane {
             Phase::Up { .. } => self.heartbeat_possible().then_some(self.heartbeat_at),
             Phase::Closed => return None,
         };
-        [phase, self.sweep_at, self.renew_by, self.retest_at]
+        let loads = self.pod.loads.next();
+        [phase, self.sweep_at, self.renew_by, self.retest_at, loads]
             .into_iter()
             .flatten()
             .min()
@@ -35,6 +36,7 @@ impl Lane {
             self.pod.counters.timeouts_total.bump();
             self.end_renewal(Err(timed_out()));
         }
+        self.pod.end_overdue_loads(now);
         if self.sweep_at.is_some_and(|at| now >= at) {
             self.sweep_at = None;
             self.sweep(now);

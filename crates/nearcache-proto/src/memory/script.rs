@@ -1,7 +1,8 @@
 //! Scripts: a sequence of `redis.call(...)` statements, which is what a store without Lua can offer.
 //!
 //! `[return] redis.call('name', ...)`, also `redis.pcall` and `server.call`, with strings, numbers,
-//! `KEYS[n]` and `ARGV[n]` as arguments; `return` also takes one of those. Anything else is an error.
+//! `KEYS[n]` and `ARGV[n]` as arguments; `return` also takes one of those, and so does
+//! `if redis.call(...) ~= value then return value end`. Anything else is an error.
 
 mod parse;
 
@@ -44,27 +45,50 @@ fn run(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes], may_write: bool)
                 returned,
                 protected,
             } => {
-                let words: Option<Vec<Bytes>> =
-                    words.iter().map(|term| term.value(keys, args)).collect();
-                let reply = match words {
-                    Some(words) => call(server, conn, &words, may_write),
-                    None => Reply::error(
-                        "ERR Command arguments must be strings or integers: \
-                         there is no such KEYS or ARGV",
-                    ),
-                };
+                let reply = call_with(server, conn, words, (keys, args), may_write);
                 let failed = matches!(reply, Reply::Error { .. });
                 if *returned || (failed && !protected) {
                     return Ok(through_lua(reply));
                 }
             }
-            Statement::Return(Term::Number(number)) => return Ok(Reply::Int(*number)),
-            Statement::Return(term) => {
-                return Ok(term.value(keys, args).map_or(Reply::Nil, Reply::Bulk));
+            Statement::Unless { words, is, returns } => {
+                let reply = call_with(server, conn, words, (keys, args), may_write);
+                if matches!(reply, Reply::Error { .. }) {
+                    return Ok(reply);
+                }
+                // To Lua, a nil of the server's is `false`: equal to no string.
+                if !matches!(&reply, Reply::Bulk(found) if is.is_text(found, keys, args)) {
+                    return Ok(returned(returns, keys, args));
+                }
             }
+            Statement::Return(term) => return Ok(returned(term, keys, args)),
         }
     }
     Ok(Reply::Nil)
+}
+
+fn returned(term: &Term, keys: &[Bytes], args: &[Bytes]) -> Reply {
+    match term {
+        Term::Number(number) => Reply::Int(*number),
+        term => term.value(keys, args).map_or(Reply::Nil, Reply::Bulk),
+    }
+}
+
+fn call_with(
+    server: &mut MemoryServer,
+    conn: ConnId,
+    words: &[Term],
+    (keys, args): (&[Bytes], &[Bytes]),
+    may_write: bool,
+) -> Reply {
+    let words: Option<Vec<Bytes>> = words.iter().map(|term| term.value(keys, args)).collect();
+    match words {
+        Some(words) => call(server, conn, &words, may_write),
+        None => Reply::error(
+            "ERR Command arguments must be strings or integers: \
+             there is no such KEYS or ARGV",
+        ),
+    }
 }
 
 fn call(server: &mut MemoryServer, conn: ConnId, words: &[Bytes], may_write: bool) -> Reply {

@@ -40,6 +40,11 @@ fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, 
     match op {
         Op::Read { tracked, .. } => get(*tracked, replies),
         Op::ReadWith { argv, tracked, .. } => read_with(argv, *tracked, replies),
+        Op::Replace { .. } => match next(replies)? {
+            Reply::Int(1) => Ok(OpReply::Stored(true)),
+            Reply::Int(0) => Ok(OpReply::Stored(false)),
+            other => Err(refused("EVAL", other)),
+        },
         Op::Set { if_absent, .. } => match next(replies)? {
             reply if reply.is_ok() => Ok(OpReply::Stored(true)),
             Reply::Nil if *if_absent => Ok(OpReply::Stored(false)),

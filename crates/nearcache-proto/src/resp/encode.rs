@@ -71,6 +71,19 @@ fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
             }
             out.push(argv);
         }
+        Op::Replace {
+            key,
+            old,
+            value,
+            ttl,
+            ..
+        } => {
+            let script = if ttl.is_some() { REPLACE_PX } else { REPLACE };
+            let mut argv = vec![word("EVAL"), word(script), word("1"), key.clone()];
+            argv.extend([old.clone(), value.clone()]);
+            argv.extend(ttl.map(millis));
+            out.push(argv);
+        }
         Op::Delete { key, .. } => out.push(vec![word("DEL"), key.clone()]),
         // Nothing of it is needed to read its reply.
         Op::Command { argv, .. } => out.push(std::mem::take(argv)),
@@ -109,6 +122,12 @@ fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
         }
     }
 }
+
+/// No command of all supported servers compares a value before it replaces it.
+const REPLACE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+                       redis.call('SET', KEYS[1], ARGV[2]) return 1";
+const REPLACE_PX: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+                          redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1";
 
 /// A change between the command and PTTL is pushed when the read is tracked. When it is not, the two must
 /// be one, or a value could be kept past the end of its own life.

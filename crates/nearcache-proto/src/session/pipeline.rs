@@ -31,10 +31,12 @@ impl<I: Io> Session<I> {
         self.settle()?;
         let mut replies = Vec::with_capacity(commands.len());
         let mut rest = commands;
-        if self.l1.is_some() && !self.side.in_transaction() {
+        if let Some(policy) = self.l1
+            && !self.side.in_transaction()
+        {
             let served = |argv: &Vec<Bytes>| matches!(classify(argv), Class::Serve(_));
             let reads = rest.iter().take_while(|argv| served(argv)).count();
-            if let Some(answers) = self.cache.replies(self.db, &rest[..reads]).await? {
+            if let Some(answers) = self.cache.replies(self.db, &rest[..reads], policy).await? {
                 for (reply, argv) in answers.into_iter().zip(rest.drain(..reads)) {
                     replies.push(self.shaped(reply, &argv[0]));
                 }

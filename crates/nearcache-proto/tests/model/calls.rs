@@ -1,6 +1,7 @@
 //! Calls in flight: what was asked, what the oracle must know about when it began, and its future. Those that need
-//! a session are in `session`.
+//! a session are in `session`, those with a loader in `load`.
 
+mod load;
 mod session;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ use crate::io::SimIo;
 use crate::oracle::{Name, Seen};
 use crate::world::View;
 
+pub use load::{Ending, Load, LoaderPanic, is_of_another_release};
 pub use session::{exec, hidden_write, mixed, switched, watched};
 
 /// What a call did, for the oracle.
@@ -30,7 +32,10 @@ pub enum Outcome {
     Together(Vec<(Name, Seen)>),
     /// As new as the server was during the call.
     Validated(Name, Seen),
-    Loaded(Name, u64),
+    /// A value, of whoever gave it.
+    Loaded(Name, u64, Freshness, Source),
+    /// The origin has none.
+    NoneLoaded,
     /// A write, a command or a fence.
     Done,
     /// Something was fetched that nobody had asked for.
@@ -65,8 +70,16 @@ pub struct Call {
     pub polled: bool,
     /// It asked the lane for something after its first poll.
     pub asked_again: bool,
-    /// The news of its key when it began.
-    pub news: u64,
+    /// The news of its key when it began, and how often this pod had written it.
+    pub news: (u64, u64),
+    /// Its task does something else, and does not come back to it until everything is over.
+    pub parked: bool,
+    /// In its last turn it was given what another caller's loader had returned before.
+    pub lent: bool,
+    /// Nothing is wrong any more: it must not fail.
+    pub must: bool,
+    /// How a call with a loader was made.
+    pub load: Option<Load>,
     /// How often each fault had struck when it began.
     pub strikes: [u32; FAULTS],
 }
@@ -135,8 +148,11 @@ pub fn many(cache: Cache<SimIo>, names: Vec<Name>) -> CallFuture {
     Box::pin(async move {
         let keys: Vec<Vec<u8>> = names.iter().map(|name| key(*name)).collect();
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let values = cache.get_many(names[0].0, &keys).await?;
-        let seen = values.iter().map(|value| decode(value.as_ref()));
+        let reads = cache
+            .get_many(names[0].0, &keys, ReadPolicy::PassThrough)
+            .await;
+        let reads = reads.into_iter().collect::<Result<Vec<_>, Error>>()?;
+        let seen = reads.iter().map(|read| decode(read.value.as_ref()));
         Ok(Outcome::Many(names.into_iter().zip(seen).collect()))
     })
 }
@@ -181,14 +197,19 @@ pub fn pipeline(cache: Cache<SimIo>, names: Vec<Name>) -> CallFuture {
             _ => vec![Bytes::from_static(b"GET"), Bytes::from(key(*name))],
         };
         let commands: Vec<_> = names.iter().enumerate().map(command).collect();
-        Ok(match cache.replies(names[0].0, &commands).await? {
-            Some(replies) => {
-                let seen = replies.iter().map(decode_reply);
-                Outcome::Together(names.into_iter().zip(seen).collect())
-            }
-            // They change too fast, or nobody tells of changes: they would be sent as they are.
-            None => Outcome::Many(Vec::new()),
-        })
+        Ok(
+            match cache
+                .replies(names[0].0, &commands, ReadPolicy::PassThrough)
+                .await?
+            {
+                Some(replies) => {
+                    let seen = replies.iter().map(decode_reply);
+                    Outcome::Together(names.into_iter().zip(seen).collect())
+                }
+                // They change too fast, or nobody tells of changes: they would be sent as they are.
+                None => Outcome::Many(Vec::new()),
+            },
+        )
     })
 }
 
@@ -234,54 +255,6 @@ pub fn delete(cache: Cache<SimIo>, name: Name) -> CallFuture {
     Box::pin(async move {
         cache.delete(name.0, &key(name)).await?;
         Ok(Outcome::Done)
-    })
-}
-
-/// How a loader ends.
-#[derive(Clone, Copy)]
-pub enum Ending {
-    Value,
-    Error,
-    Panic,
-}
-
-/// What a loader panics with.
-pub struct LoaderPanic;
-
-/// A loader that runs, until it is over or dropped.
-struct Running<'a>(&'a SimIo, u64);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.ends(self.1);
-    }
-}
-
-pub fn load(
-    cache: Cache<SimIo>,
-    name: Name,
-    value: u64,
-    pauses: usize,
-    ending: Ending,
-) -> CallFuture {
-    Box::pin(async move {
-        let io = cache.io().clone();
-        let loader = move || async move {
-            io.begins(name, value);
-            let _running = Running(&io, value);
-            Pauses(pauses).await;
-            match ending {
-                Ending::Value => Ok(encode(value)),
-                Ending::Error => Err("the origin is away"),
-                // Without the hook, which would print it.
-                Ending::Panic => std::panic::resume_unwind(Box::new(LoaderPanic)),
-            }
-        };
-        let loaded = cache.get_or_load(name.0, &key(name), None, loader).await?;
-        Ok(Outcome::Loaded(
-            name,
-            decode(Some(&loaded)).expect("a value"),
-        ))
     })
 }
 

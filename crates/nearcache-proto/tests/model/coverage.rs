@@ -50,6 +50,10 @@ named! {
     Cancel "cancel",
     LoaderFails "loader fails",
     LoaderPanics "loader panics",
+    LoaderHangs "loader hangs",
+    LoaderRecurses "loader recurses",
+    /// A caller's future is kept, and not polled any more.
+    Parked "caller parked",
     CachingRefused "no caching",
     /// A key moves to another name, or another db.
     KeyMoves "key moves",
@@ -131,7 +135,7 @@ macro_rules! coverage {
 
 coverage! {
     schedules, events, hits, peeks, kept_replies, l2_reads, stale_reads, renewals, many, together, validated, loads,
-    loader_failures, fetched_ahead, own_writes, optimistic, foreign_writes, reconnects, degraded, away_writes, lost_writes, joined,
+    loads_without_l2, loads_lent, loads_queued, loads_abandoned, load_timeouts, replaced, absences_loaded, loader_failures, fetched_ahead, own_writes, optimistic, foreign_writes, reconnects, degraded, away_writes, lost_writes, joined,
     not_sent, unknown_outcomes, timeouts, reads_failed, preempted_hits,
 }
 

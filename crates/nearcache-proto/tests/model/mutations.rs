@@ -122,6 +122,43 @@ const DEFECTS: &[(Defect, &str)] = &[
         Defect::Of(Mechanism::JoinExpired),
         "an expired flight is joined",
     ),
+    (
+        Defect::Of(Mechanism::LoadTimeout),
+        "a loader runs for as long as it likes",
+    ),
+    (
+        Defect::Of(Mechanism::Abandon),
+        "an abandoned load is not given up",
+    ),
+    (Defect::Of(Mechanism::Places), "more loaders than max_loads"),
+    (
+        Defect::Of(Mechanism::Recursion),
+        "a loader waits for itself",
+    ),
+    (
+        Defect::Of(Mechanism::Blame),
+        "a panic elsewhere is the loader's",
+    ),
+    (
+        Defect::Of(Mechanism::OriginLife),
+        "a loaded value is lent for longer than L",
+    ),
+    (
+        Defect::Of(Mechanism::OriginToken),
+        "a loaded value is lent after a write",
+    ),
+    (
+        Defect::Of(Mechanism::OriginKept),
+        "a value loaded without L2 is kept",
+    ),
+    (
+        Defect::Of(Mechanism::ReplaceOften),
+        "two releases replace each other",
+    ),
+    (
+        Defect::Of(Mechanism::ReplaceAny),
+        "a newer value is replaced",
+    ),
 ];
 
 /// What shows in no order of whole steps, but in one of single loads: each is a wrong order beside the right one, which

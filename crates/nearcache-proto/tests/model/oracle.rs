@@ -7,6 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use nearcache_l1::Timestamp;
 
+use crate::calls::is_of_another_release;
+
 /// A db and a key.
 pub type Name = (u32, usize);
 
@@ -42,8 +44,8 @@ pub struct Oracle {
     executed: HashMap<u64, u64>,
     /// Values in commands that the server got.
     sent: HashSet<u64>,
-    /// Values that come from loaders.
-    loaded: HashSet<u64>,
+    /// Values that come from loaders, and whether they may replace one of another release.
+    loaded: HashMap<u64, bool>,
 }
 
 impl Oracle {
@@ -78,10 +80,12 @@ impl Oracle {
         if let Some(value) = value
             && change == Change::Written
         {
-            assert!(
-                replaced.is_none() || !self.loaded.contains(&value),
-                "C4: {name:?} was loaded as {value}, which replaced {replaced:?}"
-            );
+            if let (Some(replaced), Some(picky)) = (replaced, self.loaded.get(&value)) {
+                assert!(
+                    *picky && is_of_another_release(replaced),
+                    "C4: {name:?} was loaded as {value}, which replaced {replaced:?}"
+                );
+            }
             let before = self.executed.insert(value, step);
             assert_eq!(before, None, "C15: the write of {value} was executed twice");
         }
@@ -159,8 +163,8 @@ impl Oracle {
     }
 
     /// A loader is about to load `value`: it may be written where there is none.
-    pub fn is_loaded(&mut self, value: u64) {
-        self.loaded.insert(value);
+    pub fn is_loaded(&mut self, value: u64, picky: bool) {
+        self.loaded.insert(value, picky);
     }
 
     /// Whether what `name` holds will expire.

@@ -36,6 +36,10 @@ const MAX_CALLS: usize = 10;
 const MAX_STALENESS: Duration = Duration::from_millis(300);
 /// How long a call may wait.
 const TIMEOUT: Duration = Duration::from_millis(800);
+/// How long a loader may run.
+pub const LOAD_TIMEOUT: Duration = Duration::from_millis(1000);
+/// How many may, at a time.
+pub const MAX_LOADS: usize = 2;
 /// Steps after which a healed world must be quiet.
 pub const PATIENCE: usize = 20_000;
 
@@ -133,6 +137,8 @@ pub struct World {
     splits: Splits,
     coverage: Coverage,
     writes_failed: Vec<u64>,
+    /// What parked callers held was asked for by others.
+    probed: bool,
     /// The driver opens a connection for each db, as it must not.
     lane_per_db: bool,
 }
@@ -189,6 +195,7 @@ impl World {
             splits: Splits::default(),
             coverage: Coverage::default(),
             writes_failed: Vec::new(),
+            probed: false,
             lane_per_db: crate::lane_per_db(),
         };
         for pod in 0..count {
@@ -231,6 +238,12 @@ impl World {
             self.coverage.degraded += totals.degraded_total;
             self.coverage.reconnects += totals.connects_total.saturating_sub(1);
             self.coverage.timeouts += totals.timeouts_total;
+            self.coverage.loads_without_l2 += totals.loads_l2_down_total;
+            self.coverage.loads_lent += totals.loads_lent_total;
+            self.coverage.loads_queued += totals.loads_queued_total;
+            self.coverage.loads_abandoned += totals.loads_abandoned_total;
+            self.coverage.load_timeouts += totals.load_timeouts_total;
+            self.coverage.replaced += totals.values_replaced_total;
             for (cause, count) in causes {
                 self.coverage.refused[cause as usize] += count(&totals);
             }
@@ -276,7 +289,8 @@ impl World {
                 let name = self.name();
                 self.foreign_write(name);
             }
-            986..989 => self.cancel(),
+            986..989 if self.random.per_mille(700) => self.cancel(),
+            986..989 if self.mood.allows(Fault::Parked) => self.park(),
             989..991 => self.flush(),
             991..993 => {
                 let name = self.name();

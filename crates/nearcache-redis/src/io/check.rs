@@ -62,7 +62,7 @@ impl Kind {
         match op {
             Op::Read { tracked, .. } => Self::Read { tracked: *tracked },
             Op::ReadWith { tracked, .. } => Self::ReadWith { tracked: *tracked },
-            Op::Set { .. } => Self::Set,
+            Op::Set { .. } | Op::Replace { .. } => Self::Set,
             Op::Delete { .. } => Self::Delete,
             Op::Command { .. } | Op::Transaction { .. } => Self::Command,
             Op::Fence { .. } => Self::Fence,

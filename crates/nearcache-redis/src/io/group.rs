@@ -29,7 +29,11 @@ impl Group {
         ops.iter().all(|op| {
             matches!(
                 op,
-                Op::Command { .. } | Op::Set { .. } | Op::Delete { .. } | Op::Fence { .. }
+                Op::Command { .. }
+                    | Op::Set { .. }
+                    | Op::Replace { .. }
+                    | Op::Delete { .. }
+                    | Op::Fence { .. }
             )
         })
     }

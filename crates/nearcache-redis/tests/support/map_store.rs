@@ -211,6 +211,21 @@ impl MapConnection {
                 }
                 OpReply::Stored(stored)
             }
+            Op::Replace {
+                db,
+                key,
+                old,
+                value,
+                ..
+            } => {
+                let slot = (*db, key.clone());
+                let stored = state.values.get(&slot) == Some(old);
+                if stored {
+                    state.values.insert(slot, value.clone());
+                    state.report(key);
+                }
+                OpReply::Stored(stored)
+            }
             Op::Delete { db, key } => {
                 let existed = state.values.remove(&(*db, key.clone())).is_some();
                 if existed {

@@ -1,5 +1,6 @@
 //! The drop-in for redis-rs's blocking connection.
 
+use nearcache_proto::ReadPolicy;
 use nearcache_redis::redis::{Cmd, IntoConnectionInfo, RedisResult, Value};
 use nearcache_redis::{redis, redis_error};
 use pollster::block_on;
@@ -44,6 +45,12 @@ impl Connection {
     #[must_use]
     pub fn pass_through(&self) -> Self {
         Self(self.0.pass_through())
+    }
+
+    /// As [`Connection::with_on_unproven`](crate::redis::Connection::with_on_unproven).
+    #[must_use]
+    pub fn with_on_unproven(&self, policy: ReadPolicy) -> Self {
+        Self(self.0.with_on_unproven(policy))
     }
 
     /// As [`Connection::with_protocol`](crate::redis::Connection::with_protocol).

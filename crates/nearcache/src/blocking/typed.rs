@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use nearcache_proto::Error;
+use nearcache_proto::{Error, LoadPolicy, Read, ReadPolicy};
 use pollster::block_on;
 
 use crate::{Codec, Ttl};
@@ -39,6 +39,18 @@ where
         }
     }
 
+    /// As [`Typed::get_with`](crate::Typed::get_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        policy: ReadPolicy,
+    ) -> Result<Read<Arc<T>>, Error> {
+        block_on(self.0.get_with(key, policy))
+    }
+
     /// As [`Typed::get_resident`](crate::Typed::get_resident).
     pub fn get_resident(&self, key: impl AsRef<[u8]>) -> Option<Arc<T>> {
         self.0.get_resident(key)
@@ -48,8 +60,20 @@ where
     ///
     /// # Errors
     /// As there.
-    pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Arc<T>>>, Error> {
+    pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Vec<Result<Option<Arc<T>>, Error>> {
         block_on(self.0.get_many(keys))
+    }
+
+    /// As [`Typed::get_many_with`](crate::Typed::get_many_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_many_with(
+        &self,
+        keys: &[impl AsRef<[u8]>],
+        policy: ReadPolicy,
+    ) -> Vec<Result<Read<Arc<T>>, Error>> {
+        block_on(self.0.get_many_with(keys, policy))
     }
 
     /// As [`Typed::get_validated`](crate::Typed::get_validated).
@@ -81,7 +105,9 @@ where
         self.0.forget(key)
     }
 
-    /// As [`Typed::get_or_load`](crate::Typed::get_or_load), with a loader that blocks.
+    /// As [`Typed::get_or_load`](crate::Typed::get_or_load), with a loader that blocks. One that takes longer than
+    /// `load_timeout` cannot be ended: it goes on in its own caller, while all who wait for it are answered; the next
+    /// caller may run another, and it keeps its place among `max_loads` until it returns.
     ///
     /// # Errors
     /// As there.
@@ -96,6 +122,39 @@ where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         block_on(self.0.get_or_load(key, ttl, || async { loader() }))
+    }
+
+    /// As [`Typed::get_or_load_optional`](crate::Typed::get_or_load_optional), with a loader that blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_or_load_optional<F, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        loader: F,
+    ) -> Result<Option<Arc<T>>, Error>
+    where
+        F: FnOnce() -> Result<Option<(T, Ttl)>, E>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        block_on(self.0.get_or_load_optional(key, || async { loader() }))
+    }
+
+    /// As [`Typed::get_or_load_with`](crate::Typed::get_or_load_with), with a loader that blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_or_load_with<F, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        policy: LoadPolicy,
+        loader: F,
+    ) -> Result<Read<Arc<T>>, Error>
+    where
+        F: FnOnce() -> Result<Option<(T, Ttl)>, E>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        block_on(self.0.get_or_load_with(key, policy, || async { loader() }))
     }
 }
 

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearcache_proto::{Error, ReadPolicy};
+use nearcache_proto::{Error, OnL2Down, ReadPolicy};
 
-use super::field::{show_duration, show_policy};
+use super::field::{show_duration, show_on_l2_down, show_policy};
 use super::source::process_environment;
 use super::{Settings, setting_methods, settings_table};
 
@@ -129,6 +129,12 @@ impl SettingValue for Duration {
 impl SettingValue for ReadPolicy {
     fn into_text(self) -> String {
         show_policy(self)
+    }
+}
+
+impl SettingValue for OnL2Down {
+    fn into_text(self) -> String {
+        show_on_l2_down(self).to_owned()
     }
 }
 

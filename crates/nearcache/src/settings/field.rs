@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use nearcache_proto::{Error, ReadPolicy};
+use nearcache_proto::{Error, OnL2Down, ReadPolicy};
 
 use super::source::{IGNORED_VARIABLES, VARIABLE_PREFIX};
 use super::{FIELDS, Settings, configuration, url};
@@ -128,9 +128,19 @@ pub(super) const SWITCH: Kind<bool> = Kind {
 };
 
 pub(super) const POLICY: Kind<ReadPolicy> = Kind {
-    name: "`pass_through` or `error`",
+    name: "`pass_through`, `error` or `serve_stale(duration)`",
     parse: parse_policy,
     show: |value| show_policy(*value),
+};
+
+pub(super) const ON_L2_DOWN: Kind<OnL2Down> = Kind {
+    name: "`load` or `error`",
+    parse: |text| match text {
+        "load" => Ok(OnL2Down::Load),
+        "error" => Ok(OnL2Down::Error),
+        _ => Err("must be load or error".into()),
+    },
+    show: |value| show_on_l2_down(*value).to_owned(),
 };
 
 pub(super) const OPTIONAL_NUMBER: Kind<Option<f64>> = Kind {
@@ -235,10 +245,16 @@ pub(super) fn show_duration(value: Duration) -> String {
 }
 
 fn parse_policy(text: &str) -> Result<ReadPolicy, String> {
-    match text {
-        "pass_through" => Ok(ReadPolicy::PassThrough),
-        "error" => Ok(ReadPolicy::Error),
-        _ => Err("must be pass_through or error".into()),
+    let stale = text
+        .strip_prefix("serve_stale(")
+        .and_then(|rest| rest.strip_suffix(')'));
+    match (text, stale) {
+        ("pass_through", _) => Ok(ReadPolicy::PassThrough),
+        ("error", _) => Ok(ReadPolicy::Error),
+        (_, Some(max)) => Ok(ReadPolicy::ServeStale {
+            max: parse_duration(max)?,
+        }),
+        _ => Err("must be pass_through, error or serve_stale(30s), with any duration".into()),
     }
 }
 
@@ -246,8 +262,16 @@ pub(super) fn show_policy(policy: ReadPolicy) -> String {
     match policy {
         ReadPolicy::PassThrough => "pass_through".into(),
         ReadPolicy::Error => "error".into(),
-        // The others are asked for call by call; what this shows is refused where it is read.
+        ReadPolicy::ServeStale { max } => format!("serve_stale({})", show_duration(max)),
+        // What this shows is refused where it is read.
         other => format!("{other:?}"),
+    }
+}
+
+pub(super) fn show_on_l2_down(on_l2_down: OnL2Down) -> &'static str {
+    match on_l2_down {
+        OnL2Down::Error => "error",
+        _ => "load",
     }
 }
 

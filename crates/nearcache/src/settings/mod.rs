@@ -15,7 +15,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use nearcache_proto::{Error, ErrorKind, ReadPolicy};
+use nearcache_proto::{Error, ErrorKind, OnL2Down, ReadPolicy};
 
 pub use builder::{SettingValue, SettingsBuilder};
 
@@ -23,8 +23,8 @@ pub use field::{Field, ManifestKeys};
 pub use source::IGNORED_VARIABLES;
 
 use field::{
-    COUNT, DURATION, LIST, NAMES, OPTIONAL_DURATION, OPTIONAL_NUMBER, OPTIONAL_SIZE, POLICY, SIZE,
-    SWITCH, TEXT, URL,
+    COUNT, DURATION, LIST, NAMES, ON_L2_DOWN, OPTIONAL_DURATION, OPTIONAL_NUMBER, OPTIONAL_SIZE,
+    POLICY, SIZE, SWITCH, TEXT, URL,
 };
 
 /// The text of `url` that selects the embedded L2 instead of a server.
@@ -45,9 +45,20 @@ macro_rules! settings_table {
             max_inline: usize, SIZE, "1MiB";
             /// How far behind L2 a hit may be; a heartbeat is sent every third of it. From 30ms to 1m.
             max_staleness: Duration, DURATION, "1s";
-            /// What a read does when a resident value cannot be proven that fresh: ask L2, or fail. Stale values are
-            /// asked for call by call (`get_with`), since they must be marked.
+            /// What a read does when a resident value cannot be proven that fresh: ask L2; fail, if it is a `get`; or
+            /// serve it if it was last known to be fresh no longer ago than that. Where an answer cannot carry a mark, a
+            /// stale one is only counted (`stale_total`).
             on_unproven: ReadPolicy, POLICY, "pass_through";
+            /// What a call with a loader does when L2 does not answer: run the loader all the same, and keep its value
+            /// nowhere; or fail, so that an origin that could not bear it does not get the load of all pods.
+            on_l2_down: OnL2Down, ON_L2_DOWN, "load";
+            /// How long a loader may run; also how long a call waits for another's, or for one of `max_loads`.
+            load_timeout: Duration, DURATION, "10s";
+            /// Loaders that may run at a time in this pod; further ones wait in line.
+            max_loads: usize, COUNT, "64";
+            /// How long this pod believes a loader that there is no value, unless the key is written. Empty: it asks
+            /// again at once.
+            negative_ttl: Option<Duration>, OPTIONAL_DURATION, "";
             /// Time for one attempt to connect; the hand-shake has as much again.
             connect_timeout: Duration, DURATION, "2s";
             /// Time for one request to L2, waiting for the lane included.

@@ -64,13 +64,12 @@ impl Settings {
         self.within("backoff_min", self.backoff_min, MS..=HOUR)?;
         self.within("backoff_max", self.backoff_max, MS..=HOUR)?;
         self.within("untracked_life", self.untracked_lifetime(), MS..=24 * HOUR)?;
-        if !matches!(
-            self.on_unproven,
-            ReadPolicy::PassThrough | ReadPolicy::Error
-        ) {
-            let why = "must be pass_through or error: `get` has no way to mark a value as stale; \
-                       ask for stale values call by call with `get_with`";
-            return self.wrong("on_unproven", why);
+        if let ReadPolicy::ServeStale { max } = self.on_unproven {
+            self.within("on_unproven", max, MS..=24 * HOUR)?;
+        }
+        self.within("load_timeout", self.load_timeout, MS..=HOUR)?;
+        if let Some(ttl) = self.negative_ttl {
+            self.within("negative_ttl", ttl, MS..=24 * HOUR)?;
         }
         if self.dead_after < self.operation_timeout {
             let timeout = show_duration(self.operation_timeout);
@@ -94,6 +93,7 @@ impl Settings {
             ("queue_requests", self.queue_requests, 1 << 20),
             ("flights_per_key", self.flights_per_key, 64),
             ("admit_after", self.admit_after, 2),
+            ("max_loads", self.max_loads, 1 << 14),
             ("warm_reads", self.warm_reads, 1 << 30),
             ("warm_share", self.warm_share, 100),
         ] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nearcache::{Bytes, ErrorKind, LaneState, MemoryL2, NearCache, Raw, Ttl};
 
 use super::stores::{Silent, Watched};
-use super::{bytes, single};
+use super::{all, bytes, single};
 
 #[tokio::test]
 async fn after_shutdown_every_call_is_closed() {
@@ -17,7 +17,7 @@ async fn after_shutdown_every_call_is_closed() {
     let load = || async { Ok::<_, std::io::Error>(Bytes::new()) };
     let errors = [
         cache.get("k").await.unwrap_err(),
-        cache.get_many(&["k"]).await.unwrap_err(),
+        all(cache.get_many(&["k"]).await).unwrap_err(),
         cache.get_validated("k").await.unwrap_err(),
         cache.set("k", "w", Ttl::NONE).await.unwrap_err(),
         cache.delete("k").await.unwrap_err(),

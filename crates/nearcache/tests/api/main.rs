@@ -10,7 +10,7 @@ mod stores;
 mod typed;
 mod write;
 
-use nearcache::{Builder, Bytes, MemoryL2, NearCache};
+use nearcache::{Builder, Bytes, Error, MemoryL2, NearCache};
 
 /// A pod of its own on `l2`, connected.
 async fn pod(l2: &MemoryL2) -> NearCache {
@@ -28,6 +28,11 @@ fn builder(l2: &MemoryL2) -> Builder {
 /// One pod on a store of its own.
 async fn single() -> NearCache {
     pod(&MemoryL2::new()).await
+}
+
+/// The values of all keys, or the first error.
+fn all<V>(each: Vec<Result<V, Error>>) -> Result<Vec<V>, Error> {
+    each.into_iter().collect()
 }
 
 fn bytes(text: &'static str) -> Option<Bytes> {

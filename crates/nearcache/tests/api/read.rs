@@ -2,7 +2,7 @@
 
 use nearcache::{ErrorKind, Freshness, MemoryL2, ReadPolicy, Source, Ttl};
 
-use super::{bytes, pod, single};
+use super::{all, bytes, pod, single};
 
 #[tokio::test]
 async fn a_miss_is_read_from_l2_once() {
@@ -36,10 +36,10 @@ async fn many_keys_in_one_round_trip() {
     cache.set("c", "3", Ttl::NONE).await.unwrap();
     cache.get("a").await.unwrap();
     let keys = ["a", "b", "c", "a"];
-    let values = cache.get_many(&keys).await.unwrap();
+    let values = all(cache.get_many(&keys).await).unwrap();
     assert_eq!(values, [bytes("1"), None, bytes("3"), bytes("1")]);
     assert_eq!(cache.stats().totals.fills_total, 3);
-    assert!(cache.get_many(&[""; 0]).await.unwrap().is_empty());
+    assert!(all(cache.get_many(&[""; 0]).await).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn calls_can_be_spawned() {
         .unwrap()
         .unwrap();
     let reader = cache.clone();
-    let many = tokio::spawn(async move { reader.get_many(&["k", "l"]).await });
+    let many = tokio::spawn(async move { all(reader.get_many(&["k", "l"]).await) });
     assert_eq!(many.await.unwrap().unwrap(), [bytes("v"), None]);
     let loader = cache.clone();
     let load = tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use nearcache::{Bytes, ErrorKind, MemoryL2, Reply, Ttl};
 
-use super::{bytes, pod, single};
+use super::{all, bytes, pod, single};
 
 #[tokio::test]
 async fn c3_what_a_command_writes_is_seen_by_the_next_read() {
@@ -47,7 +47,7 @@ async fn a_transaction_in_one_call() {
     let reply = cache.session().transaction(commands).await.unwrap();
     assert_eq!(reply, Reply::Array(vec![Reply::Int(2), Reply::ok()]));
     assert_eq!(
-        cache.get_many(&["a", "b"]).await.unwrap(),
+        all(cache.get_many(&["a", "b"]).await).unwrap(),
         [bytes("2"), bytes("x")]
     );
 }

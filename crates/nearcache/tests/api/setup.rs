@@ -49,15 +49,21 @@ fn c12_what_is_wrong_is_said_by_build() {
 }
 
 #[test]
-fn c2_stale_values_are_only_served_where_they_can_be_marked() {
+fn stale_values_are_served_when_a_setting_says_so() {
     let max = std::time::Duration::from_secs(9);
     let stale = ReadPolicy::ServeStale { max };
     let asked = NearCache::builder().memory().on_unproven(stale);
-    refused(asked.build(), &["on_unproven", "pass_through or error"]);
-    let mut settings = Settings::default();
-    settings.on_unproven = stale;
-    let asked = NearCache::builder().memory().settings(settings);
-    refused(asked.build(), &["on_unproven", "get_with"]);
+    assert_eq!(asked.build().unwrap().settings().on_unproven, stale);
+    for wrong in [
+        "serve_stale",
+        "serve_stale()",
+        "serve_stale(9)",
+        "serve_stale(0s)",
+        "serve_stale(9s",
+    ] {
+        let asked = NearCache::builder().memory().on_unproven(wrong);
+        refused(asked.build(), &["on_unproven"]);
+    }
 }
 
 #[test]

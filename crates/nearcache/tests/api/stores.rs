@@ -97,6 +97,15 @@ impl OneValue {
                 *value = Some(new.clone());
                 OpReply::Stored(true)
             }
+            Op::Replace {
+                old, value: new, ..
+            } => {
+                let holds = value.as_ref() == Some(old);
+                if holds {
+                    *value = Some(new.clone());
+                }
+                OpReply::Stored(holds)
+            }
             Op::Delete { .. } => OpReply::Deleted(value.take().is_some()),
             Op::Fence { .. } => OpReply::Fenced,
             Op::Heartbeat => OpReply::Role { primary: true },

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nearcache::{Bytes, Codec, Error, ErrorKind, MemoryL2, Ttl};
 
-use super::{bytes, pod, single};
+use super::{all, bytes, pod, single};
 
 /// A number in text; counts what it decodes. Negative ones do not encode.
 #[derive(Clone, Default)]
@@ -41,7 +41,7 @@ async fn a_value_is_decoded_once_and_shared() {
     typed.set("k", &7, Ttl::NONE).await.unwrap();
     let first = typed.get("k").await.unwrap().unwrap();
     let second = typed.get("k").await.unwrap().unwrap();
-    let many = typed.get_many(&["k", "absent"]).await.unwrap();
+    let many = all(typed.get_many(&["k", "absent"]).await).unwrap();
     let validated = typed.get_validated("k").await.unwrap().unwrap();
     let other_handle = typed.clone().get_resident("k").unwrap();
     assert_eq!(*first, 7);
@@ -94,7 +94,7 @@ async fn what_does_not_decode_is_an_error_each_time() {
     for _ in 0..2 {
         assert_eq!(typed.get("k").await.unwrap_err().kind(), ErrorKind::Codec);
         assert_eq!(
-            typed.get_many(&["k"]).await.unwrap_err().kind(),
+            all(typed.get_many(&["k"]).await).unwrap_err().kind(),
             ErrorKind::Codec
         );
         assert_eq!(typed.get_resident("k"), None);

@@ -5,7 +5,7 @@ use nearcache::{Error, ErrorKind, LaneState, NearCache as Async, Ttl};
 use nearcache_testkit::Server;
 
 use super::stage::connect;
-use super::{Stage, says, val};
+use super::{Stage, all, says, val};
 
 fn at(url: impl Into<String>) -> nearcache::Builder {
     Async::builder().redis(url).connect_timeout("5s")
@@ -119,7 +119,7 @@ fn c16_a_user_reads_what_its_acl_allows() {
                 alice.get("forbidden").unwrap_err(),
                 alice.set("forbidden", "w", Ttl::NONE).unwrap_err(),
                 alice.get_validated("forbidden").unwrap_err(),
-                alice.get_many(&["allowed:k", "forbidden"]).unwrap_err(),
+                all(alice.get_many(&["allowed:k", "forbidden"])).unwrap_err(),
             ];
             for error in errors {
                 assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");

@@ -3,7 +3,7 @@
 use nearcache::{LaneState, Ttl};
 
 use super::stage::{Refuse, connect};
-use super::{Stage, eventually, on_both, val};
+use super::{Stage, all, eventually, on_both, val};
 
 on_both!(
     trap_caching_refused_while_reads_are_answered,
@@ -78,7 +78,7 @@ fn trap_caching_refused_on_a_lane_that_is_up(stage: &Stage) {
     for key in &keys {
         stage.set(key, "old");
     }
-    pod.get_many(&keys).unwrap();
+    all(pod.get_many(&keys)).unwrap();
     stage.l2().refuse(Refuse::Caching);
     assert!(
         pod.get("another").is_err(),
@@ -95,7 +95,7 @@ fn trap_caching_refused_on_a_lane_that_is_up(stage: &Stage) {
     }
     assert_eq!(pod.stats().totals.degraded_total, 1);
     assert!(
-        pod.get_many(&keys)
+        all(pod.get_many(&keys))
             .unwrap()
             .iter()
             .all(|v| *v == val("new"))

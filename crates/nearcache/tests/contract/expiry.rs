@@ -4,7 +4,7 @@ use nearcache::{Bytes, ReadPolicy, Source, Ttl};
 use nearcache_testkit::Value;
 
 use super::stage::connect;
-use super::{Net, STALE, Stage, eventually, on_both, val};
+use super::{Net, STALE, Stage, all, eventually, on_both, val};
 
 on_both!(
     c5_nothing_is_served_past_its_expiry,
@@ -30,7 +30,7 @@ fn c5_nothing_is_served_past_its_expiry(stage: &Stage) {
         assert_eq!(pod.get_resident(&key), None);
         assert_eq!(pod.get_with(&key, STALE).unwrap().value, None);
         assert_eq!(pod.get_with(&key, ReadPolicy::Error).unwrap().value, None);
-        assert_eq!(pod.get_many(&[&key]).unwrap(), [None]);
+        assert_eq!(all(pod.get_many(&[&key])).unwrap(), [None]);
         assert_eq!(pod.get(&key).unwrap(), None);
     }
 }
@@ -90,7 +90,7 @@ fn c5_changes_of_a_life_and_of_names_are_seen(stage: &Stage) {
         (&["GETEX", "l", "PX", "100000"], None, Some("2")),
         (&["UNLINK", "l"], None, None),
     ];
-    pod.get_many(&["k", "l"]).unwrap();
+    all(pod.get_many(&["k", "l"])).unwrap();
     for (command, k, l) in steps {
         let before = pod.stats().totals.invalidations_total;
         stage.cmd(command);
@@ -99,7 +99,7 @@ fn c5_changes_of_a_life_and_of_names_are_seen(stage: &Stage) {
             pod.stats().totals.invalidations_total > before,
             "{command:?} was not pushed"
         );
-        let values = pod.get_many(&["k", "l"]).unwrap();
+        let values = all(pod.get_many(&["k", "l"])).unwrap();
         assert_eq!(values, [k.and_then(val), l.and_then(val)], "{command:?}");
     }
 }

@@ -4,7 +4,7 @@
 use nearcache::{ErrorKind, Freshness, LaneState, ReadPolicy, Source, Ttl};
 
 use super::stage::{Refuse, connect};
-use super::{Net, STALE, Stage, eventually, joined, on_both, says, spawn, val};
+use super::{Net, STALE, Stage, all, eventually, joined, on_both, says, spawn, val};
 
 on_both!(
     c10_a_stopped_server_costs_one_heartbeat_and_no_read,
@@ -23,7 +23,7 @@ fn c10_a_stopped_server_costs_one_heartbeat_and_no_read(stage: &Stage) {
     for key in &keys {
         stage.set(key, "v");
     }
-    pod.get_many(&keys).unwrap();
+    all(pod.get_many(&keys)).unwrap();
     let (reads, fills) = (stage.calls("get"), pod.stats().totals.fills_total);
 
     stage.l2().freeze(true);
@@ -64,7 +64,7 @@ fn c10_a_stopped_server_fails_calls_and_hangs_none(stage: &Stage) {
     for _ in 0..200 {
         for error in [
             pod.get("missing").unwrap_err(),
-            pod.get_many(&["a", "b"]).unwrap_err(),
+            all(pod.get_many(&["a", "b"])).unwrap_err(),
             pod.get_validated("missing").unwrap_err(),
             pod.set("k", "v", Ttl::NONE).unwrap_err(),
             pod.delete("k").unwrap_err(),
@@ -154,7 +154,7 @@ fn c10_an_l2_out_of_memory_still_answers_reads(stage: &Stage) {
         for _ in 0..3 {
             assert_eq!(pod.get("k").unwrap(), val("v"));
             assert_eq!(pod.get("large").unwrap(), val(&large));
-            assert_eq!(pod.get_many(&["k", "l"]).unwrap(), [val("v"), None]);
+            assert_eq!(all(pod.get_many(&["k", "l"])).unwrap(), [val("v"), None]);
         }
         let error = pod.set("k", large.clone(), Ttl::NONE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Retry, "{error}");

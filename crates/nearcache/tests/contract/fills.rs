@@ -3,7 +3,7 @@
 use nearcache::ErrorKind;
 
 use super::stage::Refuse;
-use super::{Net, Stage, eventually, joined, on_both, spawn, val};
+use super::{Net, Stage, all, eventually, joined, on_both, spawn, val};
 
 on_both!(
     trap_a_reply_races_the_push_behind_it,
@@ -55,7 +55,7 @@ fn trap_a_batch_of_replies_races_a_push(stage: &Stage) {
         stage.net(Net::StallReplies);
         let reader = {
             let (pod, keys) = (pod.clone(), keys.clone());
-            spawn(move || pod.get_many(&keys).unwrap())
+            spawn(move || all(pod.get_many(&keys)).unwrap())
         };
         eventually("L2 has executed the reads", || {
             stage.calls("get") == before + 50
@@ -112,7 +112,7 @@ fn trap_the_tracking_table_is_too_small(stage: &Stage) {
         }
         pod.fence().unwrap();
         assert!(
-            pod.get_many(&keys)
+            all(pod.get_many(&keys))
                 .unwrap()
                 .iter()
                 .all(|v| *v == val(&value))

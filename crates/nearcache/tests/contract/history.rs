@@ -2,7 +2,7 @@
 
 use nearcache::{ErrorKind, Freshness, ReadPolicy, Source};
 
-use super::{Net, STALE, Stage, eventually, on_both, val};
+use super::{Net, STALE, Stage, all, eventually, on_both, val};
 
 on_both!(
     trap_null_push_of_flushall,
@@ -20,13 +20,23 @@ fn trap_null_push_of_flushall(stage: &Stage) {
     for key in &keys {
         stage.set(key, "v");
     }
-    assert!(pod.get_many(&keys).unwrap().iter().all(Option::is_some));
+    assert!(
+        all(pod.get_many(&keys))
+            .unwrap()
+            .iter()
+            .all(Option::is_some)
+    );
     stage.cmd(&["FLUSHALL"]);
     pod.fence().unwrap();
     for key in &keys {
         assert_eq!(pod.get_resident(key), None);
     }
-    assert!(pod.get_many(&keys).unwrap().iter().all(Option::is_none));
+    assert!(
+        all(pod.get_many(&keys))
+            .unwrap()
+            .iter()
+            .all(Option::is_none)
+    );
     assert!(pod.stats().totals.flushes_total >= 1);
 }
 
@@ -93,7 +103,7 @@ fn c6_what_was_written_meanwhile_is_seen(stage: &Stage) {
     for key in &keys {
         stage.set(key, "old");
     }
-    pod.get_many(&keys).unwrap();
+    all(pod.get_many(&keys)).unwrap();
     stage.part(&pod);
     for key in keys.iter().step_by(2) {
         stage.set(key, "new");

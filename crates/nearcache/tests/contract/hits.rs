@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use nearcache::{Bytes, Source};
 
-use super::{STALE, Stage, on_both, poll, val};
+use super::{STALE, Stage, all, on_both, poll, val};
 
 on_both!(
     c1_a_hit_sends_nothing_and_copies_nothing,
@@ -31,7 +31,7 @@ fn c1_a_hit_sends_nothing_and_copies_nothing(stage: &Stage) {
     }
     assert_eq!(pod.get_with("k", STALE).unwrap().source, Source::L1);
     assert_eq!(
-        pod.get_many(&["k", "k"]).unwrap(),
+        all(pod.get_many(&["k", "k"])).unwrap(),
         [Some(first.clone()), Some(first)]
     );
     assert_eq!(SENT.map(|name| stage.calls(name)), sent);

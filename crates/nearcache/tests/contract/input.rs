@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use nearcache::{Bytes, ErrorKind, NearCache, Ttl};
 
-use super::{Stage, on_both, says, val};
+use super::{Stage, all, on_both, says, val};
 
 on_both!(
     c12_a_key_of_another_type,
@@ -23,7 +23,7 @@ fn c12_a_key_of_another_type(stage: &Stage) {
         let error = pod.get("k").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
         says(&error, &["WRONGTYPE"]);
-        let error = pod.get_many(&["l", "k"]).unwrap_err();
+        let error = all(pod.get_many(&["l", "k"])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
         assert!(pod.get_validated("k").is_err());
     }
@@ -86,7 +86,7 @@ fn c12_sizes_no_server_accepts(stage: &Stage) {
         pod.set("k", huge.clone(), Ttl::NONE).unwrap_err(),
         pod.set(&huge, "v", Ttl::NONE).unwrap_err(),
         pod.get(&huge).unwrap_err(),
-        pod.get_many(&[&huge]).unwrap_err(),
+        all(pod.get_many(&[&huge])).unwrap_err(),
         pod.get_validated(&huge).unwrap_err(),
         pod.delete(&huge).unwrap_err(),
         pod.session().command(&[b"GET", &huge[..]]).unwrap_err(),

@@ -5,7 +5,7 @@ use nearcache::{ErrorKind, Reply, WriteOutcome};
 
 use pollster::block_on;
 
-use super::{Net, Stage, eventually, joined, on_both, poll, says, spawn, val};
+use super::{Net, Stage, all, eventually, joined, on_both, poll, says, spawn, val};
 
 on_both!(
     trap_raw_multi_does_not_queue_the_reads_of_others,
@@ -49,7 +49,7 @@ fn trap_raw_multi_does_not_queue_the_reads_of_others(stage: &Stage) {
         works(stage, &pod, &format!("during {round}"));
     }
     assert_eq!(pod.get("k").unwrap(), val("v"));
-    assert_eq!(pod.get_many(&["k", "l"]).unwrap(), [val("v"), None]);
+    assert_eq!(all(pod.get_many(&["k", "l"])).unwrap(), [val("v"), None]);
     assert_eq!(ok(&mut session, &["EXEC"]), Reply::Array(vec![Reply::ok()]));
     assert_eq!(pod.get("k").unwrap(), val("w"));
     assert_eq!(pod.stats().totals.disconnects_total, 0);
@@ -92,7 +92,7 @@ fn c16_transactions_of_two_sessions_are_apart(stage: &Stage) {
     assert_eq!(ok(&mut one, &["GET", "b"]), Reply::Bulk("2".into()));
     assert_eq!(ok(&mut two, &["EXEC"]), Reply::Array(vec![Reply::ok()]));
     assert_eq!(
-        pod.get_many(&["a", "b", "c"]).unwrap(),
+        all(pod.get_many(&["a", "b", "c"])).unwrap(),
         [None, val("2"), val("3")]
     );
     // An error inside ends one transaction, and only that.

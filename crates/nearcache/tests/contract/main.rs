@@ -49,6 +49,11 @@ pub(crate) fn val(text: &str) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(text.as_bytes()))
 }
 
+/// The values of all keys, or the first error.
+pub(crate) fn all<V>(each: Vec<Result<V, Error>>) -> Result<Vec<V>, Error> {
+    each.into_iter().collect()
+}
+
 /// A call that is made by another thread.
 pub(crate) fn spawn<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     std::thread::spawn(call)

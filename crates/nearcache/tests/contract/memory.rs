@@ -3,7 +3,7 @@
 use nearcache::{Bytes, Ttl};
 
 use super::stage::connect;
-use super::{Stage, eventually, on_both, val};
+use super::{Stage, all, eventually, on_both, val};
 
 on_both!(
     c9_the_weight_stays_within_the_capacity,
@@ -68,7 +68,7 @@ fn trap_a_large_value_does_not_hold_up_the_lane(stage: &Stage) {
         }
         assert_eq!(pod.get("k").unwrap(), val(&large));
         assert_eq!(pod.get_validated("k").unwrap(), val(&large));
-        assert_eq!(pod.get_many(&["k", "l"]).unwrap(), [val(&large), None]);
+        assert_eq!(all(pod.get_many(&["k", "l"])).unwrap(), [val(&large), None]);
     }
     assert_eq!(stage.l2().connections(), 2);
 }

@@ -8,7 +8,7 @@ use nearcache::blocking::NearCache;
 use nearcache::{Bytes, ErrorKind, Freshness, ReadPolicy};
 
 use super::stage::connect;
-use super::{Net, Stage, eventually, joined, on_both, spawn, val};
+use super::{Net, Stage, all, eventually, joined, on_both, spawn, val};
 
 on_both!(
     trap_many_keys_mixed_from_l1_and_l2,
@@ -32,7 +32,7 @@ fn trap_many_keys_mixed_from_l1_and_l2(stage: &Stage) {
         stage.set(&b, "2");
         let reader = {
             let (pod, keys) = (pod.clone(), [a.clone(), b.clone()]);
-            spawn(move || pod.get_many(&keys).unwrap())
+            spawn(move || all(pod.get_many(&keys)).unwrap())
         };
         eventually("the missing key was read", || {
             stage.calls("get") == before + 1
@@ -59,7 +59,7 @@ fn trap_many_keys_with_a_joined_fetch(stage: &Stage) {
         stage.set(&b, "2");
         let late = {
             let (pod, keys) = (pod.clone(), [a.clone(), b.clone()]);
-            spawn(move || pod.get_many(&keys).unwrap())
+            spawn(move || all(pod.get_many(&keys)).unwrap())
         };
         eventually("`b` was read late, `a` joined", || {
             stage.calls("get") >= before + 2 && pod.stats().totals.joined_total > joins
@@ -111,9 +111,7 @@ fn read(pod: &NearCache, written: &Written, shared: &Shared, way: usize) {
                 read.value
             }),
             1 => pod.get("k"),
-            2 => pod
-                .get_many(&["other", "k"])
-                .map(|mut values| values.remove(1)),
+            2 => all(pod.get_many(&["other", "k"])).map(|mut values| values.remove(1)),
             _ => pod.get_validated("k"),
         };
         match read {

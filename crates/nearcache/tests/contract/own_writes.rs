@@ -3,7 +3,7 @@
 use nearcache::blocking::NearCache;
 use nearcache::{Bytes, Raw, Ttl};
 
-use super::{Net, Stage, eventually, joined, on_both, spawn, val};
+use super::{Net, Stage, all, eventually, joined, on_both, spawn, val};
 
 on_both!(
     c3_a_read_after_an_own_write_is_new,
@@ -98,7 +98,7 @@ fn trap_own_transaction_then_read(stage: &Stage) {
     let mut session = pod.session();
     for round in 1..20 {
         let value = round.to_string();
-        pod.get_many(&["a", "b"]).unwrap();
+        all(pod.get_many(&["a", "b"])).unwrap();
         let command = |key: &str| {
             ["SET", key, &value]
                 .map(|word| Bytes::copy_from_slice(word.as_bytes()))
@@ -108,7 +108,7 @@ fn trap_own_transaction_then_read(stage: &Stage) {
             .transaction(vec![command("a"), command("b")])
             .unwrap();
         assert_eq!(
-            pod.get_many(&["a", "b"]).unwrap(),
+            all(pod.get_many(&["a", "b"])).unwrap(),
             [val(&value), val(&value)]
         );
         // The same, command by command.

@@ -2,7 +2,7 @@
 
 use nearcache::{ErrorKind, LaneState, Ttl};
 
-use super::{Net, Stage, eventually, joined, on_both, spawn, val};
+use super::{Net, Stage, all, eventually, joined, on_both, spawn, val};
 
 on_both!(
     c10_shutdown_ends_calls_in_flight_and_later_ones,
@@ -21,7 +21,7 @@ fn c10_shutdown_ends_calls_in_flight_and_later_ones(stage: &Stage) {
     };
     let calls = [
         call(|pod| pod.get("k").err().map(|e| e.kind())),
-        call(|pod| pod.get_many(&["a", "b"]).err().map(|e| e.kind())),
+        call(|pod| all(pod.get_many(&["a", "b"])).err().map(|e| e.kind())),
         call(|pod| pod.get_validated("k").err().map(|e| e.kind())),
         call(|pod| pod.set("w", "v", Ttl::NONE).err().map(|e| e.kind())),
         call(|pod| pod.fence().err().map(|e| e.kind())),

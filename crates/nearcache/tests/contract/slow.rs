@@ -5,7 +5,7 @@ use std::time::Duration;
 use nearcache::{ErrorKind, Freshness, ReadPolicy, Ttl};
 
 use super::stage::connect;
-use super::{Net, STALE, Stage, eventually, on_server, val};
+use super::{Net, STALE, Stage, all, eventually, on_server, val};
 
 on_server!(
     c12_replies_and_pushes_cut_at_every_byte,
@@ -26,7 +26,7 @@ fn c12_replies_and_pushes_cut_at_every_byte(stage: &Stage) {
             assert_eq!(pod.get("k").unwrap(), val(expected));
         }
         pod.set("own", number.clone(), Ttl::NONE).unwrap();
-        let both = pod.get_many(&["own", "k", "missing"]).unwrap();
+        let both = all(pod.get_many(&["own", "k", "missing"])).unwrap();
         assert_eq!(both, [val(&number), val(expected), None]);
         stage.cmd(&["FLUSHALL"]);
         assert_eq!(pod.get_validated("own").unwrap(), None);

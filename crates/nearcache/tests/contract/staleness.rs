@@ -7,7 +7,7 @@ use nearcache::blocking::NearCache;
 use nearcache::{Error, ErrorKind, Freshness, LaneState, Read, ReadPolicy, Source};
 
 use super::stage::connect;
-use super::{Net, STALE, Stage, eventually, on_both, val};
+use super::{Net, STALE, Stage, all, eventually, on_both, val};
 
 on_both!(
     trap_half_open_under_error_is_refused,
@@ -67,7 +67,7 @@ fn trap_half_open_under_pass_through_fails(stage: &Stage) {
     for _ in 0..20 {
         let error = pod.get("k").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
-        let error = pod.get_many(&["k"]).unwrap_err();
+        let error = all(pod.get_many(&["k"])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
     }
 }

@@ -190,7 +190,9 @@ pub(super) fn near_cache(
         .capacity(SLACK * names.len() * each + (64 << 20));
     let cache = builder.connect_blocking().map_err(failed)?;
     for names in names.chunks(BATCH) {
-        cache.get_many(names).map_err(failed)?;
+        for read in cache.get_many(names) {
+            read.map_err(failed)?;
+        }
     }
     Ok(cache.as_async().clone())
 }

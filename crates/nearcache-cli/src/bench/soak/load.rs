@@ -100,9 +100,9 @@ impl<'a> Load<'a> {
             .filter(|key| Values::kind(*key) == Kind::Plain)
             .collect();
         let names: Vec<String> = keys.iter().map(|key| Values::name(*key)).collect();
-        let found = self.cache.get_many(&names).map_err(told)?;
+        let found = self.cache.get_many(&names);
         let mut each = keys.iter().zip(found);
-        each.try_for_each(|(key, value)| self.judge(*key, value.as_deref()))
+        each.try_for_each(|(key, value)| self.judge(*key, value.map_err(told)?.as_deref()))
     }
 
     fn read_typed(

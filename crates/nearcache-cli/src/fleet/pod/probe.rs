@@ -117,6 +117,7 @@ impl Eye {
             How::Many => {
                 let names = keys.map(|key| &self.names[key as usize]);
                 let values = self.cache.get_many(&names).await;
+                let values = values.into_iter().collect::<Result<_, Error>>();
                 let seen = |values: Vec<Option<Bytes>>| {
                     let all = keys.into_iter().zip(values);
                     all.map(|(key, value)| (key, value, how, false)).collect()

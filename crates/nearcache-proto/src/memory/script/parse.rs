@@ -11,6 +11,12 @@ pub(super) enum Statement {
         returned: bool,
         protected: bool,
     },
+    /// `if redis.call(...) ~= value then return value end`.
+    Unless {
+        words: Vec<Term>,
+        is: Term,
+        returns: Term,
+    },
     /// `return` of a value.
     Return(Term),
 }
@@ -26,6 +32,11 @@ pub(super) enum Term {
 }
 
 impl Term {
+    /// Whether it is this string: a number is not.
+    pub(super) fn is_text(&self, text: &Bytes, keys: &[Bytes], args: &[Bytes]) -> bool {
+        !matches!(self, Self::Number(_)) && self.value(keys, args).is_some_and(|own| own == *text)
+    }
+
     /// The bytes it stands for.
     pub(super) fn value(&self, keys: &[Bytes], args: &[Bytes]) -> Option<Bytes> {
         let nth = |list: &[Bytes], n: usize| list.get(n.checked_sub(1)?).cloned();
@@ -67,6 +78,9 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn statement(&mut self) -> Result<Statement, String> {
         let mut word = self.word();
+        if word == b"if" {
+            return self.unless();
+        }
         let returned = word == b"return";
         if returned {
             self.space();
@@ -85,21 +99,40 @@ impl<'a> Parser<'a> {
             b"pcall" => true,
             _ => return Err(self.unexpected("call or pcall")),
         };
+        Ok(Statement::Call {
+            words: self.words()?,
+            returned,
+            protected,
+        })
+    }
+
+    fn unless(&mut self) -> Result<Statement, String> {
+        if !matches!(self.word(), b"redis" | b"server") {
+            return Err(self.unexpected("redis.call"));
+        }
+        self.expect(b".")?;
+        self.expect(b"call")?;
+        let words = self.words()?;
+        self.expect(b"~=")?;
+        let is = self.term()?;
+        self.expect(b"then")?;
+        self.expect(b"return")?;
+        let returns = self.term()?;
+        self.expect(b"end")?;
+        Ok(Statement::Unless { words, is, returns })
+    }
+
+    fn words(&mut self) -> Result<Vec<Term>, String> {
         self.expect(b"(")?;
         let mut words = vec![self.term()?];
         loop {
             self.space();
             if self.eat(b")") {
-                break;
+                return Ok(words);
             }
             self.expect(b",")?;
             words.push(self.term()?);
         }
-        Ok(Statement::Call {
-            words,
-            returned,
-            protected,
-        })
     }
 
     fn term(&mut self) -> Result<Term, String> {
@@ -215,7 +248,7 @@ impl<'a> Parser<'a> {
     fn unexpected(&self, wanted: &str) -> String {
         format!(
             "expected {wanted} at byte {}; the embedded store runs only \
-             redis.call statements with literal, KEYS and ARGV arguments",
+             redis.call statements (and `if redis.call(...) ~= value then return value end`) with literal, KEYS and ARGV arguments",
             self.at
         )
     }
@@ -254,6 +287,17 @@ mod tests {
         assert_eq!(parse(b" return 1 "), returned(Term::Number(1)));
         assert_eq!(parse(b"return nil"), returned(Term::Nil));
         assert_eq!(parse(b""), Ok(vec![]));
+        assert_eq!(
+            parse(b"if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end return 1"),
+            Ok(vec![
+                Statement::Unless {
+                    words: vec![text("get"), Term::Key(1)],
+                    is: Term::Arg(1),
+                    returns: Term::Number(0),
+                },
+                Statement::Return(Term::Number(1)),
+            ])
+        );
     }
 
     #[test]
@@ -261,6 +305,9 @@ mod tests {
         for script in [
             "local x = redis.call('GET', 'a')",
             "if true then return 1 end",
+            "if redis.call('GET', 'a') == 'b' then return 1 end",
+            "if redis.call('GET', 'a') ~= 'b' then return 1",
+            "if redis.pcall('GET', 'a') ~= 'b' then return 1 end",
             "return redis.call('GET' 'a')",
             "return redis.call()",
             "return redis.call('GET', KEYS[-1])",

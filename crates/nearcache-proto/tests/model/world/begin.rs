@@ -3,7 +3,9 @@
 use super::*;
 use nearcache_proto::warm::Purpose;
 
-use crate::calls::{CallFuture, Ending};
+use nearcache_proto::{LoadPolicy, OnL2Down};
+
+use crate::calls::{CallFuture, Ending, Load};
 
 impl World {
     pub(super) fn begin_call(&mut self, pod: usize) {
@@ -26,7 +28,17 @@ impl World {
 
     fn begin(&mut self, pod: usize, name: Name, which: usize) {
         let cache = self.pods[pod].cache.clone();
-        let (operation, writes, future) = self.call(cache, name, which);
+        let (operation, writes, load, future) = self.call(cache, name, which);
+        self.enlist(pod, (operation, name), (writes, load), future);
+    }
+
+    pub(super) fn enlist(
+        &mut self,
+        pod: usize,
+        (operation, name): (Operation, Name),
+        (writes, load): (Option<u64>, Option<Load>),
+        future: CallFuture,
+    ) {
         let losses = match (operation, self.pods[pod].ended) {
             (Operation::Set, None) => Some(self.pods[pod].pod.totals().disconnects_total),
             _ => None,
@@ -35,7 +47,7 @@ impl World {
         self.say(|| {
             let number = self.next_call;
             format!(
-                "pod {pod} call {number}: {} {name:?} {writes:?}",
+                "pod {pod} call {number}: {} {name:?} {writes:?} {load:?}",
                 operation.name()
             )
         });
@@ -53,7 +65,14 @@ impl World {
             read_at: Timestamp::ZERO,
             polled: false,
             asked_again: false,
-            news: self.pods[pod].io.news[name.1].load(Ordering::Relaxed),
+            news: (
+                self.pods[pod].io.news[name.1].load(Ordering::Relaxed),
+                self.pods[pod].io.writes[name.1].load(Ordering::Relaxed),
+            ),
+            parked: false,
+            lent: false,
+            must: false,
+            load,
             strikes: self.strikes_at_begin(pod),
         };
         self.calls.push(call);
@@ -65,8 +84,9 @@ impl World {
         cache: Cache<SimIo>,
         name: Name,
         which: usize,
-    ) -> (Operation, Option<u64>, CallFuture) {
+    ) -> (Operation, Option<u64>, Option<Load>, CallFuture) {
         let mut writes = None;
+        let mut load = None;
         let mut value = |world: &mut Self| {
             let value = world.value();
             writes = Some(value);
@@ -102,14 +122,9 @@ impl World {
                 (Validated, calls::validated(cache, name))
             }
             72..80 => {
-                let (loaded, pauses) = (self.value(), self.random.below(6));
-                let ending = match self.random.below(10) {
-                    0..7 => Ending::Value,
-                    7..9 => Ending::Error,
-                    _ => Ending::Panic,
-                };
-                self.oracle.is_loaded(loaded);
-                (Load, calls::load(cache, name, loaded, pauses, ending))
+                let made = self.load(name);
+                load = Some(made);
+                (Load, made.future(cache))
             }
             80..90 => {
                 let (value, ttl) = (value(self), self.ttl());
@@ -138,6 +153,54 @@ impl World {
                 (Ahead, calls::ahead(cache, name, as_reply, purpose, TIMEOUT))
             }
         };
-        (operation, writes, future)
+        (operation, writes, load, future)
+    }
+
+    /// A call with a loader, of any kind.
+    fn load(&mut self, name: Name) -> Load {
+        let ending = match self.random.below(100) {
+            0..56 => Ending::Value,
+            56..66 => Ending::Absence,
+            66..76 => Ending::Error,
+            76..82 => Ending::Panic,
+            82..88 if self.mood.allows(Fault::LoaderHangs) => Ending::Hang,
+            88..94 if self.mood.allows(Fault::LoaderRecurses) => Ending::Recursion,
+            94.. if !self.mood.calm => Ending::PanicElsewhere,
+            _ => Ending::Value,
+        };
+        let policy = LoadPolicy {
+            on_unproven: match self.random.per_mille(250) {
+                true => ReadPolicy::ServeStale {
+                    max: Duration::from_secs(2),
+                },
+                false => ReadPolicy::PassThrough,
+            },
+            on_l2_down: match self.random.per_mille(800) {
+                true => OnL2Down::Load,
+                false => OnL2Down::Error,
+            },
+            negative_ttl: self.random.per_mille(500).then_some(MAX_STALENESS * 2),
+        };
+        self.load_with(name, ending, policy)
+    }
+
+    pub(super) fn load_with(&mut self, name: Name, ending: Ending, policy: LoadPolicy) -> Load {
+        let optional = ending == Ending::Absence || self.random.per_mille(300);
+        let picky = self.random.per_mille(300);
+        let pauses = self.random.below(6);
+        let mut value = self.value();
+        while calls::is_of_another_release(value) {
+            value = self.value();
+        }
+        self.oracle.is_loaded(value, picky);
+        Load {
+            name,
+            value,
+            pauses,
+            ending,
+            policy,
+            optional,
+            picky,
+        }
     }
 }

@@ -92,20 +92,12 @@ impl World {
                         }
                     }
                     Source::L2 => self.coverage.l2_reads += 1,
+                    Source::Origin => panic!("a read has no loader"),
                 }
                 self.fresh(&view, name, seen, source);
             }
             Ok(Outcome::Read(name, seen, Freshness::Stale(by), _)) => {
-                self.coverage.stale_reads += 1;
-                assert!(
-                    by <= Duration::from_secs(2),
-                    "C2: stale beyond its hard maximum"
-                );
-                self.oracle.not_expired(name, seen, view.at);
-                // A microsecond for the roundings of two clocks.
-                let by = by + Duration::from_micros(1);
-                let bound = self.splits.one_primary_at(back(view.at, by));
-                self.oracle.not_over_before(name, seen, bound, "C2 (stale)");
+                self.stale(view, (name, seen), by);
             }
             Ok(Outcome::Many(seen)) => {
                 self.coverage.many += 1;
@@ -133,16 +125,14 @@ impl World {
                 let step = self.splits.one_primary(view.step);
                 self.oracle.not_older_than(name, seen, step, "C7");
             }
-            Ok(Outcome::Loaded(name, value)) => {
+            Ok(Outcome::Loaded(name, value, freshness, source)) => {
                 self.coverage.loads += 1;
-                // A value that lost its race was never written: it is the loader's own.
-                if self.oracle.was_executed(value) {
-                    self.fresh(view, name, Some(value), Source::L2);
-                } else {
-                    let loading = self.pods[view.pod].io.loading.lock().expect("one thread");
-                    let old = loading.get(&value).is_some_and(|news| *news < call.news);
-                    assert!(!old, "C4: {value} was loaded before {name:?} was changed");
-                }
+                self.loaded(call, (name, value, freshness, source));
+            }
+            Ok(Outcome::NoneLoaded) => {
+                self.coverage.absences_loaded += 1;
+                let load = call.load.expect("it has a loader");
+                assert!(load.optional, "only a value was an answer");
             }
             Ok(Outcome::Done) => self.written(call),
             Ok(Outcome::FetchedAhead) => self.coverage.fetched_ahead += 1,
@@ -185,9 +175,68 @@ impl World {
         }
     }
 
+    fn loaded(&mut self, call: &Call, loaded: (Name, u64, Freshness, Source)) {
+        let (name, value, freshness, source) = loaded;
+        let view = &call.view;
+        let load = call.load.expect("it has a loader");
+        assert!(
+            !load.picky || !calls::is_of_another_release(value),
+            "{value} is of no use to its caller"
+        );
+        if let Freshness::Stale(by) = freshness {
+            return self.stale(view, (name, Some(value)), by);
+        }
+        let loading = self.pods[view.pod].io.loading.lock().expect("one thread");
+        let began = loading.get(&value).copied();
+        drop(loading);
+        // A value that lost its race, or was loaded without L2, was never written: it is the loader's own.
+        if self.oracle.was_executed(value) {
+            let source = match source {
+                Source::L1 => Source::L1,
+                _ => Source::L2,
+            };
+            return self.fresh(view, name, Some(value), source);
+        }
+        let began = began.expect("only loaders load");
+        assert!(
+            began.news >= call.news.0,
+            "C4: {value} was loaded before {name:?} was changed"
+        );
+        assert!(
+            began.writes >= call.news.1,
+            "C3: {value} was loaded before this pod wrote {name:?}"
+        );
+        if call.lent {
+            let age = view.clock.saturating_since(began.at);
+            assert!(
+                age < MAX_STALENESS,
+                "C2: {value} was lent {age:?} after its load began"
+            );
+        }
+    }
+
+    fn stale(&mut self, view: &View, (name, seen): (Name, Seen), by: Duration) {
+        self.coverage.stale_reads += 1;
+        assert!(
+            by <= Duration::from_secs(2),
+            "C2: stale beyond its hard maximum"
+        );
+        self.oracle.not_expired(name, seen, view.at);
+        // A microsecond for the roundings of two clocks.
+        let by = by + Duration::from_micros(1);
+        let bound = self.splits.one_primary_at(back(view.at, by));
+        self.oracle.not_over_before(name, seen, bound, "C2 (stale)");
+    }
+
     fn failed(&mut self, call: &Call, error: &Error) {
+        assert!(
+            !call.must || matches!(call.load, Some(load) if load.ending != calls::Ending::Value),
+            "C8: nothing is wrong any more, but {:?} failed: {error}",
+            call.operation
+        );
         match error.kind() {
-            ErrorKind::Retry if self.mood.calm => {
+            // In line for a place for too long, say.
+            ErrorKind::Retry if self.mood.calm && call.operation != Operation::Load => {
                 panic!(
                     "C8, C10: nothing was wrong, but a {:?} failed: {error}",
                     call.operation
@@ -196,6 +245,14 @@ impl World {
             ErrorKind::Retry | ErrorKind::Unproven => {}
             ErrorKind::Loader => {
                 self.coverage.loader_failures += 1;
+                let key = call.name.1;
+                let failures = self.pods[call.view.pod].io.failures[key].load(Ordering::Relaxed);
+                let slow = error.to_string().contains("load_timeout");
+                assert!(
+                    failures > 0 || slow,
+                    "C8: no loader of {:?} failed: {error}",
+                    call.name
+                );
                 self.strike(call.view.pod, Fault::LoaderFails);
             }
             // The side connection was lost inside a transaction, or a demoted server refused.

@@ -18,6 +18,8 @@ impl SimPod {
             // Where nothing is wrong, a call that is not answered hangs.
             operation_timeout: if calm { TIMEOUT * 100 } else { TIMEOUT },
             max_inline: calls::MAX_INLINE,
+            load_timeout: LOAD_TIMEOUT,
+            max_loads: MAX_LOADS,
             ..PodConfig::default()
         };
         let store = StoreConfig::new(1 << 16);
@@ -115,8 +117,6 @@ impl World {
         let before = pod.pod.totals();
         let now = pod.clock(now);
         pod.lane.handle_reply(batch, result, now);
-        // It may have been a write's.
-        pod.io.moved(None);
         let refused = pod.pod.totals().fills_refused_total - before.fills_refused_total;
         if refused > 0 {
             let sent = pod.sent.get(&batch).copied().unwrap_or_default();
@@ -186,11 +186,8 @@ impl World {
             }
         }
         drop(inbox);
-        let timeouts = this.pod.totals().timeouts_total;
         this.lane.handle_timeout(now);
-        if this.pod.totals().timeouts_total != timeouts {
-            this.io.moved(None);
-        }
+        this.io.told.store(now.as_micros(), Ordering::Relaxed);
         while let Some(action) = self.pods[pod].lane.poll_action(now) {
             self.act(pod, action);
         }
@@ -244,7 +241,7 @@ impl World {
 
     fn may_send(&self, pod: usize, ops: &[Op]) {
         let pod = &self.pods[pod];
-        pod.io.may_send(ops);
+        pod.io.may_send(ops, pod.clock(self.now()));
         for op in ops {
             if let (
                 Op::Read { tracked: true, .. } | Op::ReadWith { tracked: true, .. },

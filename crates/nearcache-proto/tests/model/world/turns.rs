@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::calls::LoaderPanic;
+use nearcache_proto::LoadPolicy;
+
+use crate::calls::{Ending, LoaderPanic};
 use crate::interrupt::{self, Stop};
 
 /// A call whose turn it is.
@@ -13,6 +15,8 @@ pub struct Turn {
     call: Call,
     stop: Option<Stop>,
     submissions: u64,
+    /// How often a loaded value had been lent.
+    lent: u64,
 }
 
 /// What became of it.
@@ -59,7 +63,7 @@ impl World {
             let number = self.turns.pop_front()?;
             let index = self.calls.iter().position(|call| call.number == number);
             let Some(index) = index else { continue };
-            if self.pods[self.calls[index].view.pod].stopped {
+            if self.pods[self.calls[index].view.pod].stopped || self.calls[index].parked {
                 continue;
             }
             self.turn(index);
@@ -72,8 +76,10 @@ impl World {
             });
             let io = &self.pods[call.view.pod].io;
             io.first_read.store(u64::MAX, Ordering::Relaxed);
+            let lent = self.pods[call.view.pod].pod.totals().loads_lent_total;
             return Some(Turn {
                 stop,
+                lent,
                 submissions: io.submissions.load(Ordering::Relaxed),
                 call,
             });
@@ -86,16 +92,19 @@ impl World {
             mut call,
             stop,
             submissions,
+            lent,
         } = turn;
         let pod = call.view.pod;
+        call.lent = self.pods[pod].pod.totals().loads_lent_total > lent;
+        if matches!(call.operation, Operation::Set | Operation::Delete) && !call.polled {
+            // Its copy is dropped before it is sent.
+            self.pods[pod].io.writes[call.name.1].fetch_add(1, Ordering::Relaxed);
+        }
         let read = self.pods[pod].io.first_read.load(Ordering::Relaxed);
         call.read_at = match read {
             u64::MAX => call.view.at,
             read => Timestamp::from_micros(read),
         };
-        if call.is_write() {
-            self.pods[pod].io.moved(None);
-        }
         if stop.is_some() {
             // What it found resident may have been gone when it looked.
             call.resident.fill(false);
@@ -109,6 +118,7 @@ impl World {
             }
             Polled::Panicked => {
                 self.strike(pod, Fault::LoaderPanics);
+                self.struck_by(&call);
                 return self.met(&call);
             }
             Polled::Ready(result) => result,
@@ -117,8 +127,52 @@ impl World {
             self.coverage.preempted_hits += 1;
         }
         self.judge(&call, result);
+        self.struck_by(&call);
         self.met(&call);
         self.peek(pod);
+    }
+
+    /// What a loader did counts as a fault for those beside it.
+    fn struck_by(&mut self, call: &Call) {
+        let fault = match call.load.map(|load| load.ending) {
+            Some(Ending::Hang) => Fault::LoaderHangs,
+            Some(Ending::Recursion) => Fault::LoaderRecurses,
+            _ => return,
+        };
+        self.strike(call.view.pod, fault);
+    }
+
+    /// A caller's task does something else for good: another arm of a `select!`, say.
+    pub(super) fn park(&mut self) {
+        let loads = self.calls.iter_mut().filter(|call| call.load.is_some());
+        let Some(call) = loads.max_by_key(|call| call.number) else {
+            return;
+        };
+        call.parked = true;
+        let (number, pod) = (call.number, call.view.pod);
+        self.say(|| format!("call {number} is parked"));
+        self.strike(pod, Fault::Parked);
+    }
+
+    /// Everybody else is done: what the parked hold must be free by now. Then they are polled again.
+    fn unpark(&mut self) {
+        if self.probed {
+            self.calls.iter_mut().for_each(|call| call.parked = false);
+            return;
+        }
+        self.probed = true;
+        self.advance(1300, 1400);
+        (0..self.pods.len()).for_each(|pod| self.pump(pod));
+        let held: Vec<_> = self.calls.iter().map(|c| (c.view.pod, c.name)).collect();
+        for (pod, name) in held {
+            let load = self.load_with(name, Ending::Value, LoadPolicy::default());
+            let cache = self.pods[pod].cache.clone();
+            let future = load.future(cache);
+            self.enlist(pod, (Operation::Load, name), (None, Some(load)), future);
+            if let Some(call) = self.calls.last_mut() {
+                call.must = true;
+            }
+        }
     }
 
     pub(super) fn poll_one(&mut self) {
@@ -190,6 +244,9 @@ impl World {
         }
         if self.calls.is_empty() {
             return false;
+        }
+        if self.calls.iter().all(|call| call.parked) {
+            self.unpark();
         }
         assert!(
             round < PATIENCE,

@@ -83,13 +83,28 @@ fn counts_switches_and_policies_say_what_they_may_be() {
     for (policy, written) in [
         (ReadPolicy::Error, "error"),
         (ReadPolicy::PassThrough, "pass_through"),
+        (
+            ReadPolicy::ServeStale {
+                max: Duration::from_secs(90),
+            },
+            "serve_stale(1m 30s)",
+        ),
     ] {
         settings.set("on_unproven", written).unwrap();
         assert_eq!(settings.on_unproven, policy);
         assert_eq!(policy.into_text(), written);
     }
     let error = text(settings.set("on_unproven", "serve_stale 5s"));
-    assert!(error.ends_with("must be pass_through or error"), "{error}");
+    assert!(error.contains("serve_stale(30s)"), "{error}");
+    let error = text(settings.set("on_unproven", "serve_stale(5)"));
+    assert!(error.contains("has no unit"), "{error}");
+    for (on_l2_down, written) in [(OnL2Down::Load, "load"), (OnL2Down::Error, "error")] {
+        settings.set("on_l2_down", written).unwrap();
+        assert_eq!(settings.on_l2_down, on_l2_down);
+        assert_eq!(on_l2_down.into_text(), written);
+    }
+    let error = text(settings.set("on_l2_down", "fail"));
+    assert!(error.ends_with("must be load or error"), "{error}");
 }
 
 #[test]
@@ -106,7 +121,7 @@ fn an_unknown_name_names_the_nearest() {
         ("capasity", "capacity"),
         ("CAPACITY", "capacity"),
         ("max_stale", "max_staleness"),
-        ("op_timeout", "operation_timeout"),
+        ("operation_timout", "operation_timeout"),
     ] {
         let error = text(settings.set(wrong, "1"));
         let expected = format!("there is no setting {wrong:?}: did you mean `{meant}`?");

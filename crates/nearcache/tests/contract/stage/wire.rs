@@ -231,6 +231,7 @@ fn names(op: &Op) -> Vec<String> {
             names
         }
         Op::Set { .. } => fixed(&["set"]),
+        Op::Replace { .. } => fixed(&["eval"]),
         Op::Delete { .. } => fixed(&["del"]),
         Op::Command { argv, .. } => of(argv).into_iter().collect(),
         Op::Transaction { commands, .. } => commands.iter().filter_map(of).collect(),

@@ -1,0 +1,54 @@
+//! Runs a loader: polls it in its caller's task, until it ends, panics, or its time is up.
+//!
+//! A panic of the loader's is told from one of whatever else its caller's task does.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::table::Wait;
+use super::turn::{Inside, Lead, Seat};
+use crate::error::{Error, ErrorKind};
+
+/// Why a loader came to no end of its own.
+pub(super) enum Ended {
+    /// `load_timeout` is over: its future was dropped.
+    TimedOut,
+    Closed(Error),
+    Panicked(Box<dyn Any + Send>),
+}
+
+pub(super) async fn run<F: Future>(
+    seat: &Seat,
+    lead: &Lead,
+    mut until: Wait,
+    loader: F,
+) -> Result<F::Output, Ended> {
+    let mut loader = pin!(loader);
+    poll_fn(|cx| {
+        let Some(inside) = Inside::enter(seat, &lead.flight) else {
+            return Poll::Ready(Err(Ended::TimedOut));
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| loader.as_mut().poll(cx)));
+        drop(inside);
+        match polled {
+            Ok(Poll::Ready(loaded)) => return Poll::Ready(Ok(loaded)),
+            Err(panic) => return Poll::Ready(Err(Ended::Panicked(panic))),
+            Ok(Poll::Pending) => {}
+        }
+        if seat.turn.is_given_up() {
+            return Poll::Ready(Err(Ended::TimedOut));
+        }
+        match std::pin::Pin::new(&mut until.over).poll(cx) {
+            Poll::Ready(Ok(())) if !off!(LoadTimeout) => Poll::Ready(Err(Ended::TimedOut)),
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::Closed => {
+                Poll::Ready(Err(Ended::Closed(error)))
+            }
+            // Nobody tells the time, for want of a thread: it goes on without a limit.
+            Poll::Ready(_) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,296 @@
+//! Who loads in this pod, and who waits for what until when: places, turns, and what the lane's clock ends.
+//!
+//! Never runs a loader, and never wakes anybody or ends a flight under its own lock.
+//!
+//! Concurrency: `inner` is held for a few instructions and never together with a lock of the store or of a [`Turn`].
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use nearcache_l1::{EntryId, Key, Promise, PromiseFuture, Timestamp};
+
+use super::turn::Turn;
+use crate::coherence::key_hash;
+use crate::error::Error;
+use crate::pod::Pod;
+use crate::shim::{AtomicU64, Mutex, Ordering, lock};
+
+/// Keys whose values of another release are remembered as replaced.
+const MOST_REPLACED: usize = 4096;
+
+/// All loads of a pod.
+pub(crate) struct Loads {
+    inner: Mutex<Inner>,
+    /// Microseconds: when [`Pod::end_overdue_loads`] has something to do; `u64::MAX`: not as things are.
+    next: AtomicU64,
+    places: usize,
+}
+
+struct Inner {
+    /// Loaders that may still start.
+    free: usize,
+    /// Last number given to a turn or a wait.
+    numbers: u64,
+    /// Turns that wait for a place, in order.
+    queue: BTreeMap<u64, (Arc<Turn>, Promise<()>)>,
+    turns: BTreeMap<u64, Arc<Turn>>,
+    waits: BTreeMap<(Timestamp, u64), Promise<Result<(), Error>>>,
+    /// Values of the origin that lie in L1 for callers of this pod, oldest first.
+    shared: VecDeque<Shared>,
+    /// When values that do not decode may be replaced again, by the hash of their key and db.
+    replaced: HashMap<u64, Timestamp>,
+}
+
+/// A value of the origin that lies in L1 for a while.
+struct Shared {
+    db: u32,
+    key: Box<[u8]>,
+    id: EntryId,
+    until: Timestamp,
+}
+
+/// What a turn is told that asks for a place.
+pub(super) enum Place {
+    Taken,
+    /// Resolves when one is given.
+    Wait(PromiseFuture<()>),
+}
+
+/// A wait until a moment; dropped, it is forgotten.
+pub(super) struct Wait {
+    pod: Arc<Pod>,
+    id: (Timestamp, u64),
+    pub(super) over: PromiseFuture<Result<(), Error>>,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        lock(&self.pod.loads.inner).waits.remove(&self.id);
+    }
+}
+
+impl Loads {
+    /// With room for so many loaders at a time.
+    pub(crate) fn new(places: usize) -> Self {
+        let places = places.max(1);
+        Self {
+            inner: Mutex::new(Inner {
+                free: places,
+                numbers: 0,
+                queue: BTreeMap::new(),
+                turns: BTreeMap::new(),
+                waits: BTreeMap::new(),
+                shared: VecDeque::new(),
+                replaced: HashMap::new(),
+            }),
+            next: AtomicU64::new(u64::MAX),
+            places,
+        }
+    }
+
+    /// When the lane must look at this again.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        match self.next.load(Ordering::Acquire) {
+            u64::MAX => None,
+            micros => Some(Timestamp::from_micros(micros)),
+        }
+    }
+
+    /// Enters a turn; the lane gives it up when it is overdue.
+    pub(super) fn enter(&self, make: impl FnOnce(u64) -> Turn) -> Arc<Turn> {
+        let mut inner = lock(&self.inner);
+        let turn = Arc::new(make(inner.number()));
+        inner.turns.insert(turn.number, turn.clone());
+        turn
+    }
+
+    /// Takes a place for a turn, or gets it in line.
+    pub(super) fn place(&self, turn: &Arc<Turn>) -> Place {
+        let mut inner = lock(&self.inner);
+        if inner.free > 0 && inner.queue.is_empty() {
+            inner.free -= 1;
+            turn.take_place();
+            return Place::Taken;
+        }
+        let given = Promise::new();
+        let wait = given.future();
+        inner.queue.insert(turn.number, (turn.clone(), given));
+        Place::Wait(wait)
+    }
+
+    /// A turn is over: its place, if it has one, goes to the next in line.
+    pub(super) fn leave(&self, turn: &Turn, its_place_too: bool) {
+        let given = {
+            let mut inner = lock(&self.inner);
+            inner.turns.remove(&turn.number);
+            inner.queue.remove(&turn.number);
+            match its_place_too && turn.leave_place() {
+                true => inner.give_place(),
+                false => None,
+            }
+        };
+        if let Some(given) = given {
+            given.complete(());
+        }
+    }
+
+    /// A wait until `at`; whether the lane must be told, as nothing else ends so soon.
+    pub(super) fn wait(pod: &Arc<Pod>, at: Timestamp) -> (Wait, bool) {
+        let loads = &pod.loads;
+        let over = Promise::new();
+        let mut inner = lock(&loads.inner);
+        let id = (at, inner.number());
+        let wait = Wait {
+            pod: pod.clone(),
+            id,
+            over: over.future(),
+        };
+        inner.waits.insert(id, over);
+        (wait, loads.advance(&inner, at))
+    }
+
+    /// A turn is given up at `at`, unless it has got on by then; whether the lane must be told.
+    pub(super) fn expect(&self, turn: &Turn, at: Timestamp) -> bool {
+        let inner = lock(&self.inner);
+        turn.expect(at);
+        self.advance(&inner, at)
+    }
+
+    /// Has the lane look again at `at`; whether it must be told.
+    fn advance(&self, _held: &Inner, at: Timestamp) -> bool {
+        self.next.fetch_min(at.as_micros(), Ordering::AcqRel) > at.as_micros()
+    }
+
+    /// Whether a value that does not decode may be replaced now: once a minute a key, and as often as there is
+    /// room to remember it.
+    pub(super) fn may_replace(&self, key: Key<'_>, now: Timestamp, again: Timestamp) -> bool {
+        let hash = key_hash(key.bytes) ^ u64::from(key.db).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut inner = lock(&self.inner);
+        let replaced = &mut inner.replaced;
+        if replaced.len() >= MOST_REPLACED {
+            replaced.retain(|_, until| *until > now);
+        }
+        if off!(ReplaceOften) {
+            return true;
+        }
+        match replaced.get(&hash) {
+            Some(until) if *until > now => false,
+            None if replaced.len() >= MOST_REPLACED => false,
+            _ => {
+                replaced.insert(hash, again);
+                true
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Gives a place that became free to the first in line.
+    fn give_place(&mut self) -> Option<Promise<()>> {
+        match self.queue.pop_first() {
+            Some((_, (turn, given))) => {
+                turn.take_place();
+                Some(given)
+            }
+            None => {
+                self.free += 1;
+                None
+            }
+        }
+    }
+
+    fn next(&self) -> Timestamp {
+        let wait = self.waits.first_key_value().map(|((at, _), _)| *at);
+        let turn = self.turns.values().map(|turn| turn.overdue_at()).min();
+        let shared = self.shared.front().map(|shared| shared.until);
+        let ends = [wait, turn, shared].into_iter().flatten();
+        ends.min().unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Pod {
+    /// Time has passed: gives up loads whose callers do nothing about them, then ends what waits for this moment.
+    pub(crate) fn end_overdue_loads(&self, now: Timestamp) {
+        let loads = &self.loads;
+        if loads.next().is_none_or(|next| now < next) {
+            return;
+        }
+        let (overdue, over, expired) = {
+            let mut inner = lock(&loads.inner);
+            let mut overdue = Vec::new();
+            inner.turns.retain(|_, turn| {
+                let is = turn.overdue_at() <= now;
+                overdue.extend(is.then(|| turn.clone()));
+                !is
+            });
+            let later = inner.waits.split_off(&(now.saturating_add(TICK), 0));
+            let over = std::mem::replace(&mut inner.waits, later);
+            let count = inner.shared.iter().take_while(|s| s.until <= now).count();
+            let expired: Vec<_> = inner.shared.drain(..count).collect();
+            loads
+                .next
+                .store(inner.next().as_micros(), Ordering::Release);
+            (overdue, over, expired)
+        };
+        if !off!(Abandon) {
+            for turn in overdue {
+                turn.give_up(self);
+            }
+        }
+        for over in over.into_values() {
+            over.complete(Ok(()));
+        }
+        for shared in expired {
+            self.unshare(&shared);
+        }
+    }
+
+    /// The lane tells no more time: who waits for it learns why.
+    pub(crate) fn fail_load_waits(&self, error: &Error) {
+        let over = {
+            let mut inner = lock(&self.loads.inner);
+            self.loads.next.store(u64::MAX, Ordering::Release);
+            std::mem::take(&mut inner.waits)
+        };
+        for over in over.into_values() {
+            over.complete(Err(error.clone()));
+        }
+    }
+
+    /// Remembers a value of the origin that was put into L1, so that it does not stay there for longer than it may be
+    /// served; the oldest makes room.
+    pub(super) fn note_shared(&self, slot: Key<'_>, id: EntryId, until: Timestamp) -> bool {
+        let (oldest, told) = {
+            let mut inner = lock(&self.loads.inner);
+            let oldest = match inner.shared.len() >= self.loads.places {
+                true => inner.shared.pop_front(),
+                false => None,
+            };
+            inner.shared.push_back(Shared {
+                db: slot.db,
+                key: slot.bytes.into(),
+                id,
+                until,
+            });
+            (oldest, self.loads.advance(&inner, until))
+        };
+        if let Some(oldest) = oldest {
+            self.unshare(&oldest);
+        }
+        told
+    }
+
+    fn unshare(&self, shared: &Shared) {
+        let slot = Key::new(shared.db, &shared.key);
+        let cause = nearcache_l1::RemovalCause::Expired;
+        self.store.remove_entry(slot, shared.id, cause);
+    }
+}
+
+/// The clock's resolution: what ends at a moment has ended then.
+const TICK: std::time::Duration = std::time::Duration::from_micros(1);
