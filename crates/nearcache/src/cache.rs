@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::Promise;
@@ -255,7 +256,8 @@ impl NearCache {
         self.cache().pod().readiness()
     }
 
-    /// Resolves when this pod is ready: warm, at its `warm_deadline`, or when L2 cannot be reached.
+    /// Resolves when this pod is ready: warm, at its `warm_deadline` (L2 may not have been there until then), or
+    /// at once when L2 refuses it.
     ///
     /// # Cancellation
     /// Warming goes on whether or not anybody waits.
@@ -271,7 +273,7 @@ impl NearCache {
 
     /// Nothing runs before the first request: this is one that needs no answer.
     fn start(&self) {
-        let mut lane = std::pin::pin!(self.cache().ready());
+        let mut lane = std::pin::pin!(self.cache().ready(Duration::ZERO));
         let _ = lane.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 

@@ -19,7 +19,8 @@ impl Lane {
             Phase::Up { .. } => self.heartbeat_possible().then_some(self.heartbeat_at),
             Phase::Closed => return None,
         };
-        [phase, self.sweep_at, self.renew_by, self.retest_at]
+        let patient = self.patient_until();
+        [phase, self.sweep_at, self.renew_by, self.retest_at, patient]
             .into_iter()
             .flatten()
             .min()
@@ -30,6 +31,9 @@ impl Lane {
         if self.impatient().is_some_and(|at| now >= at) {
             let why = "L2 did not accept the connection in time (connect_timeout): check the address and the network";
             self.connect_failed(Error::new(ErrorKind::Retry, why), now);
+        }
+        if let Some(error) = self.failed().cloned() {
+            self.end_impatient(&error, now);
         }
         if self.renew_by.is_some_and(|by| now >= by) {
             self.pod.counters.timeouts_total.bump();

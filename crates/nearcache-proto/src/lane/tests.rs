@@ -2,7 +2,9 @@
 
 mod ahead;
 mod edges;
+mod ready;
 
+use std::fmt;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;

@@ -93,7 +93,8 @@ macro_rules! settings_table {
             half_life: Duration, DURATION, "30m";
             /// Whether a new pod fetches what the fleet reads before it is ready.
             warm_start: bool, SWITCH, "true";
-            /// A pod is ready after this long, however warm it is.
+            /// A pod is ready after this long, however warm it is; `connect` and `open` wait this long for a server that is
+            /// not there yet.
             warm_deadline: Duration, DURATION, "4s";
             /// Keys a second that all pods together may fetch ahead of demand, whatever L2 has been seen to do.
             warm_reads: usize, COUNT, "5000";

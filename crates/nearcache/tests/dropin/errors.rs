@@ -1,7 +1,8 @@
 //! Errors: the server's as redis-rs has them, ours with what to do, and no input that harms.
 
 use nearcache::redis::{Connection, cause};
-use nearcache::{ErrorKind, WriteOutcome};
+use nearcache::{ErrorKind, NearCache, WriteOutcome};
+use nearcache_redis::redis_error;
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::{AsyncCommands, RedisResult, Value, cmd, pipe};
 
@@ -106,7 +107,9 @@ async fn c15_a_write_that_failed_says_whether_it_was_sent() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_says_so() {
-    let error = Connection::open("redis://127.0.0.1:1").await.unwrap_err();
+    let builder = NearCache::builder().redis("redis://127.0.0.1:1");
+    let error = builder.warm_deadline("1ms").connect().await.unwrap_err();
+    let error = redis_error(error);
     assert!(
         error.to_string().contains("nothing listens there"),
         "{error}"
