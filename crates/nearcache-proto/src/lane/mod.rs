@@ -6,6 +6,7 @@
 mod answer;
 mod connect;
 mod fill;
+mod large;
 mod pace;
 mod ready;
 mod reply;
@@ -28,7 +29,9 @@ use crate::op::{Op, OpReply, Protocol};
 use crate::pod::{FillOutcome, LaneState, Pod};
 use crate::request::{Done, Effect, Guard, Request, Work};
 use crate::slots::subject;
-use pace::{Backoff, FillPace, Oversize};
+pub use large::TooLargeFor;
+use large::{Oversize, Tally};
+use pace::{Backoff, FillPace};
 use ready::Waiter;
 pub(crate) use reply::op_error;
 pub use report::Report;
@@ -126,6 +129,8 @@ pub struct Lane {
     backoff: Backoff,
     pace: FillPace,
     oversize: Oversize,
+    large_inline: Tally,
+    large_entries: Tally,
     actions: VecDeque<Action>,
 }
 
@@ -260,6 +265,8 @@ impl Lane {
             backoff,
             pace,
             oversize: Oversize::default(),
+            large_inline: Tally::default(),
+            large_entries: Tally::default(),
             actions: VecDeque::new(),
             pod,
         }

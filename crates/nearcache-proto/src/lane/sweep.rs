@@ -19,11 +19,9 @@ impl Lane {
             Phase::Up { .. } => self.heartbeat_possible().then_some(self.heartbeat_at),
             Phase::Closed => return None,
         };
-        let patient = self.patient_until();
-        [phase, self.sweep_at, self.renew_by, self.retest_at, patient]
-            .into_iter()
-            .flatten()
-            .min()
+        let (patient, tell) = (self.patient_until(), self.tell_large_at());
+        let others = [self.sweep_at, self.renew_by, self.retest_at, patient, tell];
+        others.into_iter().chain([phase]).flatten().min()
     }
 
     /// Time has passed.
@@ -35,6 +33,7 @@ impl Lane {
         if let Some(error) = self.failed().cloned() {
             self.end_impatient(&error, now);
         }
+        self.tell_large(now);
         if self.renew_by.is_some_and(|by| now >= by) {
             self.pod.counters.timeouts_total.bump();
             self.end_renewal(Err(timed_out()));
