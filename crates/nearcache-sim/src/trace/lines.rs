@@ -45,6 +45,18 @@ impl Lines {
         Self::within(input, Self::REQUESTS_MAX, Self::NAME_BYTES_MAX).map_err(Error::new)
     }
 
+    /// The median of the sizes that are said, of keys.
+    pub fn median_size(&self) -> Option<u32> {
+        let mut sizes: Vec<u32> = self.sizes.iter().flatten().copied().collect();
+        let middle = sizes.len() / 2;
+        (!sizes.is_empty()).then(|| *sizes.select_nth_unstable(middle).1)
+    }
+
+    /// Keys whose size is not said.
+    pub fn without_size(&self) -> usize {
+        self.sizes.iter().filter(|size| size.is_none()).count()
+    }
+
     fn within(
         mut input: impl BufRead,
         requests_max: usize,
@@ -264,6 +276,7 @@ mod tests {
         assert_eq!(lines.clients[0], lines.clients[1]);
         assert_ne!(lines.clients[1], lines.clients[2]);
         assert_eq!(lines.at_ms, [1, 2, 3]);
+        assert_eq!((lines.median_size(), lines.without_size()), (Some(17), 1));
         let numbered =
             parsed("ts_ms,client,op,key,size\n1,4000000000,get,a,\n1,4294967296,get,a,\n").unwrap();
         assert_eq!(numbered.clients[0], 4_000_000_000);
