@@ -96,6 +96,47 @@ fn what_clients_ask_is_recorded_and_can_be_played() {
     fs::remove_file(&path).expect("it can be removed");
 }
 
+/// Two connections of a pool that reads through: what it missed it sets, and now and then something changes.
+#[test]
+fn fills_are_no_updates_and_a_pool_is_one_client() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.client(), server.client());
+    let path = file("fills");
+    let recording = record(&server, &path, &["--duration", "3s"]);
+    for n in 0..300 {
+        let key = format!("k{n}");
+        one.cmd(&["GET", &key]);
+        other.ok(&["SET", &key, "filled", "EX", "60"]);
+        one.cmd(&["GET", &key]);
+        if n % 10 == 0 {
+            other.ok(&["SET", &key, "changed"]);
+        }
+        if n % 30 == 0 {
+            one.ok(&["DEL", &key]);
+            other.cmd(&["GET", &key]);
+            one.ok(&["SETEX", &key, "60", "again"]);
+        }
+    }
+    let said = said(recording);
+    let text = fs::read_to_string(&path).expect("the trace was written");
+    let count = |op: &str| text.matches(&format!(",{op},")).count();
+    assert_eq!(
+        (count("fill"), count("set"), count("del")),
+        (310, 30, 10),
+        "{said}\n{text}"
+    );
+    let clients = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(',').nth(1));
+    assert_eq!(clients.collect::<std::collections::HashSet<_>>().len(), 1);
+    assert!(
+        said.contains("310 fills") && said.contains("one client address"),
+        "{said}"
+    );
+    fs::remove_file(&path).expect("it can be removed");
+}
+
 #[test]
 fn keys_are_hidden_and_a_rate_is_kept() {
     let server = Server::start();

@@ -153,6 +153,73 @@ fn are_named(value: &Value, docs: &str) {
     }
 }
 
+/// What a test of a minute on a quiet service records: 33 s, and sizes of every third key.
+#[test]
+fn a_short_trace_is_called_short_and_its_figures_are_possible() {
+    let folder = Folder::new("minute");
+    let trace = folder.file("minute.csv");
+    let mut csv = "ts_ms,client,op,key,size\n".to_owned();
+    for number in 0..30_000_u64 {
+        let key = number * number % 997 * (number % 7) / 7;
+        let size = if key % 3 == 0 { "2500" } else { "" };
+        let _ = writeln!(
+            csv,
+            "{},{},get,k{key},{size}",
+            number * 11 / 10,
+            number % 13
+        );
+    }
+    fs::write(&trace, csv).expect("a trace");
+    let json = folder.file("found.json");
+    let name = json.to_string_lossy();
+    let text = printed(
+        &trace,
+        &[
+            "--pods",
+            "5",
+            "--restarts",
+            "200",
+            "--skip-top-up",
+            "--json",
+            &name,
+        ],
+    );
+    let found: Value = serde_json::from_slice(&fs::read(&json).expect("findings")).expect("JSON");
+    let number = |path: &str| {
+        found
+            .pointer(path)
+            .and_then(Value::as_f64)
+            .expect("a number")
+    };
+    for bound in ["/bound", "/join_bound/first_100", "/join_bound/first_400"] {
+        assert!(number(bound) <= 1.0, "{bound}: {text}");
+    }
+    for (mean, peak) in [("reads", "peak_reads"), ("bytes", "peak_bytes")] {
+        let of = |what: &str| number(&format!("/l2/{what}_per_second"));
+        assert!(of(peak) >= of(mean), "{what}: {text}", what = peak);
+    }
+    let watched = number("/restarts");
+    assert!(watched < 200.0 && found["restarts_asked"] == 200, "{text}");
+    let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "keys in 33 s;",
+        &format!("{watched} of the 200 restarts"),
+        "2.5 KB",
+        "Set capacity to ",
+        " % hits",
+        "of RAM for 5 pods",
+        "How sure: not at all",
+        "33 s",
+    ] {
+        assert!(plain.contains(words), "no {words:?} in:\n{text}");
+    }
+    let last = text.lines().rev().find(|line| !line.is_empty());
+    assert!(
+        last.is_some_and(|line| !line.contains("simulated")),
+        "the verdict is last: {text}"
+    );
+}
+
 #[test]
 fn a_seed_replays_and_another_does_not() {
     let folder = Folder::new("seed");

@@ -115,12 +115,19 @@ impl<I: Io> Cache<I> {
         &self.io
     }
 
-    /// Resolves when the lane is up for the first time.
+    /// Resolves when the lane is up. For as long as `patience`, attempts that failed in a way that can heal
+    /// are followed by others; with none, the first one decides. It needs no runtime: the lane answers.
     ///
     /// # Errors
-    /// Why the first attempt to connect failed.
-    pub async fn ready(&self) -> Result<(), Error> {
-        self.ask(self.call_deadline(), Work::Ready).await
+    /// Why the last attempt to connect failed: at once when that cannot heal
+    /// ([`ErrorKind::Configuration`]), else when patience is at its end.
+    ///
+    /// # Cancellation
+    /// The lane goes on trying whether or not anybody waits.
+    pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
+        self.io.begin();
+        let until = self.io.now().saturating_add(patience);
+        self.ask(until, Work::Ready).await
     }
 
     /// Drops this pod's copy of one key of one db, and every kept reply about it. L2 is not told.

@@ -114,13 +114,13 @@ counters! {
     unproven_total,
     /// Reads of keys sent to L2, those ahead of demand included.
     fills_total,
-    /// Keys fetched by the warm start that were not kept because L1 was full.
+    /// Keys fetched by the warm start that were not kept because L1 had no free room for them.
     warm_no_room_total,
     /// Bytes of values read from L2.
     fill_bytes_total,
     /// Fills whose value was not kept because the key was invalidated meanwhile.
     fills_refused_total,
-    /// Fills whose value was not kept because it is too large.
+    /// Reads of L2 whose value was not kept because it is too large: for `max_inline`, `max_entry`, or what room there is.
     oversize_total,
     /// First reads not kept because of `admit_after`.
     not_admitted_total,

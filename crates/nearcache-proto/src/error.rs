@@ -97,6 +97,18 @@ impl Error {
         }))
     }
 
+    /// The same error as the reason why something that was tried for long was given up.
+    pub(crate) fn given_up(&self, tried: &str) -> Self {
+        let source: Option<Box<dyn StdError + Send + Sync>> = Some(Box::new(self.clone()));
+        Self(Arc::new(Inner {
+            kind: self.0.kind,
+            outcome: self.0.outcome,
+            message: format!("{}; {tried}", self.0.message),
+            server: self.0.server.clone(),
+            source,
+        }))
+    }
+
     /// The same error, with the words of the server that caused it.
     pub(crate) fn of_server(self, code: &str, message: &str) -> Self {
         Self(Arc::new(Inner {

@@ -40,7 +40,7 @@ impl<T: Clone> Drop for Done<T> {
 
 /// One request for the lane: made by a [`Cache`](crate::Cache), driven by the [`Lane`](crate::Lane).
 pub struct Request {
-    /// When its caller stops waiting.
+    /// When its caller stops waiting; of [`Work::Ready`], when it stops waiting for another attempt.
     pub(crate) deadline: Timestamp,
     pub(crate) work: Work,
 }
@@ -58,7 +58,7 @@ pub(crate) enum Work {
     Write(Write),
     /// Ops that may write keys we cannot name, or that read without caching.
     Command(CommandWork),
-    /// Resolves when the lane is up for the first time, or with the reason why it is not.
+    /// Resolves when the lane is up, or with the reason why it is not.
     Ready(Done<()>),
     /// Close the side connection of a session.
     EndSession(u64),

@@ -81,7 +81,7 @@ fn c10_a_db_that_cannot_be_selected_leaves_no_connection() {
 #[test]
 fn c10_a_cancelled_first_side_command_leaves_no_connection() {
     let mut h = Harness::new(PodConfig::default());
-    h.run(h.cache.clone().ready()).unwrap();
+    h.run(h.cache.clone().ready(Duration::ZERO)).unwrap();
     let mut session = Session::new(h.cache.clone(), 0);
     {
         let argv = words("MULTI");
@@ -113,7 +113,7 @@ fn c10_a_session_that_ends_while_the_lane_is_down_closes_its_connection() {
 fn c7_what_was_read_untracked_is_not_trusted_when_tracking_comes_back() {
     let mut h = Harness::new(PodConfig::default());
     h.server.refuse_tracking(true);
-    h.run(h.cache.clone().ready()).unwrap();
+    h.run(h.cache.clone().ready(Duration::ZERO)).unwrap();
     assert!(!h.cache.pod().is_tracked());
     h.server.refuse_tracking(false);
     h.pass(29_990);
@@ -139,7 +139,7 @@ fn c7_what_was_read_untracked_is_not_trusted_when_tracking_comes_back() {
 fn c2_the_age_of_what_was_read_untracked_counts_from_its_fetch() {
     let mut h = Harness::new(PodConfig::default());
     h.server.refuse_tracking(true);
-    h.run(h.cache.clone().ready()).unwrap();
+    h.run(h.cache.clone().ready(Duration::ZERO)).unwrap();
     let cache = h.cache.clone();
     h.run(cache.read(0, b"k", ReadPolicy::PassThrough)).unwrap();
     h.foreign("SET k new");

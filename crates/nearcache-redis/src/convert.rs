@@ -168,11 +168,21 @@ pub(crate) fn url_error(error: &RedisError) -> Error {
 pub(crate) fn connect_error(place: &str, tls: bool, error: RedisError) -> Error {
     let (kind, advice) = advise(tls, &error);
     let message = format!("cannot connect to {place}: {advice}");
-    if error.kind() == redis::ErrorKind::Parse {
-        // Its text quotes what was received.
+    if error.kind() == redis::ErrorKind::Parse || quotes_arguments(&error) {
+        // Its text quotes what was received, or the password that was sent.
         return Error::new(kind, message);
     }
     Error::with_source(kind, message, error)
+}
+
+const NO_RESP3: &str = "the server does not speak RESP3: use Redis 7.0 or later, or Valkey, without a proxy that \
+                        knows only some commands";
+
+/// Whether a command that sets the connection up is unknown there: the error quotes its arguments.
+fn quotes_arguments(error: &RedisError) -> bool {
+    error
+        .detail()
+        .is_some_and(|detail| detail.starts_with("unknown command"))
 }
 
 fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
@@ -201,10 +211,8 @@ fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
             Configuration,
             format!("this user may not do what is needed (NOPERM {detail}): extend its ACL"),
         ),
-        (Kind::RESP3NotSupported, _) | (_, Some("NOPROTO")) => (
-            Configuration,
-            "the server does not speak RESP3: use Redis 7.0 or later, or Valkey".to_owned(),
-        ),
+        (Kind::RESP3NotSupported, _) | (_, Some("NOPROTO")) => (Configuration, NO_RESP3.to_owned()),
+        _ if quotes_arguments(error) => (Configuration, NO_RESP3.to_owned()),
         (Kind::Server(ServerErrorKind::BusyLoading), _) => {
             (Retry, "the server is still loading its data".to_owned())
         }
@@ -213,7 +221,7 @@ fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
             format!("the database in the URL cannot be selected ({detail})"),
         ),
         (Kind::Parse, _) => (
-            Retry,
+            Configuration,
             "what answers does not speak the Redis protocol; if that port expects TLS, \
              use rediss://"
                 .to_owned(),
@@ -367,6 +375,20 @@ mod tests {
         let error = connect_error("rediss://h:1", true, tls);
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    }
+
+    #[test]
+    fn c13_a_server_that_quotes_the_password_is_not_repeated() {
+        let text =
+            b"-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'u' 'secret'\r\n";
+        let Ok(Value::ServerError(quoted)) = redis::parse_redis_value(text) else {
+            panic!("not an error of the server");
+        };
+        let error = connect_error("redis://h:1", false, RedisError::from(quoted));
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains("RESP3"), "{error}");
+        let source = error.source().map(|source| format!("{source:?}"));
+        assert!(!format!("{error} {error:?} {source:?}").contains("secret"));
     }
 
     #[test]

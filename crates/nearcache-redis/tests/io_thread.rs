@@ -33,7 +33,7 @@ fn set(cache: &Cache<IoThread>, key: &str, value: &str) -> Result<(), Error> {
 fn a_synchronous_caller_needs_no_runtime() {
     let server = Server::start();
     let (cache, _io) = pod(redis(&server));
-    wait(cache.ready()).unwrap();
+    wait(cache.ready(Duration::ZERO)).unwrap();
     set(&cache, "k", "one").unwrap();
     assert_eq!(
         read(&cache, "k").unwrap(),
@@ -110,7 +110,7 @@ fn c6_the_end_of_the_connection_is_noticed_at_once() {
 fn shutdown_ends_what_is_in_flight_and_everything_later() {
     let server = Server::start();
     let (cache, io) = pod(redis(&server));
-    wait(cache.ready()).unwrap();
+    wait(cache.ready(Duration::ZERO)).unwrap();
     server.pause();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| read(&cache, "k"));
@@ -133,10 +133,28 @@ fn shutdown_ends_what_is_in_flight_and_everything_later() {
 }
 
 #[test]
+fn shutdown_ends_the_wait_for_a_server_that_is_not_there() {
+    let l2 = MemoryL2::new();
+    l2.refuse_connections(true);
+    let (cache, io) = pod(l2);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| wait(cache.ready(Duration::from_secs(3600))));
+        eventually("it is tried again", || {
+            cache.pod().totals().connect_failures_total > 1
+        });
+        io.shutdown();
+        assert_eq!(
+            waiting.join().unwrap().unwrap_err().kind(),
+            ErrorKind::Closed
+        );
+    });
+}
+
+#[test]
 fn dropping_the_last_handle_ends_the_thread() {
     let server = Server::start();
     let (cache, io) = pod(redis(&server));
-    wait(cache.ready()).unwrap();
+    wait(cache.ready(Duration::ZERO)).unwrap();
     assert_eq!(server.foreign_connections(), 1);
     drop(io);
     drop(cache);
@@ -211,14 +229,14 @@ fn c10_the_queue_is_bounded() {
         }),
     };
     let (cache, _io) = pod_with(Arc::new(odd), PodConfig::default(), 8);
-    let first = cache.ready();
+    let first = cache.ready(Duration::ZERO);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| wait(first));
         eventually("the thread stands still", || {
             connects.load(Ordering::SeqCst) == 1
         });
         let waiting: Vec<_> = (0..20)
-            .map(|_| scope.spawn(|| wait(cache.ready())))
+            .map(|_| scope.spawn(|| wait(cache.ready(Duration::ZERO))))
             .collect();
         // The first one waits in the queue too: the thread stands still before it takes anything.
         eventually("the rest was rejected", || {

@@ -235,7 +235,7 @@ fn c6_flushes_and_ends_are_heard() {
 fn c4_a_reply_that_comes_after_its_report_is_not_kept() {
     let store = MapStore::new(Tracking::Pushes);
     let cache = pod(&store, HOUR);
-    wait(cache.ready()).unwrap();
+    wait(cache.ready(Duration::ZERO)).unwrap();
     store.put(0, "k", "old");
     store.hold_replies(true);
     std::thread::scope(|scope| {
@@ -327,10 +327,7 @@ const CALLS: [(&str, Call); 8] = [
         };
         let load = || async { Ok::<_, std::io::Error>(Some(loaded)) };
         // With a loader that may run, a store that is of no use would go unnoticed.
-        let policy = LoadPolicy {
-            on_l2_down: OnL2Down::Error,
-            ..LoadPolicy::default()
-        };
+        let policy = LoadPolicy::default().on_l2_down(OnL2Down::Error);
         let call = nearcache_proto::Call {
             db: 0,
             key: b"k",
@@ -354,7 +351,9 @@ fn c12_nonsense_from_a_store_ends_the_call_and_the_connection_and_no_more() {
         for (fault, twist) in TWISTS {
             for (name, call) in CALLS {
                 let what = format!("{name}, {fault}, {tracking:?}");
-                eventually("the lane is up", || wait(cache.ready()).is_ok());
+                eventually("the lane is up", || {
+                    wait(cache.ready(Duration::ZERO)).is_ok()
+                });
                 for (db, key) in [(0, b"k"), (0, b"l"), (3, b"k")] {
                     cache.forget(db, key);
                 }
@@ -388,7 +387,7 @@ fn c12_nonsense_in_place_of_a_handshake_is_an_attempt_that_failed() {
             let cache = pod_with(&store, HOUR, |config| {
                 config.operation_timeout = Duration::from_millis(25);
             });
-            for (name, call) in [("ready", (|c| wait(c.ready())) as Call)]
+            for (name, call) in [("ready", (|c| wait(c.ready(Duration::ZERO))) as Call)]
                 .into_iter()
                 .chain(CALLS)
             {
@@ -406,7 +405,7 @@ fn c12_nonsense_in_place_of_a_handshake_is_an_attempt_that_failed() {
 fn c12_an_answer_that_may_belong_to_another_leaves_a_write_unknown() {
     let store = MapStore::new(Tracking::Pushes);
     let cache = pod(&store, HOUR);
-    wait(cache.ready()).unwrap();
+    wait(cache.ready(Duration::ZERO)).unwrap();
     store.twist(
         Some(|ops, _| {
             let shifted = |_| Err(OpError::Protocol("a wrong nonce".to_owned()));

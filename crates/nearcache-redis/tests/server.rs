@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -285,6 +285,59 @@ async fn c10_what_cannot_be_reached_says_what_to_do() {
     let error = refusal(&l2("redis://no-such-host.invalid")).await;
     assert_eq!(error.kind(), ErrorKind::Retry);
     assert!(error.to_string().contains("resolved"), "{error}");
+}
+
+/// Something that answers whatever it is asked with these words, and closes the connection.
+fn answering(words: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming().take(2) {
+            let mut socket = socket.unwrap();
+            let _ = socket.read(&mut [0; 1024]);
+            // Once for each command that sets a connection up.
+            let _ = socket.write_all(&words.repeat(5));
+            let _ = socket.shutdown(Shutdown::Write);
+            // Closed with something unread, it would reset the connection, and the words be lost.
+            let _ = socket.read_to_end(&mut Vec::new());
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_can_heal_is_told_from_what_cannot() {
+    use ErrorKind::{Configuration, Retry};
+    for (kind, words) in [
+        (Retry, &b""[..]),
+        (
+            Retry,
+            b"-LOADING Redis is loading the dataset in memory\r\n",
+        ),
+        (Retry, b"-BUSY Redis is busy running a script\r\n"),
+        (Retry, b"-MASTERDOWN Link with MASTER is down\r\n"),
+        (Retry, b"-ERR max number of clients reached\r\n"),
+        (
+            Configuration,
+            b"-DENIED Redis is running in protected mode\r\n",
+        ),
+        (
+            Configuration,
+            b"-NOAUTH HELLO must be called authenticated\r\n",
+        ),
+        (
+            Configuration,
+            b"-WRONGPASS invalid username-password pair\r\n",
+        ),
+        (Configuration, b"-NOPERM User x has no permissions\r\n"),
+        (Configuration, b"-NOPROTO unsupported protocol version\r\n"),
+        (Configuration, b"-ERR unknown command 'HELLO'\r\n"),
+        (Configuration, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ] {
+        let error = refusal(&l2(&answering(words))).await;
+        let shown = String::from_utf8_lossy(words);
+        assert_eq!(error.kind(), kind, "{shown:?}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -196,7 +196,7 @@ fn an_unknown_authority_fails_the_calls_and_opens_no_storm() {
     let front = Front::start(&Authority::new("ours").server(HOST), server.port());
     let (cache, io) = pod(l2(&front, Some(&Authority::new("another")), None));
     for error in [
-        wait(cache.ready()).unwrap_err(),
+        wait(cache.ready(Duration::ZERO)).unwrap_err(),
         wait(cache.read(0, b"k", ReadPolicy::PassThrough)).unwrap_err(),
         wait(cache.set(0, b"k", Bytes::from("v"), None)).unwrap_err(),
     ] {

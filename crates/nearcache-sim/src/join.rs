@@ -89,7 +89,10 @@ struct UnderWay {
     since_us: u64,
     reads: usize,
     forks: Vec<(Arm, SimPod)>,
-    hits: Vec<u32>,
+    /// What it came to so far; added up with others when it is complete.
+    sums: Vec<Sum>,
+    known: Vec<bool>,
+    started: Option<WarmReport>,
 }
 
 #[derive(Clone)]
@@ -100,6 +103,28 @@ struct Sum {
     squares: f64,
 }
 
+impl Sum {
+    fn new() -> Self {
+        Self {
+            by_request: vec![Tally::default(); WATCHED],
+            by_time: vec![Tally::default(); STRETCHES],
+            squares: 0.0,
+        }
+    }
+
+    /// Adds what one restart came to.
+    fn add(&mut self, one: &Self) {
+        for (sum, one) in self.by_request.iter_mut().zip(&one.by_request) {
+            sum.add(one);
+        }
+        for (sum, one) in self.by_time.iter_mut().zip(&one.by_time) {
+            sum.add(one);
+        }
+        let hits: u64 = one.by_request[..100].iter().map(|tally| tally.hits).sum();
+        self.squares += (hits as f64 / 100.0).powi(2);
+    }
+}
+
 impl Joins {
     pub(crate) fn new(
         arms: &[Arm],
@@ -108,18 +133,13 @@ impl Joins {
         keys_file: Vec<u32>,
         stretch_us: u64,
     ) -> Self {
-        let sum = Sum {
-            by_request: vec![Tally::default(); WATCHED],
-            by_time: vec![Tally::default(); STRETCHES],
-            squares: 0.0,
-        };
         Self {
             capacity,
             seed,
             config: WarmConfig::default(),
             keys_file,
             under_way: Vec::new(),
-            sums: arms.iter().map(|arm| (*arm, sum.clone())).collect(),
+            sums: arms.iter().map(|arm| (*arm, Sum::new())).collect(),
             stretch_us: stretch_us.max(1),
             finished: 0,
             warm: WarmSums::default(),
@@ -184,7 +204,9 @@ impl Joins {
             since_us: now_us,
             reads: 0,
             forks,
-            hits: vec![0; self.sums.len()],
+            sums: vec![Sum::new(); self.sums.len()],
+            known: Vec::with_capacity(WATCHED),
+            started: None,
         });
         self.go_on(now_us, fleet);
         Ok(())
@@ -202,7 +224,7 @@ impl Joins {
             while start.due <= now {
                 fleet.clock.go_on(start.due);
                 if let Some(report) = fork.go_on(&mut fleet.l2, start) {
-                    self.warm.add(&report);
+                    join.started = Some(report);
                     fork.for_each_resident(|key, _| {
                         join.unread.insert(key.to_vec());
                     });
@@ -255,7 +277,7 @@ impl Joins {
         for join in self.under_way.iter_mut().filter(ready) {
             join.unread.remove(&key.name[..]);
             let stretch = ((now_us - join.since_us) / self.stretch_us) as usize;
-            for (number, (arm, sum)) in self.sums.iter_mut().enumerate() {
+            for ((arm, _), sum) in self.sums.iter().zip(&mut join.sums) {
                 let fork = join.forks.iter_mut().find(|(of, _)| of == arm);
                 let served = match fork {
                     Some((_, fork)) => {
@@ -268,17 +290,20 @@ impl Joins {
                 if let Some(tally) = sum.by_time.get_mut(stretch) {
                     tally.count(served);
                 }
-                if join.reads < 100 {
-                    join.hits[number] += u32::from(served == Served::Hit);
-                }
             }
-            self.known[join.reads] += u64::from(known);
+            join.known.push(known);
             join.reads += 1;
         }
-        let sums = &mut self.sums;
+        // Only what is complete counts: all figures are of the same requests of the same restarts.
         for join in self.under_way.extract_if(.., |join| join.reads == WATCHED) {
-            for ((_, sum), hits) in sums.iter_mut().zip(&join.hits) {
-                sum.squares += (f64::from(*hits) / 100.0).powi(2);
+            for ((_, sum), one) in self.sums.iter_mut().zip(&join.sums) {
+                sum.add(one);
+            }
+            for (sum, known) in self.known.iter_mut().zip(&join.known) {
+                *sum += u64::from(*known);
+            }
+            if let Some(report) = &join.started {
+                self.warm.add(report);
             }
             self.warm.unread += join.unread.len() as u64;
             for (_, fork) in join.forks {

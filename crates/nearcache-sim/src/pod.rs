@@ -109,7 +109,7 @@ impl SimPod {
             background: None,
         };
         let ready = started.cache.clone();
-        match started.link.run(l2, ready.ready()) {
+        match started.link.run(l2, ready.ready(Duration::ZERO)) {
             Some(Ok(())) => Ok(started),
             Some(Err(error)) => Err(Error::new(error.to_string())),
             None => Err(Error::new("the lane of a pod does not come up".to_owned())),

@@ -16,7 +16,8 @@ use crate::simulate::{Capacity, Error};
 use crate::trace::{Key, Kind, Trace, home};
 use crate::working_set::WorkingSet;
 
-const MINUTE_US: u64 = 60_000_000;
+const SECOND_US: u64 = 1_000_000;
+const MINUTE_US: u64 = 60 * SECOND_US;
 
 /// From how many of the latest requests the key of a write is drawn.
 const RECENT: u64 = 10_000;
@@ -76,7 +77,7 @@ pub(crate) fn replay(
         let fleet = Fleet::start(trace, pods, kin.capacity, kin.top_up, clock, plan.seed)?;
         Ok(Run {
             fleet,
-            load: Load::default(),
+            load: Load::new(0),
             fetched_before: Fetched::default(),
             failed: 0,
             requests: 0,
@@ -101,7 +102,7 @@ pub(crate) fn replay(
         }
         clock.go_on(Clock::at(at));
         if number == plan.steady_from {
-            runs.iter_mut().for_each(Run::count_anew);
+            runs.iter_mut().for_each(|run| run.count_anew(at));
             steady_since_us = at;
         }
         let tended = topped || joins.want_tending();
@@ -155,26 +156,32 @@ impl Run {
     }
 
     /// The steady state begins.
-    fn count_anew(&mut self) {
+    fn count_anew(&mut self, now_us: u64) {
         let total = self.fleet.total();
         self.failed += total.failed;
         self.requests += total.reads;
         self.fetched_before = self.fleet.fetched();
         self.fleet.count_anew();
-        self.load = Load::default();
+        self.load = Load::new(now_us);
     }
 
     fn found(&self, seconds: f64) -> Replayed {
         let total = self.fleet.total();
         let fetched = self.fleet.fetched().since(&self.fetched_before);
+        let (reads_per_second, bytes_per_second) = (
+            fetched.keys as f64 / seconds,
+            fetched.bytes as f64 / seconds,
+        );
+        let (peak_reads, peak_bytes) = self.load.peak(seconds);
         Replayed {
             total,
             pods: spread(&self.fleet.tallies),
             l2: L2Load {
-                reads_per_second: fetched.keys as f64 / seconds,
-                bytes_per_second: fetched.bytes as f64 / seconds,
-                peak_reads_per_second: self.load.peak_reads as f64 / 60.0,
-                peak_bytes_per_second: self.load.peak_bytes as f64 / 60.0,
+                reads_per_second,
+                bytes_per_second,
+                // What is fetched ahead is in the mean only.
+                peak_reads_per_second: peak_reads.max(reads_per_second),
+                peak_bytes_per_second: peak_bytes.max(bytes_per_second),
             },
             fetched,
             failed: self.failed + total.failed,
@@ -183,26 +190,45 @@ impl Run {
     }
 }
 
-/// The busiest minute of L2.
-#[derive(Default)]
+/// The busiest minute of L2, wherever it begins; in less than a minute, all of it.
 struct Load {
-    minute: u64,
-    reads: u64,
-    bytes: u64,
-    peak_reads: u64,
-    peak_bytes: u64,
+    /// The last minute, by second.
+    seconds: [(u64, u64); 60],
+    second: u64,
+    now: (u64, u64),
+    peak: (u64, u64),
 }
 
 impl Load {
-    fn count(&mut self, at_us: u64, bytes: u32) {
-        let minute = at_us / MINUTE_US;
-        if minute != self.minute {
-            (self.minute, self.reads, self.bytes) = (minute, 0, 0);
+    fn new(since_us: u64) -> Self {
+        Self {
+            seconds: [(0, 0); 60],
+            second: since_us / SECOND_US,
+            now: (0, 0),
+            peak: (0, 0),
         }
-        self.reads += 1;
-        self.bytes += u64::from(bytes);
-        self.peak_reads = self.peak_reads.max(self.reads);
-        self.peak_bytes = self.peak_bytes.max(self.bytes);
+    }
+
+    fn count(&mut self, at_us: u64, bytes: u32) {
+        let second = at_us / SECOND_US;
+        for gone in (self.second + 1..=second).take(60) {
+            let gone = &mut self.seconds[gone as usize % 60];
+            self.now = (self.now.0 - gone.0, self.now.1 - gone.1);
+            *gone = (0, 0);
+        }
+        self.second = second;
+        let bytes = u64::from(bytes);
+        let here = &mut self.seconds[second as usize % 60];
+        *here = (here.0 + 1, here.1 + bytes);
+        self.now = (self.now.0 + 1, self.now.1 + bytes);
+        self.peak = (self.peak.0.max(self.now.0), self.peak.1.max(self.now.1));
+    }
+
+    /// Reads and bytes a second of the busiest minute in a time of so many seconds.
+    fn peak(&self, seconds: f64) -> (f64, f64) {
+        let minute = seconds.min(60.0);
+        let (reads, bytes) = self.peak;
+        (reads as f64 / minute, bytes as f64 / minute)
     }
 }
 

@@ -15,8 +15,12 @@ pub struct Report {
     pub requests: u64,
     /// Different keys in it.
     pub keys: u64,
+    /// Bytes of an L1 that holds all of them.
+    pub data_bytes: u64,
     /// Seconds from its first request to its last.
     pub span_seconds: f64,
+    /// Reads in the steady state.
+    pub steady_reads: u64,
     /// Share of the reads in the steady state whose key anyone had read before: a cache that learns from what was read
     /// cannot do better.
     pub bound: f64,
@@ -30,8 +34,10 @@ pub struct Report {
     pub l2: L2Load,
     /// Reads of L2 for each read of a pod in the steady state.
     pub l2_reads_per_read: PodRates,
-    /// Restarts that were watched.
+    /// Restarts that were watched: those after which the pod had 400 reads left.
     pub restarts: u64,
+    /// Restarts that were asked for.
+    pub restarts_asked: u64,
     /// What restarted pods were served, by how they started.
     pub join: BTreeMap<Arm, Join>,
     /// What they could have been served at best.
@@ -96,7 +102,7 @@ pub struct L2Load {
     pub reads_per_second: f64,
     /// Bytes of values read, on average.
     pub bytes_per_second: f64,
-    /// Keys read, in the busiest minute.
+    /// Keys read, in the busiest minute; in all of the time, where that is shorter.
     pub peak_reads_per_second: f64,
     /// Bytes of values read, in the busiest minute.
     pub peak_bytes_per_second: f64,

@@ -205,7 +205,9 @@ pub fn simulate(
     Ok(Report {
         requests: trace.requests.len() as u64,
         keys: trace.keys.len() as u64,
+        data_bytes: trace.keys.iter().map(|key| weight(key) as u64).sum(),
         span_seconds: span as f64 / 1e6,
+        steady_reads: main.total.reads,
         bounds,
         bound: bounds.ever,
         hit_rate: HitRate {
@@ -219,6 +221,10 @@ pub fn simulate(
             warm: topped.l2_reads_per_read,
         },
         restarts: joins.finished(),
+        restarts_asked: match options.restart_at_us.len() {
+            0 => wanted as u64,
+            times => (times * options.pods) as u64,
+        },
         join: joins.report(),
         join_bound: joins.bound(),
         warm: Warm {

@@ -146,14 +146,19 @@ impl Builder {
         ))
     }
 
-    /// The cache, once its lane is up.
+    /// The cache, once its lane is up. What can heal - nothing listens yet, a name that does not resolve, a
+    /// failover under way - is tried again until `warm_deadline`; an attempt that is the first has its own time
+    /// (`connect_timeout`, and as much for the hand-shake). Needs no runtime.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and why the first attempt to connect failed: refused, bad
-    /// credentials, a replica. Use [`build`](Self::build) to start without L2 and connect when it is there.
+    /// As [`build`](Self::build), and why the last attempt to connect failed:
+    /// [`ErrorKind::Configuration`](crate::ErrorKind) at once (bad credentials, a certificate that is not valid, no
+    /// Redis), [`ErrorKind::Retry`](crate::ErrorKind) at the deadline. Use [`build`](Self::build) to start without
+    /// L2 and connect when it is there.
     pub async fn connect(self) -> Result<NearCache, Error> {
         let cache = self.build()?;
-        cache.cache().ready().await?;
+        let patience = cache.settings().warm_deadline;
+        cache.cache().ready(patience).await?;
         Ok(cache)
     }
 

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::Promise;
@@ -316,11 +317,10 @@ impl NearCache {
     /// How calls with a loader read and load, by the settings.
     pub fn load_policy(&self) -> LoadPolicy {
         let settings = &self.inner.settings;
-        LoadPolicy {
-            on_unproven: settings.on_unproven,
-            on_l2_down: settings.on_l2_down,
-            negative_ttl: settings.negative_ttl,
-        }
+        LoadPolicy::default()
+            .on_unproven(settings.on_unproven)
+            .on_l2_down(settings.on_l2_down)
+            .negative_ttl(settings.negative_ttl)
     }
 
     pub(crate) fn load_call<'a>(
@@ -402,7 +402,8 @@ impl NearCache {
         self.cache().pod().readiness()
     }
 
-    /// Resolves when this pod is ready: warm, at its `warm_deadline`, or when L2 cannot be reached.
+    /// Resolves when this pod is ready: warm, at its `warm_deadline` (L2 may not have been there until then), or
+    /// at once when L2 refuses it.
     ///
     /// # Cancellation
     /// Warming goes on whether or not anybody waits.
@@ -418,7 +419,7 @@ impl NearCache {
 
     /// Nothing runs before the first request: this is one that needs no answer.
     fn start(&self) {
-        let mut lane = std::pin::pin!(self.cache().ready());
+        let mut lane = std::pin::pin!(self.cache().ready(Duration::ZERO));
         let _ = lane.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 

@@ -52,6 +52,7 @@ pub struct Connection {
 impl Connection {
     /// Connects to a server, with an L1 and a lane of its own. Settings come from `NEARCACHE_*` variables; the
     /// address is the one given here. To choose settings in code, or to share one L1, see [`new`](Self::new).
+    /// A server that is not there yet is waited for, as by [`Builder::connect`].
     ///
     /// # Errors
     /// Why the server cannot be reached or used, or which variable is wrong.

@@ -105,7 +105,8 @@ impl fmt::Display for Stats {
         )?;
         write!(f, "l2      {} fills", t.fills_total)?;
         write!(f, " ({})", ByteSize::b(t.fill_bytes_total).display().iec())?;
-        write!(f, ", {} not kept", t.fills_refused_total + t.oversize_total)?;
+        let (refused, large) = (t.fills_refused_total, t.oversize_total);
+        write!(f, ", {refused} not kept, {large} too large to keep")?;
         write!(f, " | {} writes | {} loads", t.writes_total, t.loads_total)?;
         let pushes = t.invalidations_total;
         writeln!(f, " | {pushes} keys pushed, {} flushes", t.flushes_total)?;

@@ -8,6 +8,8 @@ pub(super) enum Op {
     Get,
     Set,
     Del,
+    /// Puts there what the same client has just missed.
+    Fill,
 }
 
 impl Op {
@@ -17,6 +19,7 @@ impl Op {
             Self::Get => "get",
             Self::Set => "set",
             Self::Del => "del",
+            Self::Fill => "fill",
         }
     }
 }
@@ -61,6 +64,36 @@ pub(super) fn requests(args: &[Arg], mut each: impl FnMut(Op, &Arg, Option<u64>)
         }
     }
     true
+}
+
+/// How long the value lives that a command writes, in microseconds, where it says so.
+pub(super) fn life_us(args: &[Arg]) -> Option<u64> {
+    let word = |at: usize| Some(args.get(at)?.whole()?.to_ascii_uppercase());
+    let number = |at: usize| str::from_utf8(args.get(at)?.whole()?).ok()?.parse().ok();
+    let (unit, at) = match &word(0)?[..] {
+        b"SETEX" | b"EXPIRE" => (1_000_000, 2),
+        b"PSETEX" | b"PEXPIRE" => (1_000, 2),
+        b"SET" => (3..args.len()).find_map(|at| match &word(at)?[..] {
+            b"EX" => Some((1_000_000, at + 1)),
+            b"PX" => Some((1_000, at + 1)),
+            _ => None,
+        })?,
+        _ => return None,
+    };
+    number(at).map(|life: u64| life.saturating_mul(unit))
+}
+
+/// The key that a command gives an end and nothing else.
+pub(super) fn ended(args: &[Arg]) -> Option<&Arg> {
+    let name = args.first()?.whole()?.to_ascii_uppercase();
+    let ends = matches!(&name[..], b"EXPIRE" | b"PEXPIRE");
+    args.get(1).filter(|_| ends)
+}
+
+/// Whether a command deletes all keys.
+pub(super) fn flushes(args: &[Arg]) -> bool {
+    let name = args.first().and_then(Arg::whole).unwrap_or_default();
+    name.eq_ignore_ascii_case(b"FLUSHALL") || name.eq_ignore_ascii_case(b"FLUSHDB")
 }
 
 fn kind(name: &[u8]) -> Option<(Op, Keys)> {
@@ -122,6 +155,20 @@ mod tests {
             (r#""set" "k""#, "set k ;"),
         ] {
             assert_eq!(found(command).as_deref(), Some(expected), "{command}");
+        }
+        for (command, life) in [
+            (r#""set" "k" "v" "NX" "px" "1500""#, Some(1_500_000)),
+            (r#""set" "k" "EX" "EX" "2""#, Some(2_000_000)),
+            (r#""set" "k" "v" "EX""#, None),
+            (r#""set" "k" "v" "EX" "-1""#, None),
+            (r#""psetex" "k" "10" "v""#, Some(10_000)),
+            (r#""expire" "k" "3""#, Some(3_000_000)),
+            (r#""hset" "k" "EX" "3""#, None),
+        ] {
+            let text = format!("+1.0 [0 a:1] {command}\r\n");
+            Parser::new().feed(text.as_bytes(), &mut |line| {
+                assert_eq!(life_us(line.args), life, "{command}");
+            });
         }
         for command in [r#""ping""#, r#""evalsha" "x" "1" "k""#, r#""""#] {
             assert_eq!(found(command), None, "{command}");

@@ -2,11 +2,13 @@
 //! second. Changes nothing at the server.
 
 mod commands;
+mod fills;
 mod link;
 mod monitor;
 mod output;
 mod sizes;
 
+use std::collections::HashSet;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
@@ -16,8 +18,9 @@ use std::time::{Duration, Instant};
 use crate::fleet::show;
 use crate::{Failure, Outcome};
 use commands::Op;
+use fills::Fills;
 use link::{Got, Link, Target};
-use monitor::{Line, Parser};
+use monitor::{Arg, Line, Parser};
 use output::{Names, Output, Request};
 use sizes::Sizes;
 
@@ -50,6 +53,8 @@ pub(crate) struct Args {
 /// The server's lines may be this late before it is given time to get rid of them.
 const BEHIND_US: i64 = 2_000_000;
 const SECOND: Duration = Duration::from_secs(1);
+/// Client addresses that are told apart when they are counted.
+const CLIENTS: usize = 65_536;
 
 /// Records.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -161,7 +166,11 @@ struct Recorder {
     lost: Option<String>,
     received_bytes: u64,
     failed: Option<Failure>,
-    counts: [u64; 3],
+    fills: Fills,
+    /// By number; as many as are counted.
+    clients: HashSet<u32>,
+    /// By [`Op`].
+    counts: [u64; 4],
     with_size: u64,
     other: u64,
     long_keys: u64,
@@ -185,7 +194,9 @@ impl Recorder {
             lost: None,
             received_bytes: 0,
             failed: None,
-            counts: [0; 3],
+            fills: Fills::default(),
+            clients: HashSet::new(),
+            counts: [0; 4],
             with_size: 0,
             other: 0,
             long_keys: 0,
@@ -194,13 +205,14 @@ impl Recorder {
     }
 
     fn requests(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts[..3].iter().sum()
     }
 
     /// After a pause.
     fn again(&mut self) {
         self.second = (0, 0);
         self.ahead_us = None;
+        self.fills.forget();
     }
 
     /// There is no connection; the next try is a second away.
@@ -239,24 +251,47 @@ impl Recorder {
         let first_us = *self.first_us.get_or_insert(line.at_us);
         let at_ms = line.at_us.saturating_sub(first_us) / 1000;
         self.left_out += line.left_out;
+        let client = self.output.names().client(line.client);
+        if self.clients.len() < CLIENTS {
+            self.clients.insert(client);
+        }
+        let life_us = commands::life_us(line.args);
+        if let Some((key, life_us)) = commands::ended(line.args).and_then(Arg::whole).zip(life_us) {
+            let number = self.output.names().number(line.db, key);
+            self.fills
+                .expires(number, line.at_us.saturating_add(life_us));
+        }
+        if commands::flushes(line.args) {
+            self.fills.forget();
+        }
         let recorded = commands::requests(line.args, |op, key, size| {
             let Some(key) = key.whole() else {
                 self.long_keys += 1;
                 return;
             };
             let number = self.output.names().number(line.db, key);
-            let size = match op {
-                Op::Get => self.sizes.of(line.db, key, number),
-                Op::Set | Op::Del => {
+            let at_us = line.at_us;
+            let (op, size) = match op {
+                Op::Get => {
+                    self.fills.read(number, client, at_us);
+                    (op, self.sizes.of(line.db, key, number))
+                }
+                Op::Set | Op::Del | Op::Fill => {
                     self.sizes.written(number, size);
-                    size
+                    // Only of all of a value it is known whether it was there before.
+                    let whole = op == Op::Set && size.is_some();
+                    let fill = whole && self.fills.written(number, client, at_us, life_us);
+                    if op == Op::Del {
+                        self.fills.deleted(number);
+                    }
+                    (if fill { Op::Fill } else { op }, size)
                 }
             };
             self.counts[op as usize] += 1;
             self.with_size += u64::from(size.is_some());
             let added = self.output.add(&Request {
                 at_ms,
-                client: line.client,
+                client,
                 op: op.name(),
                 db: line.db,
                 key,
@@ -281,9 +316,18 @@ impl Recorder {
     }
 
     fn say(&self, args: &Args, bad: u64) {
-        let [gets, sets, dels] = self.counts.map(|count| show::count(count as f64));
+        let [gets, sets, dels, fills] = self.counts.map(|count| show::count(count as f64));
+        let clients = match self.clients.len() {
+            0 | 1 => "one client address: a replay deals its requests out to all pods".to_owned(),
+            CLIENTS.. => format!("at least {} client addresses", show::count(CLIENTS as f64)),
+            clients => format!(
+                "{} client addresses, each a pod",
+                show::count(clients as f64)
+            ),
+        };
         println!(
-            "Recorded {} requests in {}: {gets} get, {sets} set, {dels} del; {} with a size, {} sizes asked for.",
+            "Recorded {} requests in {}: {gets} get, {sets} set, {dels} del, of {clients}; beside them {fills} fills, sets of what \
+             the same client had just missed; {} with a size, {} sizes asked for.",
             show::count(self.requests() as f64),
             args.output.display(),
             show::count(self.with_size as f64),
@@ -303,6 +347,12 @@ impl Recorder {
             show::bytes(self.received_bytes as f64),
             show::count(self.sizes.asked as f64)
         );
+        if self.fills.unfollowed > 0 {
+            println!(
+                "There are too many keys to follow all: {} requests were of others, whose fills count as set.",
+                show::count(self.fills.unfollowed as f64)
+            );
+        }
         if let Some(why) = &self.lost {
             println!("The connection was lost at the end ({why}).");
         }

@@ -51,8 +51,12 @@ impl Names {
         sip(self.key, &[&db.to_le_bytes(), key])
     }
 
-    fn client(&self, client: &[u8]) -> u32 {
-        sip(self.key, &[b"client", client]) as u32
+    /// The number of a client: of its address without the port, as the connections of a pool are one pod.
+    pub(super) fn client(&self, address: &[u8]) -> u32 {
+        let port = address.iter().rposition(|byte| *byte == b':');
+        let host = port.filter(|at| address[at + 1..].iter().all(u8::is_ascii_digit));
+        let host = host.map_or(address, |at| &address[..at]);
+        sip(self.key, &[b"client", host]) as u32
     }
 
     /// Appends the name of a key: its hash, or itself with what would disturb CSV as `%2c`.
@@ -92,7 +96,7 @@ fn sip((first, second): (u64, u64), parts: &[&[u8]]) -> u64 {
 /// A line of the file.
 pub(super) struct Request<'a> {
     pub(super) at_ms: u64,
-    pub(super) client: &'a [u8],
+    pub(super) client: u32,
     pub(super) op: &'static str,
     pub(super) db: u32,
     pub(super) key: &'a [u8],
@@ -123,8 +127,7 @@ impl Output {
 
     /// Adds a line.
     pub(super) fn add(&mut self, request: &Request<'_>) -> Result<(), Failure> {
-        let client = self.names.client(request.client);
-        let start = format!("{},{client},{},", request.at_ms, request.op);
+        let start = format!("{},{},{},", request.at_ms, request.client, request.op);
         self.lines.extend_from_slice(start.as_bytes());
         let Request {
             db, key, number, ..
@@ -150,6 +153,17 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_connections_of_a_pool_are_one_client() {
+        let names = Names::new(None);
+        let client = |address: &str| names.client(address.as_bytes());
+        assert_eq!(client("10.0.0.1:60866"), client("10.0.0.1:1"));
+        assert_eq!(client("[::1]:60866"), client("[::1]:1"));
+        assert_ne!(client("10.0.0.1:60866"), client("10.0.0.2:60866"));
+        assert_ne!(client("unix:/a b:c"), client("unix:/a b"));
+        assert_ne!(client("lua"), client(""));
+    }
 
     #[test]
     fn names_are_hashed_by_the_salt_or_made_fit_for_csv() {

@@ -7,18 +7,38 @@ use nearcache_sim::{Key, Lines, Request, Sizes, Trace};
 use super::Args;
 use crate::Failure;
 
-/// The size of values where neither the trace nor the command line says one.
+/// The size of values where neither the trace nor the command line says any.
 const VALUE_BYTES: u32 = 1000;
 
-/// Makes the request stream of a simulation.
-pub(super) fn prepare(trace: Lines, args: &Args) -> Result<Trace, Failure> {
+/// Where the sizes of values come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guessed {
+    /// Keys whose size the trace does not say.
+    pub(super) keys: usize,
+    /// What was taken for it.
+    pub(super) bytes: u32,
+    /// Whether that is the median of those it says.
+    pub(super) median: bool,
+}
+
+/// Makes the request stream of a simulation, and says which sizes of values are guessed.
+pub(super) fn prepare(trace: Lines, args: &Args) -> Result<(Trace, Guessed), Failure> {
     if args.rate.is_some_and(|rate| !(1e-3..=1e9).contains(&rate)) {
         return Err("--rate must be from 0.001 to 1000000000 requests per second".to_owned());
     }
+    let median = trace.median_size();
+    let guessed = Guessed {
+        keys: match args.sizes {
+            Some(_) => 0,
+            None => trace.without_size(),
+        },
+        bytes: median.unwrap_or(VALUE_BYTES),
+        median: median.is_some(),
+    };
     let size = |(number, said): (u32, &Option<u32>)| match (args.sizes, said) {
         (Some(sizes), _) => sizes.of(number, args.seed),
         (None, Some(bytes)) => *bytes,
-        (None, None) => VALUE_BYTES,
+        (None, None) => guessed.bytes,
     };
     let sizes: Vec<u32> = (0..).zip(&trace.sizes).map(size).collect();
     let keys = trace.names.into_iter().zip(sizes);
@@ -36,7 +56,7 @@ pub(super) fn prepare(trace: Lines, args: &Args) -> Result<Trace, Failure> {
         false => trace.clients[number],
     };
     let requests = trace.requests.iter().enumerate();
-    Ok(Trace {
+    let trace = Trace {
         requests: requests
             .map(|(number, (kind, key))| Request {
                 at_us: at_us(number),
@@ -51,7 +71,8 @@ pub(super) fn prepare(trace: Lines, args: &Args) -> Result<Trace, Failure> {
                 value_bytes,
             })
             .collect(),
-    })
+    };
+    Ok((trace, guessed))
 }
 
 /// `2KB`, `uniform:1KB,50KB`, `lognormal:2KB,50KB`.

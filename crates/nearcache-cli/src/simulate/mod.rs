@@ -5,6 +5,7 @@ mod exchange;
 mod input;
 mod plot;
 mod table;
+mod verdict;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -139,7 +140,7 @@ fn cpu_time() -> Duration {
 
 /// Simulates, and says what was found.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let trace = input::prepare(trace::read(&args.trace)?, args)?;
+    let (trace, guessed) = input::prepare(trace::read(&args.trace)?, args)?;
     let options = options(args);
     let (start, cpu) = (Instant::now(), cpu_time());
     let progress = |what: &str| eprintln!("{:6.1} s  {what}", start.elapsed().as_secs_f64());
@@ -168,10 +169,11 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         requests_per_cpu_second: requests_in(cpu_seconds),
         merge_us: times.and_then(merge_us),
     };
-    print!("{}", table::text(&report, &options, speed));
+    print!("{}", table::text(&report, &options, guessed, speed));
     if let Some(exchange) = exchange {
         print!("{}", exchange::text(exchange, speed.merge_us));
     }
+    println!("\n{}", verdict::text(&report, &options, guessed));
     if let Some(path) = &args.json {
         let findings = Findings {
             command: crate::text::command(std::env::args().skip(1)),

@@ -5,14 +5,36 @@ use std::fmt::Write as _;
 use nearcache_sim::{Arm, Capacity, Options, Report};
 
 use super::Speed;
+use super::input::Guessed;
 use crate::fleet::show::{bytes, count};
 
 /// What is printed.
-pub(super) fn text(report: &Report, options: &Options, speed: Speed) -> String {
+pub(super) fn text(report: &Report, options: &Options, guessed: Guessed, speed: Speed) -> String {
     let mut text = String::new();
     fleet(&mut text, report, options);
+    if guessed.keys > 0 {
+        let _ = writeln!(
+            text,
+            "\nThe trace does not say how large the values of {} of {} keys are: taken as {}, {}",
+            count(guessed.keys as f64),
+            count(report.keys as f64),
+            bytes(guessed.bytes.into()),
+            match guessed.median {
+                true => "the median of those it says",
+                false => "as it says none (see --sizes)",
+            }
+        );
+    }
     if report.restarts > 0 {
         joins(&mut text, report);
+    }
+    if report.restarts < report.restarts_asked {
+        let _ = writeln!(
+            text,
+            "\n{} of the {} restarts that were asked for could be watched: the trace ends before their pod, once it was \
+             ready, had 400 reads",
+            report.restarts, report.restarts_asked
+        );
     }
     if report.topup_frontier.len() > 1 {
         frontier(&mut text, report);
@@ -46,6 +68,16 @@ pub(super) fn capacity(amount: u64, unit: Capacity) -> String {
     }
 }
 
+/// A time of a trace.
+pub(super) fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
 /// How an arm is called.
 pub(super) fn name(arm: Arm) -> &'static str {
     match arm {
@@ -61,12 +93,12 @@ fn fleet(text: &mut String, report: &Report, options: &Options) {
     let amount = match options.capacity {
         Capacity::Entries(amount) | Capacity::Bytes(amount) => amount as u64,
     };
-    let hours = report.span_seconds / 3600.0;
     let _ = writeln!(
         text,
-        "{} requests for {} keys in {hours:.1} h; {} pods of {} each; steady state: without the first eighth\n",
+        "{} requests for {} keys in {}; {} pods of {} each; steady state: without the first eighth\n",
         count(report.requests as f64),
         count(report.keys as f64),
+        span(report.span_seconds),
         options.pods,
         capacity(amount, options.capacity)
     );

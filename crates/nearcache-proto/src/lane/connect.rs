@@ -127,9 +127,7 @@ impl Lane {
                 let from = if off!(SentAt) { now } else { sent_at };
                 self.pod.coherence.renew(history, from);
                 self.heartbeat_at = sent_at.saturating_add(self.heartbeat_every());
-                for done in self.ready.drain(..) {
-                    done.complete(Ok(()));
-                }
+                self.end_ready(&Ok(()));
                 self.end_renewal(Ok(()));
             }
             Some(Ok(OpReply::Handshake { primary: false, .. })) => {
@@ -216,7 +214,7 @@ impl Lane {
         self.reset_connection(&error, now);
     }
 
-    /// An attempt failed: whoever waits is told, and the next attempt is some time off.
+    /// An attempt failed: whoever waits is told, unless for the lane itself, and the next attempt is some time off.
     pub(super) fn connect_failed(&mut self, error: Error, now: Timestamp) {
         if let Some(connection) = self.connection() {
             self.pod.connection_failed(connection);
@@ -232,6 +230,7 @@ impl Lane {
         };
         self.reset_connection(&error, now);
         self.fail_queued(&error);
+        self.fail_ready(&error, now);
     }
 
     fn reset_connection(&mut self, error: &Error, now: Timestamp) {

@@ -6,7 +6,7 @@ use nearcache_l1::{Filled, Published, Refusal, Timestamp};
 
 use super::answer::Answer;
 use super::reply::op_error;
-use super::{Lane, Line, Phase, SentWork};
+use super::{Lane, Line, Phase, SentWork, TooLargeFor};
 use crate::coherence::key_hash;
 use crate::op::{Op, OpError, OpReply};
 use crate::pod::{Purpose, cut};
@@ -20,6 +20,7 @@ impl Lane {
         guard: Guard,
         result: Result<OpReply, OpError>,
         sent_at: Timestamp,
+        now: Timestamp,
     ) {
         let read = match result
             .map_err(|error| op_error(&error))
@@ -46,7 +47,7 @@ impl Lane {
         let known_until = if unchanged { deadline } else { sent_at };
         if read.bytes() > self.pod.config.max_inline {
             self.oversize.remember(key_hash(slot.bytes));
-            self.pod.counters.oversize_total.bump();
+            self.above_inline(&guard, read.bytes(), now);
             return guard.complete(Ok(read.fetched(known_until, sent_at)));
         }
         if off!(Expiry) {
@@ -74,6 +75,7 @@ impl Lane {
             };
             read.file(head);
         }
+        let bytes = read.bytes();
         let fetched = read.fetched(known_until, sent_at);
         let filled = Filled {
             value: fetched.value.clone(),
@@ -97,10 +99,15 @@ impl Lane {
         };
         match published {
             Published::Stored(_) => {}
-            Published::Refused(Refusal::TooLarge) if purpose == Purpose::WarmStart => {
+            Published::Refused(Refusal::TooLarge)
+                if purpose == Purpose::WarmStart
+                    && store.weigh(slot, bytes) <= store.max_entry_weight() =>
+            {
                 self.pod.counters.warm_no_room_total.bump();
             }
-            Published::Refused(Refusal::TooLarge) => self.pod.counters.oversize_total.bump(),
+            Published::Refused(Refusal::TooLarge) => {
+                self.too_large(key_hash(key.bytes), TooLargeFor::Entry, bytes, now);
+            }
             Published::Refused(_) => {
                 self.pod.counters.fills_refused_total.bump();
                 #[cfg(feature = "break")]
@@ -109,6 +116,14 @@ impl Lane {
                     crate::sabotage::keep_anyway(&pod.store, slot, filled, meta, Ok(fetched));
                 }
             }
+        }
+    }
+
+    /// A value is too large for the lane. One that was not to be kept, whatever its size, is not missed.
+    fn above_inline(&mut self, guard: &Guard, bytes: usize, now: Timestamp) {
+        if guard.meta().admitted {
+            let key = key_hash(subject(guard.key()).bytes);
+            self.too_large(key, self.inline(), bytes, now);
         }
     }
 
@@ -141,6 +156,8 @@ impl Lane {
             self.pod.counters.fill_bytes_total.add(read.bytes() as u64);
             if read.bytes() <= self.pod.config.max_inline {
                 self.oversize.forget(key_hash(guard.key().bytes));
+            } else {
+                self.above_inline(&guard, read.bytes(), now);
             }
             let life = read.ttl;
             let deadline = life.map_or(Timestamp::MAX, |ttl| sent_at.saturating_add(cut(ttl)));

@@ -6,15 +6,17 @@
 mod answer;
 mod connect;
 mod fill;
+mod large;
 mod pace;
+mod ready;
 mod reply;
+mod report;
 mod send;
 mod sweep;
 #[cfg(all(test, not(feature = "loom")))]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,8 +29,12 @@ use crate::op::{Op, OpReply, Protocol};
 use crate::pod::{FillOutcome, LaneState, Pod};
 use crate::request::{Done, Effect, Guard, Request, Work};
 use crate::slots::subject;
-use pace::{Backoff, FillPace, Oversize};
+pub use large::TooLargeFor;
+use large::{Oversize, Tally};
+use pace::{Backoff, FillPace};
+use ready::Waiter;
 pub(crate) use reply::op_error;
+pub use report::Report;
 
 /// Number of a batch: the order in which batches were sent.
 pub type BatchId = u64;
@@ -88,40 +94,6 @@ pub enum Action {
     Report(Report),
 }
 
-/// What an operator should hear about the lane.
-#[derive(Clone, Debug)]
-pub enum Report {
-    /// It is up and invalidations are proven to arrive.
-    Connected,
-    /// It is up but invalidations cannot be relied upon: entries live for a bounded time only.
-    Degraded(String),
-    /// It is down; what was resident follows the read policy.
-    Disconnected(String),
-    /// An attempt to open it failed.
-    ConnectFailed(Error),
-}
-
-impl Report {
-    /// Whether somebody may have to act.
-    pub fn is_problem(&self) -> bool {
-        !matches!(self, Self::Connected)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connected => f.write_str("lane up, invalidations proven"),
-            Self::Degraded(why) => write!(
-                f,
-                "lane up without invalidations, entries are short-lived: {why}"
-            ),
-            Self::Disconnected(why) => write!(f, "lane lost: {why}"),
-            Self::ConnectFailed(error) => write!(f, "lane cannot connect: {error}"),
-        }
-    }
-}
-
 /// The state machine. Not shared: its driver owns it.
 pub struct Lane {
     pod: Arc<Pod>,
@@ -129,7 +101,7 @@ pub struct Lane {
     phase: Phase,
     connections: u64,
     batches: BatchId,
-    ready: Vec<Done<()>>,
+    ready: Vec<Waiter>,
     /// Fences, writes and commands: short, so they go before fills.
     urgent: VecDeque<Request>,
     fills: VecDeque<Request>,
@@ -157,6 +129,8 @@ pub struct Lane {
     backoff: Backoff,
     pace: FillPace,
     oversize: Oversize,
+    large_inline: Tally,
+    large_entries: Tally,
     actions: VecDeque<Action>,
 }
 
@@ -291,6 +265,8 @@ impl Lane {
             backoff,
             pace,
             oversize: Oversize::default(),
+            large_inline: Tally::default(),
+            large_entries: Tally::default(),
             actions: VecDeque::new(),
             pod,
         }
@@ -304,10 +280,16 @@ impl Lane {
             Work::Alarm(ticket) if !matches!(self.phase, Phase::Closed) => return ticket.accept(),
             _ => request,
         };
-        if let Some(error) = self.unavailable() {
+        if let Some(error) = self.unavailable()
+            && !self.is_patient(&request, &error, now)
+        {
             return request.reject(&error);
         }
-        let waiting = self.urgent.len() + self.fills.len() + self.ahead.len() + self.held.len();
+        let waiting = self.urgent.len()
+            + self.fills.len()
+            + self.ahead.len()
+            + self.held.len()
+            + self.ready.len();
         if waiting >= self.config.queue_requests {
             self.pod.count_rejected();
             return request.reject(&Error::new(
@@ -316,10 +298,7 @@ impl Lane {
             ));
         }
         match request.work {
-            Work::Ready(done) => match self.phase {
-                Phase::Up { .. } => done.complete(Ok(())),
-                _ => self.ready.push(done),
-            },
+            Work::Ready(done) => self.wait_ready(done, request.deadline, now),
             Work::Renew(ticket) => {
                 ticket.accept();
                 self.renew_by.get_or_insert(request.deadline);
@@ -388,20 +367,9 @@ impl Lane {
 
     /// Why a request cannot be served now.
     fn unavailable(&self) -> Option<Error> {
-        match &self.phase {
-            Phase::Closed => Some(Error::closed()),
-            Phase::Waiting {
-                failed: Some(error),
-                ..
-            }
-            | Phase::Connecting {
-                failed: Some(error),
-                ..
-            }
-            | Phase::Handshaking {
-                failed: Some(error),
-                ..
-            } => Some(error.clone()),
+        match (&self.phase, self.failed()) {
+            (Phase::Closed, _) => Some(Error::closed()),
+            (_, Some(error)) => Some(error.clone()),
             _ if self.stalled => Some(Error::new(
                 ErrorKind::Retry,
                 "L2 has stopped answering: calls fail at once until it does",
@@ -423,12 +391,13 @@ impl Lane {
     /// Ends everything that waits, and everything in flight on any line.
     fn fail_all(&mut self, error: &Error, now: Timestamp) {
         self.fail_queued(error);
+        self.end_ready(&Err(error.clone()));
         for (_, sent) in std::mem::take(&mut self.sent) {
             self.fail_sent(sent, error, now);
         }
     }
 
-    /// Ends everything that was not sent.
+    /// Ends everything that was not sent. Who waits for the lane itself goes on.
     fn fail_queued(&mut self, error: &Error) {
         let queued = self
             .urgent
@@ -438,9 +407,6 @@ impl Lane {
             .chain(self.held.drain(..));
         for request in queued {
             request.reject(error);
-        }
-        for done in self.ready.drain(..) {
-            done.complete(Err(error.clone()));
         }
         self.end_renewal(Err(error.clone()));
     }

@@ -1,6 +1,5 @@
-//! How fast: backoff between attempts to connect, bytes of fills in flight, keys known to be large.
+//! How fast: backoff between attempts to connect, bytes of fills in flight.
 
-use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::random::Random;
@@ -87,38 +86,6 @@ impl FillPace {
     }
 }
 
-/// Keys whose values were too large to be kept: read on the side connection. The oldest are forgotten.
-#[derive(Default)]
-pub(super) struct Oversize {
-    keys: HashSet<u64>,
-    order: VecDeque<u64>,
-}
-
-impl Oversize {
-    const LIMIT: usize = 4096;
-
-    pub(super) fn contains(&self, hash: u64) -> bool {
-        self.keys.contains(&hash)
-    }
-
-    pub(super) fn remember(&mut self, hash: u64) {
-        if self.keys.insert(hash) {
-            self.order.push_back(hash);
-            if self.order.len() > Self::LIMIT
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.keys.remove(&oldest);
-            }
-        }
-    }
-
-    pub(super) fn forget(&mut self, hash: u64) {
-        if self.keys.remove(&hash) {
-            self.order.retain(|known| *known != hash);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,18 +119,5 @@ mod tests {
         assert_eq!(pace.allowance(), 0);
         pace.ended(estimate);
         assert_eq!(pace.allowance(), 1, "a huge value must not block for ever");
-    }
-
-    #[test]
-    fn the_memory_of_large_keys_is_bounded() {
-        let mut oversize = Oversize::default();
-        for hash in 0..10_000 {
-            oversize.remember(hash);
-        }
-        assert_eq!(oversize.keys.len(), Oversize::LIMIT);
-        assert!(!oversize.contains(0) && oversize.contains(9_999));
-        oversize.forget(9_999);
-        assert!(!oversize.contains(9_999));
-        assert_eq!(oversize.order.len(), Oversize::LIMIT - 1);
     }
 }

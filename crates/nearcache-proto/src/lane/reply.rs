@@ -116,7 +116,7 @@ impl Lane {
                         refused if refused_queue(refused) => {
                             self.read_unkept(guard, sent.deadline, now);
                         }
-                        _ => self.finish_fill(guard, result, sent.sent_at),
+                        _ => self.finish_fill(guard, result, sent.sent_at, now),
                     }
                 }
             }

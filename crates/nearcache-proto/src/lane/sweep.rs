@@ -19,11 +19,17 @@ impl Lane {
             Phase::Up { .. } => self.heartbeat_possible().then_some(self.heartbeat_at),
             Phase::Closed => return None,
         };
+        let (patient, tell) = (self.patient_until(), self.tell_large_at());
         let loads = self.pod.loads.next();
-        [phase, self.sweep_at, self.renew_by, self.retest_at, loads]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [
+            self.sweep_at,
+            self.renew_by,
+            self.retest_at,
+            patient,
+            tell,
+            loads,
+        ];
+        others.into_iter().chain([phase]).flatten().min()
     }
 
     /// Time has passed.
@@ -32,6 +38,10 @@ impl Lane {
             let why = "L2 did not accept the connection in time (connect_timeout): check the address and the network";
             self.connect_failed(Error::new(ErrorKind::Retry, why), now);
         }
+        if let Some(error) = self.failed().cloned() {
+            self.end_impatient(&error, now);
+        }
+        self.tell_large(now);
         if self.renew_by.is_some_and(|by| now >= by) {
             self.pod.counters.timeouts_total.bump();
             self.end_renewal(Err(timed_out()));

@@ -2,7 +2,10 @@
 
 mod ahead;
 mod edges;
+mod large;
+mod ready;
 
+use std::fmt;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -21,6 +24,7 @@ struct Hand {
     cache: Cache<Desk>,
     sent: VecDeque<(BatchId, Line, Vec<Op>)>,
     closed_sides: Vec<u64>,
+    reports: Vec<Report>,
 }
 
 struct Desk {
@@ -69,6 +73,7 @@ impl Hand {
             cache: Cache::new(pod, desk),
             sent: VecDeque::new(),
             closed_sides: Vec::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -92,6 +97,7 @@ impl Hand {
             match action {
                 Action::Send { batch, line, ops } => self.sent.push_back((batch, line, ops)),
                 Action::CloseSide(id) => self.closed_sides.push(id),
+                Action::Report(report) => self.reports.push(report),
                 _ => {}
             }
         }

@@ -162,7 +162,7 @@ impl<I: Io> Cache<I> {
         let published = self.pod.store.publish(guard, filled, valid, outcome);
         // Absences may be many, and take next to no room.
         if let (Published::Stored(id), Some(_)) = (published, &kept.read.value)
-            && self.pod.note_shared(slot, id, until)
+            && self.pod.note_lent(slot, id, until)
         {
             self.tell_the_lane();
         }

@@ -58,6 +58,7 @@ pub enum OnL2Down {
 
 /// How a call with a loader reads, and when its loader runs.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct LoadPolicy {
     /// How it reads; [`ReadPolicy::Error`] counts as [`ReadPolicy::PassThrough`], since there is better than to fail.
     pub on_unproven: ReadPolicy,
@@ -65,6 +66,32 @@ pub struct LoadPolicy {
     pub on_l2_down: OnL2Down,
     /// How long this pod believes a loader that there is no value; `None`: it asks again at once.
     pub negative_ttl: Option<Duration>,
+}
+
+impl LoadPolicy {
+    /// The same with another way to read.
+    #[must_use]
+    pub fn on_unproven(self, on_unproven: ReadPolicy) -> Self {
+        Self {
+            on_unproven,
+            ..self
+        }
+    }
+
+    /// The same with another answer to L2's absence.
+    #[must_use]
+    pub fn on_l2_down(self, on_l2_down: OnL2Down) -> Self {
+        Self { on_l2_down, ..self }
+    }
+
+    /// The same with another time for which an absence is believed.
+    #[must_use]
+    pub fn negative_ttl(self, negative_ttl: Option<Duration>) -> Self {
+        Self {
+            negative_ttl,
+            ..self
+        }
+    }
 }
 
 /// One call with a loader, less its loader.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use nearcache_l1::RemovalCause::Expired;
 use nearcache_l1::{EntryId, Key, Promise, PromiseFuture, Timestamp};
 
 use super::turn::Turn;
@@ -18,12 +19,15 @@ use crate::shim::{AtomicU64, Mutex, Ordering, lock};
 /// Keys whose values of another release are remembered as replaced.
 const MOST_REPLACED: usize = 4096;
 
+/// Values lent that are remembered, and bytes of the key of one.
+const MOST_LENT: usize = 4096;
+const LONGEST_LENT: usize = 256;
+
 /// All loads of a pod.
 pub(crate) struct Loads {
     inner: Mutex<Inner>,
     /// Microseconds: when [`Pod::end_overdue_loads`] has something to do; `u64::MAX`: not as things are.
     next: AtomicU64,
-    places: usize,
 }
 
 struct Inner {
@@ -36,13 +40,13 @@ struct Inner {
     turns: BTreeMap<u64, Arc<Turn>>,
     waits: BTreeMap<(Timestamp, u64), Promise<Result<(), Error>>>,
     /// Values of the origin that lie in L1 for callers of this pod, oldest first.
-    shared: VecDeque<Shared>,
+    lent: VecDeque<Lent>,
     /// When values that do not decode may be replaced again, by the hash of their key and db.
     replaced: HashMap<u64, Timestamp>,
 }
 
 /// A value of the origin that lies in L1 for a while.
-struct Shared {
+struct Lent {
     db: u32,
     key: Box<[u8]>,
     id: EntryId,
@@ -72,19 +76,17 @@ impl Drop for Wait {
 impl Loads {
     /// With room for so many loaders at a time.
     pub(crate) fn new(places: usize) -> Self {
-        let places = places.max(1);
         Self {
             inner: Mutex::new(Inner {
-                free: places,
+                free: places.max(1),
                 numbers: 0,
                 queue: BTreeMap::new(),
                 turns: BTreeMap::new(),
                 waits: BTreeMap::new(),
-                shared: VecDeque::new(),
+                lent: VecDeque::new(),
                 replaced: HashMap::new(),
             }),
             next: AtomicU64::new(u64::MAX),
-            places,
         }
     }
 
@@ -207,8 +209,8 @@ impl Inner {
     fn next(&self) -> Timestamp {
         let wait = self.waits.first_key_value().map(|((at, _), _)| *at);
         let turn = self.turns.values().map(|turn| turn.overdue_at()).min();
-        let shared = self.shared.front().map(|shared| shared.until);
-        let ends = [wait, turn, shared].into_iter().flatten();
+        let lent = self.lent.front().map(|lent| lent.until);
+        let ends = [wait, turn, lent].into_iter().flatten();
         ends.min().unwrap_or(Timestamp::MAX)
     }
 }
@@ -230,8 +232,8 @@ impl Pod {
             });
             let later = inner.waits.split_off(&(now.saturating_add(TICK), 0));
             let over = std::mem::replace(&mut inner.waits, later);
-            let count = inner.shared.iter().take_while(|s| s.until <= now).count();
-            let expired: Vec<_> = inner.shared.drain(..count).collect();
+            let count = inner.lent.iter().take_while(|l| l.until <= now).count();
+            let expired: Vec<_> = inner.lent.drain(..count).collect();
             loads
                 .next
                 .store(inner.next().as_micros(), Ordering::Release);
@@ -245,8 +247,9 @@ impl Pod {
         for over in over.into_values() {
             over.complete(Ok(()));
         }
-        for shared in expired {
-            self.unshare(&shared);
+        for lent in expired {
+            let slot = Key::new(lent.db, &lent.key);
+            self.store.remove_entry(slot, lent.id, Expired);
         }
     }
 
@@ -262,33 +265,20 @@ impl Pod {
         }
     }
 
-    /// Remembers a value of the origin that was put into L1, so that it does not stay there for longer than it may be
-    /// served; the oldest makes room.
-    pub(super) fn note_shared(&self, slot: Key<'_>, id: EntryId, until: Timestamp) -> bool {
-        let (oldest, told) = {
-            let mut inner = lock(&self.loads.inner);
-            let oldest = match inner.shared.len() >= self.loads.places {
-                true => inner.shared.pop_front(),
-                false => None,
-            };
-            inner.shared.push_back(Shared {
-                db: slot.db,
-                key: slot.bytes.into(),
-                id,
-                until,
-            });
-            (oldest, self.loads.advance(&inner, until))
-        };
-        if let Some(oldest) = oldest {
-            self.unshare(&oldest);
+    /// Remembers a value of the origin that was put into L1, so that it takes no room there for longer than it may be
+    /// served; whether the lane must be told. One that there is no room to remember leaves by eviction.
+    pub(super) fn note_lent(&self, slot: Key<'_>, id: EntryId, until: Timestamp) -> bool {
+        let mut inner = lock(&self.loads.inner);
+        if inner.lent.len() >= MOST_LENT || slot.bytes.len() > LONGEST_LENT {
+            return false;
         }
-        told
-    }
-
-    fn unshare(&self, shared: &Shared) {
-        let slot = Key::new(shared.db, &shared.key);
-        let cause = nearcache_l1::RemovalCause::Expired;
-        self.store.remove_entry(slot, shared.id, cause);
+        inner.lent.push_back(Lent {
+            db: slot.db,
+            key: slot.bytes.into(),
+            id,
+            until,
+        });
+        self.loads.advance(&inner, until)
     }
 }
 

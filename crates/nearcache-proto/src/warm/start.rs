@@ -15,7 +15,7 @@ use super::pace::WINDOW;
 use super::{Background, Phase, WarmEnd, WarmReport};
 use crate::cache::Io;
 use crate::error::{Error, ErrorKind};
-use crate::pod::Purpose;
+use crate::pod::{LaneState, Purpose};
 use crate::working_set::{Item, Manifest, Snapshot};
 
 /// Batches that are asked leave for at once.
@@ -58,6 +58,10 @@ impl<I: Io> Background<I> {
         report.duration = self.cache.io.now().saturating_since(began);
         let warmth = &self.cache.pod.warmth;
         let (end, keys) = (report.end, report.keys);
+        let reason = match (end, self.cache.pod.state()) {
+            (WarmEnd::Unreachable, LaneState::Down(why)) => why,
+            _ => end.as_str().to_owned(),
+        };
         // Before anybody is told that it is there.
         warmth.set_report(report);
         warmth.set(|readiness| {
@@ -66,15 +70,16 @@ impl<I: Io> Background<I> {
                 WarmEnd::Unreachable => Phase::Degraded,
                 _ => Phase::Ready,
             };
-            readiness.reason = end.as_str().to_owned();
+            readiness.reason = reason;
             readiness.keys = keys;
         });
     }
 
-    /// Waits for the lane; false when it is not up by then, or cannot come up as things are.
+    /// Waits for the lane, across attempts that failed; false when it is not up by then, or cannot come up as
+    /// things are.
     async fn lane_up(&self, by: Timestamp) -> bool {
         let warmth = &self.cache.pod.warmth;
-        let mut ready = pin!(self.cache.ready());
+        let mut ready = pin!(self.cache.ready(self.config.deadline));
         let mut sleep = self.timer.sleep_until(by);
         poll_fn(|cx| {
             warmth.bell.listen(cx);

@@ -88,7 +88,7 @@ pub enum WarmEnd {
     Deadline,
     /// Neither a manifest nor a snapshot was there.
     NothingKnown,
-    /// L2 did not answer.
+    /// L2 was not there until its time was up, refused the pod, or was lost meanwhile.
     Unreachable,
     /// L2 refused the fleet's allowance: its user may lack a permission, or it has no memory left.
     Refused,

@@ -4,6 +4,7 @@ use super::*;
 use crate::MemoryL2;
 use nearcache_l1::StoreConfig;
 use nearcache_proto::{Cache, PodConfig};
+use std::time::Duration;
 
 /// A driver as a child inherits it, and the end of its parent's queue.
 fn inherited() -> (Cache<IoThread>, mpsc::UnboundedReceiver<Request>) {
@@ -38,7 +39,10 @@ fn a_child_starts_a_thread_of_its_own() {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .build()
                 .unwrap();
-            ready.0.send(runtime.block_on(cache.ready())).unwrap();
+            ready
+                .0
+                .send(runtime.block_on(cache.ready(Duration::ZERO)))
+                .unwrap();
         })
     };
     let result = ready.1.recv_timeout(std::time::Duration::from_secs(30));

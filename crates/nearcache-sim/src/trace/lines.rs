@@ -45,6 +45,18 @@ impl Lines {
         Self::within(input, Self::REQUESTS_MAX, Self::NAME_BYTES_MAX).map_err(Error::new)
     }
 
+    /// The median of the sizes that are said, of keys.
+    pub fn median_size(&self) -> Option<u32> {
+        let mut sizes: Vec<u32> = self.sizes.iter().flatten().copied().collect();
+        let middle = sizes.len() / 2;
+        (!sizes.is_empty()).then(|| *sizes.select_nth_unstable(middle).1)
+    }
+
+    /// Keys whose size is not said.
+    pub fn without_size(&self) -> usize {
+        self.sizes.iter().filter(|size| size.is_none()).count()
+    }
+
     fn within(
         mut input: impl BufRead,
         requests_max: usize,
@@ -88,7 +100,10 @@ impl Lines {
                     return Err(format!("there are more than {requests_max} requests in it"));
                 }
                 let key = numbers.of(fields.key, name_bytes_max)?;
-                lines.push(&fields, key);
+                lines.note_size(&fields, key);
+                if let Some(kind) = fields.kind {
+                    lines.push(kind, &fields, key);
+                }
             }
         }
         if lines.requests.is_empty() {
@@ -99,15 +114,18 @@ impl Lines {
         Ok(lines)
     }
 
-    fn push(&mut self, fields: &Fields<'_>, key: u32) {
+    fn note_size(&mut self, fields: &Fields<'_>, key: u32) {
         if key as usize == self.sizes.len() {
             self.sizes.push(None);
         }
         let size = &mut self.sizes[key as usize];
         *size = fields.size.or(*size);
+    }
+
+    fn push(&mut self, kind: Kind, fields: &Fields<'_>, key: u32) {
         self.at_ms.push(fields.at_ms);
         self.clients.push(fields.client);
-        self.requests.push((fields.kind, key));
+        self.requests.push((kind, key));
     }
 }
 
@@ -151,7 +169,8 @@ impl Numbers {
 struct Fields<'a> {
     at_ms: u64,
     client: u32,
-    kind: Kind,
+    /// None for a fill, which only says a size: with another cache in front there is none, or it is its own.
+    kind: Option<Kind>,
     key: &'a [u8],
     size: Option<u32>,
 }
@@ -162,7 +181,7 @@ impl<'a> Fields<'a> {
         Self {
             at_ms: number,
             client: 0,
-            kind: Kind::Read,
+            kind: Some(Kind::Read),
             key,
             size: None,
         }
@@ -195,11 +214,12 @@ fn fields(line: &[u8]) -> Result<Fields<'_>, String> {
         format!("the time is \"{shown}\", which is no number of milliseconds before the year 10000")
     })?;
     let kind = match op {
-        b"get" => Kind::Read,
-        b"set" | b"del" => Kind::Write,
+        b"get" => Some(Kind::Read),
+        b"set" | b"del" => Some(Kind::Write),
+        b"fill" => None,
         other => {
             return Err(format!(
-                "the op is \"{}\", which is none of get, set, del",
+                "the op is \"{}\", which is none of get, set, del, fill",
                 other.escape_ascii()
             ));
         }
@@ -256,9 +276,15 @@ mod tests {
         assert_eq!(lines.clients[0], lines.clients[1]);
         assert_ne!(lines.clients[1], lines.clients[2]);
         assert_eq!(lines.at_ms, [1, 2, 3]);
+        assert_eq!((lines.median_size(), lines.without_size()), (Some(17), 1));
         let numbered =
             parsed("ts_ms,client,op,key,size\n1,4000000000,get,a,\n1,4294967296,get,a,\n").unwrap();
         assert_eq!(numbered.clients[0], 4_000_000_000);
+        let filled = parsed("ts_ms,client,op,key,size\n1,c,get,a,\n2,c,fill,a,17\n").unwrap();
+        assert_eq!(
+            (filled.requests.len(), &filled.sizes[..]),
+            (1, &[Some(17)][..])
+        );
         let late = parsed("\n\r\nts_ms,client,op,key,size\n7,c,get,a,\n").unwrap();
         assert_eq!(late.at_ms, [7]);
     }

@@ -41,7 +41,8 @@ macro_rules! settings_table {
             capacity: usize, SIZE, "256MiB";
             /// Weight of the largest entry that L1 keeps; a heavier one passes through. Empty: an eighth of `capacity`.
             max_entry: Option<usize>, OPTIONAL_SIZE, "";
-            /// Values above this are read on a side connection and not cached, so that they do not hold up the lane.
+            /// Values above this are read on a side connection and not cached, so that they do not hold up the lane;
+            /// `oversize_total` counts those reads, and a warning says once how many keys have such values.
             max_inline: usize, SIZE, "1MiB";
             /// How far behind L2 a hit may be; a heartbeat is sent every third of it. From 30ms to 1m.
             max_staleness: Duration, DURATION, "1s";
@@ -104,7 +105,8 @@ macro_rules! settings_table {
             half_life: Duration, DURATION, "30m";
             /// Whether a new pod fetches what the fleet reads before it is ready.
             warm_start: bool, SWITCH, "true";
-            /// A pod is ready after this long, however warm it is.
+            /// A pod is ready after this long, however warm it is; `connect` and `open` wait this long for a server that is
+            /// not there yet.
             warm_deadline: Duration, DURATION, "4s";
             /// Keys a second that all pods together may fetch ahead of demand, whatever L2 has been seen to do.
             warm_reads: usize, COUNT, "5000";

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nearcache::{Bytes, ErrorKind, MemoryL2, Ttl};
+use futures_util::{StreamExt, stream};
+use nearcache::{Bytes, ErrorKind, MemoryL2, Source, Ttl};
 use tokio::sync::Notify;
 
-use super::{bytes, pod, single};
+use super::{builder, bytes, pod, single};
 
 #[tokio::test]
 async fn c8_one_loader_for_all_who_wait() {
@@ -81,4 +82,66 @@ async fn what_l2_refuses_to_keep_is_returned_and_counted() {
     );
     assert_eq!(cache.stats().totals.load_write_errors_total, 1);
     assert_eq!(cache.get("k").await.unwrap(), None);
+}
+
+/// A stream polls what it buffers only while it is asked for more: its consumer waits for a load that waits for it.
+#[tokio::test]
+async fn c8_a_leader_in_a_full_buffer_is_taken_over() {
+    let l2 = MemoryL2::new();
+    let cache = builder(&l2).load_timeout("300ms").connect().await.unwrap();
+    let slow = |key: &'static str| {
+        let cache = cache.clone();
+        async move {
+            let load = || async {
+                // The first is there at once, so that the second is begun and left.
+                if key != "first" {
+                    tokio::task::yield_now().await;
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, io::Error>(Bytes::from(key))
+            };
+            cache.get_or_load(key, Ttl::NONE, load).await
+        }
+    };
+    let mut buffered = stream::iter(["first", "second"])
+        .map(slow)
+        .buffer_unordered(2);
+    assert_eq!(buffered.next().await.unwrap().unwrap(), "first");
+    let load = || async { Ok::<_, io::Error>(Bytes::from("the consumer's own")) };
+    let own = cache.get_or_load("second", Ttl::NONE, load).await.unwrap();
+    assert_eq!(own, "the consumer's own");
+    let late = buffered.next().await.unwrap().unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Loader);
+    assert_eq!(cache.stats().totals.loads_abandoned_total, 1);
+}
+
+#[tokio::test]
+async fn a_loader_may_find_none_and_choose_the_life_of_what_it_finds() {
+    let l2 = MemoryL2::new();
+    let cache = builder(&l2).negative_ttl("1m").connect().await.unwrap();
+    let asked = AtomicU32::new(0);
+    let none = || async {
+        asked.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, io::Error>(None)
+    };
+    for _ in 0..3 {
+        let found = cache.get_or_load_optional("k", none).await.unwrap();
+        assert_eq!(found, None);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    let mut session = cache.session();
+    let stored = session.command(&["EXISTS", "k"]).await.unwrap();
+    assert_eq!(stored, nearcache::Reply::Int(0), "never in L2");
+    cache.set("k", "created", Ttl::NONE).await.unwrap();
+    let found = cache.get_or_load_optional("k", none).await.unwrap();
+    assert_eq!(found, bytes("created"));
+    let some = || async { Ok::<_, io::Error>(Some((Bytes::from("v"), Ttl::secs(100)))) };
+    let policy = cache.load_policy();
+    let read = cache.get_or_load_with("l", policy, some).await.unwrap();
+    assert_eq!((read.value, read.source), (bytes("v"), Source::Origin));
+    let ttl = session.command(&["TTL", "l"]).await.unwrap();
+    assert!(matches!(ttl, nearcache::Reply::Int(99..=100)), "{ttl:?}");
+    let wrong = || async { Ok::<_, io::Error>(Some((Bytes::from("v"), Ttl::millis(0)))) };
+    let error = cache.get_or_load_optional("m", wrong).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use nearcache::{
-    Error, ErrorKind, Key, LaneState, MemoryL2, NearCache, ReadPolicy, RemovalCause, Settings, Ttl,
-    Weigher,
+    Builder, Error, ErrorKind, Key, LaneState, MemoryL2, NearCache, ReadPolicy, RemovalCause,
+    Settings, Ttl, Weigher,
 };
 
 use super::{builder, bytes, pod};
@@ -108,13 +108,18 @@ async fn build_opens_nothing_and_the_first_call_does() {
     assert_eq!(cache.stats().lane, LaneState::Up);
 }
 
+/// Does not wait for what can heal.
+fn hasty(l2: &MemoryL2) -> Builder {
+    builder(l2).warm_deadline("1ms")
+}
+
 #[tokio::test]
 async fn connect_fails_when_l2_refuses_and_build_does_not() {
     let l2 = MemoryL2::new();
     l2.refuse_connections(true);
-    let error = builder(&l2).connect().await.unwrap_err();
+    let error = hasty(&l2).connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
-    assert!(builder(&l2).connect_blocking().is_err());
+    assert!(hasty(&l2).connect_blocking().is_err());
     let cache = builder(&l2).backoff_max("50ms").build().unwrap();
     assert_eq!(cache.get("k").await.unwrap_err().kind(), ErrorKind::Retry);
     l2.refuse_connections(false);
@@ -129,7 +134,7 @@ async fn connect_fails_when_l2_refuses_and_build_does_not() {
 async fn connect_fails_on_a_replica() {
     let l2 = MemoryL2::new();
     l2.with_server(|server| server.set_role(false));
-    let error = builder(&l2).connect().await.unwrap_err();
+    let error = hasty(&l2).connect().await.unwrap_err();
     assert!(error.to_string().contains("replica"), "{error}");
 }
 

@@ -155,7 +155,8 @@ async fn c10_a_store_that_never_answers_fails_the_calls_in_time() {
     let builder = NearCache::builder()
         .store(Silent)
         .connect_timeout("20ms")
-        .operation_timeout("20ms");
+        .operation_timeout("20ms")
+        .warm_deadline("20ms");
     let error = builder.clone().connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
     let cache = builder.build().unwrap();

@@ -182,3 +182,65 @@ async fn c9_decoded_values_count_against_the_capacity() {
     );
     assert!(cache.get_resident("too heavy").is_some(), "the bytes stay");
 }
+
+#[tokio::test]
+async fn c12_a_value_that_does_not_decode_fails_for_its_own_key() {
+    let cache = single().await;
+    let typed = cache.typed::<i64, _>(Text::default());
+    typed.set("good", &1, Ttl::NONE).await.unwrap();
+    cache.set("bad", "no number", Ttl::NONE).await.unwrap();
+    cache
+        .session()
+        .command(&["LPUSH", "list", "x"])
+        .await
+        .unwrap();
+    let many = typed.get_many(&["good", "bad", "absent", "list"]).await;
+    assert_eq!(many[0].as_ref().unwrap().as_deref(), Some(&1));
+    assert_eq!(many[1].as_ref().unwrap_err().kind(), ErrorKind::Codec);
+    assert_eq!(many[2].as_ref().unwrap(), &None);
+    assert_eq!(many[3].as_ref().unwrap_err().kind(), ErrorKind::Usage);
+}
+
+/// Once a minute a key and pod; in between what the loader returns is shared for a while.
+#[tokio::test]
+async fn a_loader_replaces_what_does_not_decode() {
+    let l2 = MemoryL2::new();
+    let cache = pod(&l2).await;
+    let typed = cache.typed::<i64, _>(Text::default());
+    let asked = AtomicU32::new(0);
+    let load = || async {
+        asked.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, io::Error>(7)
+    };
+    cache
+        .set("k", "of another release", Ttl::NONE)
+        .await
+        .unwrap();
+    let seven = typed.get_or_load("k", Ttl::secs(60), load).await.unwrap();
+    assert_eq!(*seven, 7);
+    assert_eq!(cache.get("k").await.unwrap(), bytes("7"));
+    assert_eq!(cache.stats().totals.values_replaced_total, 1);
+    // The other release puts its own there again.
+    cache
+        .set("k", "of another release", Ttl::NONE)
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        let seven = typed.get_or_load("k", Ttl::secs(60), load).await.unwrap();
+        assert_eq!(*seven, 7);
+    }
+    assert_eq!(cache.get("k").await.unwrap(), bytes("of another release"));
+    let totals = cache.stats().totals;
+    assert_eq!(
+        (totals.values_replaced_total, asked.load(Ordering::Relaxed)),
+        (1, 2)
+    );
+    let found = typed.get_or_load_optional("absent", || async { Ok::<_, io::Error>(None) });
+    assert_eq!(found.await.unwrap(), None);
+    let twelve = || async { Ok::<_, io::Error>(Some((12, Ttl::secs(9)))) };
+    let read = typed
+        .get_or_load_with("new", cache.load_policy(), twelve)
+        .await
+        .unwrap();
+    assert_eq!(read.value.as_deref(), Some(&12));
+}

@@ -8,7 +8,10 @@ use super::stage::connect;
 use super::{Stage, all, says, val};
 
 fn at(url: impl Into<String>) -> nearcache::Builder {
-    Async::builder().redis(url).connect_timeout("5s")
+    Async::builder()
+        .redis(url)
+        .connect_timeout("5s")
+        .warm_deadline("50ms")
 }
 
 #[track_caller]

@@ -114,7 +114,10 @@ fn c13_nothing_shows_credentials() {
     Stage::watch(|| {
         listen();
         let url = "redis://someone:s3cret@127.0.0.1:1/0";
-        let builder = NearCache::builder().redis(url).connect_timeout("300ms");
+        let builder = NearCache::builder()
+            .redis(url)
+            .connect_timeout("300ms")
+            .warm_deadline("1ms");
         let error = builder.clone().connect_blocking().map(drop).unwrap_err();
         let pod = builder.build().unwrap();
         let mut said = format!(

@@ -181,7 +181,8 @@ fn c12_what_is_no_server_is_an_error() {
         ] {
             let builder = NearCache::builder()
                 .redis(impostor(words))
-                .connect_timeout("300ms");
+                .connect_timeout("300ms")
+                .warm_deadline("1ms");
             let error = builder.connect_blocking().map(drop).unwrap_err();
             let shown = String::from_utf8_lossy(words);
             assert!(

@@ -5,6 +5,7 @@
 //! fixed time: a test awaits a counter or an event, with a bound that only a hang reaches.
 
 mod address;
+mod connect;
 mod dbs;
 mod degraded;
 mod discretion;
@@ -19,6 +20,7 @@ mod isolation;
 mod loads;
 mod memory;
 mod order;
+mod outage;
 mod outcome;
 mod own_writes;
 mod shutdown;

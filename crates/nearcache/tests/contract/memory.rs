@@ -8,6 +8,7 @@ use super::{Stage, all, eventually, on_both, val};
 on_both!(
     c9_the_weight_stays_within_the_capacity,
     c9_a_value_above_its_share_passes_through,
+    c9_each_read_of_a_large_value_is_counted,
     trap_a_large_value_does_not_hold_up_the_lane,
     c9_a_large_value_that_shrinks_is_kept_again,
 );
@@ -43,10 +44,22 @@ fn c9_a_value_above_its_share_passes_through(stage: &Stage) {
         assert_eq!(pod.get_resident("k"), None);
     }
     assert_eq!(stage.calls("get"), before + 3);
-    assert!(pod.stats().totals.oversize_total > 0);
+    assert_eq!(pod.stats().totals.oversize_total, 3);
     assert_eq!(pod.get_resident("small"), val("v"), "it evicted nothing");
     stage.set("k", &large.replace('x', "y"));
     assert_eq!(pod.get("k").unwrap(), val(&large.replace('x', "y")));
+}
+
+fn c9_each_read_of_a_large_value_is_counted(stage: &Stage) {
+    let pod = connect(stage.builder().max_inline("64KiB"));
+    stage.set("k", &"a".repeat(100 << 10));
+    for _ in 0..10 {
+        assert_eq!(pod.get("k").unwrap().map(|v| v.len()), Some(100 << 10));
+    }
+    let stats = pod.stats();
+    assert_eq!(stats.totals.oversize_total, 10);
+    let shown = stats.to_string();
+    assert!(shown.contains("10 too large to keep"), "{shown}");
 }
 
 fn trap_a_large_value_does_not_hold_up_the_lane(stage: &Stage) {

@@ -1,11 +1,12 @@
 //! Errors: the server's as redis-rs has them, ours with what to do, and no input that harms.
 
 use nearcache::redis::{Connection, cause};
-use nearcache::{ErrorKind, WriteOutcome};
+use nearcache::{ErrorKind, NearCache, ReadPolicy, WriteOutcome};
+use nearcache_redis::redis_error;
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::{AsyncCommands, RedisResult, Value, cmd, pipe};
 
-use crate::{at, line, start};
+use crate::{ask, at, line, start};
 
 #[tokio::test]
 async fn errors_of_the_server_are_those_of_redis_rs() {
@@ -106,7 +107,9 @@ async fn c15_a_write_that_failed_says_whether_it_was_sent() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_says_so() {
-    let error = Connection::open("redis://127.0.0.1:1").await.unwrap_err();
+    let builder = NearCache::builder().redis("redis://127.0.0.1:1");
+    let error = builder.warm_deadline("1ms").connect().await.unwrap_err();
+    let error = redis_error(error);
     assert!(
         error.to_string().contains("nothing listens there"),
         "{error}"
@@ -166,4 +169,44 @@ async fn c15_a_pipeline_that_failed_half_way_was_not_not_sent() {
     assert_eq!(why.write_outcome(), Some(WriteOutcome::Unknown), "{why}");
     assert_eq!(server.client().ok(&["GET", "n"]).text(), "1");
     drop(cache);
+}
+
+/// What a drop-in handle serves stale looks like what is fresh: it was asked for, and is counted.
+#[tokio::test]
+async fn a_handle_may_be_served_stale_while_the_server_is_away() {
+    let server = Server::start();
+    let proxy = Proxy::to(&server);
+    let (cache, mut con) = at(proxy.url(), |builder| builder).await;
+    let mut writer = server.client();
+    writer.ok(&["SET", "k", "value"]);
+    writer.ok(&["SET", "l", "other"]);
+    writer.ok(&["HSET", "h", "f", "x", "g", "y"]);
+    for text in ["GET k", "GET l", "HGETALL h"] {
+        ask(&mut con, text).await;
+    }
+    proxy.refuse(true);
+    proxy.reset_all();
+    eventually("the lane is gone", || {
+        cache.stats().totals.disconnects_total > 0
+    });
+    let max = std::time::Duration::from_secs(600);
+    let mut stale = con.with_on_unproven(ReadPolicy::ServeStale { max });
+    assert_eq!(ask(&mut stale, "GET k").await, crate::text("value"));
+    assert_eq!(ask(&mut stale, "STRLEN k").await, Value::Int(5));
+    assert_eq!(ask(&mut stale, "HGET h g").await, crate::text("y"));
+    let both = Value::Array(vec![crate::text("value"), crate::text("other")]);
+    assert_eq!(ask(&mut stale, "MGET k l").await, both);
+    let mut reads = pipe();
+    reads.get("k").hget("h", "f");
+    let replies: Vec<String> = reads.query_async(&mut stale).await.unwrap();
+    assert_eq!(replies, ["value", "x"]);
+    assert!(cache.stats().totals.stale_total >= 5);
+    // Others, and what is not here, fail as before.
+    let missing: RedisResult<Value> = line("GET missing").query_async(&mut stale).await;
+    assert_eq!(
+        cause(&missing.unwrap_err()).unwrap().kind(),
+        ErrorKind::Retry
+    );
+    let plain: RedisResult<Value> = line("GET k").query_async(&mut con).await;
+    assert!(plain.is_err());
 }

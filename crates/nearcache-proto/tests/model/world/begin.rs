@@ -168,19 +168,17 @@ impl World {
             94.. if !self.mood.calm => Ending::PanicElsewhere,
             _ => Ending::Value,
         };
-        let policy = LoadPolicy {
-            on_unproven: match self.random.per_mille(250) {
-                true => ReadPolicy::ServeStale {
-                    max: Duration::from_secs(2),
-                },
+        let max = Duration::from_secs(2);
+        let policy = LoadPolicy::default()
+            .on_unproven(match self.random.per_mille(250) {
+                true => ReadPolicy::ServeStale { max },
                 false => ReadPolicy::PassThrough,
-            },
-            on_l2_down: match self.random.per_mille(800) {
+            })
+            .on_l2_down(match self.random.per_mille(800) {
                 true => OnL2Down::Load,
                 false => OnL2Down::Error,
-            },
-            negative_ttl: self.random.per_mille(500).then_some(MAX_STALENESS * 2),
-        };
+            })
+            .negative_ttl(self.random.per_mille(500).then_some(MAX_STALENESS * 2));
         self.load_with(name, ending, policy)
     }
 
