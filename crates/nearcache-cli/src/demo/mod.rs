@@ -268,6 +268,7 @@ fn side(
             seconds: seconds as f64,
             stream,
             reads_per_pod: plan.reads_per_pod,
+            reads: None,
         };
         measure(&mut fleet, control, progress, &title, work)
     };

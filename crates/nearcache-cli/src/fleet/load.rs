@@ -92,6 +92,7 @@ impl Pod {
             start_ns: phase.start_ns,
             ..Meter::default()
         };
+        self.draw.rewind();
         let fills = self.reader.fills();
         sleep(Duration::from_nanos(
             phase.start_ns.saturating_sub(now_ns()),
@@ -119,7 +120,9 @@ impl Pod {
             Err(error) => return self.cannot(&format!("no timer: {error}")),
         };
         let mut due_ns = phase.start_ns as f64 + rng.exponential(self.mean_ns.get());
-        while due_ns < self.end_ns.get() as f64 {
+        let mut left = phase.reads.unwrap_or(u64::MAX);
+        while due_ns < self.end_ns.get() as f64 && left > 0 {
+            left -= 1;
             if let Err(error) = timer.until(due_ns as u64).await {
                 return self.cannot(&format!("the timer fails: {error}"));
             }

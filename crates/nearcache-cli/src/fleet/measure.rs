@@ -11,6 +11,8 @@ use crate::machine::now_ns;
 
 /// How long before a phase the pods are told of it.
 const NOTICE_NS: u64 = 50_000_000;
+/// How much longer than expected a set number of reads may take, beside half as long again: their moments are random.
+const SPARE_NS: u64 = 2_000_000_000;
 /// How long filling may take.
 const FILL_NS: u64 = 120_000_000_000;
 
@@ -25,6 +27,8 @@ pub(crate) struct Work {
     pub(crate) stream: u64,
     /// Reads a second of each pod, where the load is paced.
     pub(crate) reads_per_pod: f64,
+    /// Reads after which a pod is done, where it is not the time that ends it.
+    pub(crate) reads: Option<u64>,
 }
 
 /// Does a phase.
@@ -45,9 +49,13 @@ pub(crate) fn measure(
     let phase = Phase {
         load: work.load,
         start_ns: now_ns() + NOTICE_NS,
-        duration_ns: limit_ns,
+        duration_ns: match work.reads {
+            Some(_) => limit_ns * 3 / 2 + SPARE_NS,
+            None => limit_ns,
+        },
         stream: work.stream,
         reads_per_pod: work.reads_per_pod,
+        reads: work.reads,
     };
     let shown_ns = if filling { 0 } else { limit_ns };
     progress.begin(

@@ -76,6 +76,8 @@ pub(crate) struct Phase {
     pub(crate) stream: u64,
     /// Reads a second of each pod, where the load is paced.
     pub(crate) reads_per_pod: f64,
+    /// Reads after which a pod whose load is paced is done, where it is not the time that ends it.
+    pub(crate) reads: Option<u64>,
 }
 
 /// How reads come.

@@ -13,7 +13,7 @@ use crate::zipf::{Rng, Zipf};
 const VALUE_MAX: u32 = 512 << 20;
 
 /// A trace, dealt out to the pods. Keys have numbers by how often they are read, the most read first.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Traffic {
     /// What each pod reads, in order; at least one key.
     pub(crate) reads: Vec<Vec<u32>>,
@@ -23,11 +23,21 @@ pub(crate) struct Traffic {
     pub(crate) sizes: Vec<usize>,
     /// Pods have clients of their own; else reads are dealt out in turn.
     pub(crate) by_client: bool,
+    /// Keys whose size the trace does not say, and what was taken for it.
+    pub(crate) guessed: (usize, usize),
+    /// Reads a second of all clients, where the trace has times.
+    pub(crate) reads_per_s: Option<f64>,
 }
 
 impl Traffic {
-    /// Deals out a trace. `value_bytes` is the size of values whose size it does not say.
-    pub(crate) fn new(trace: &Lines, pods: usize, value_bytes: usize) -> Result<Self, Failure> {
+    /// Deals out a trace. `value_bytes` is the size of values whose size it does not say; `None`: their median, or
+    /// `otherwise` where it says none.
+    pub(crate) fn new(
+        trace: &Lines,
+        pods: usize,
+        value_bytes: Option<usize>,
+        otherwise: usize,
+    ) -> Result<Self, Failure> {
         let mut count = vec![0u64; trace.keys as usize];
         for (kind, key) in &trace.requests {
             count[*key as usize] += u64::from(*kind == Kind::Read);
@@ -65,15 +75,17 @@ impl Traffic {
             .requests
             .iter()
             .filter(|(kind, _)| *kind != Kind::Read);
-        let size = |key: &u32| match trace.sizes[*key as usize] {
-            Some(bytes) => (bytes.min(VALUE_MAX) as usize).max(HEADER),
-            None => value_bytes,
-        };
+        let of_bytes = |bytes: u32| (bytes.min(VALUE_MAX) as usize).max(HEADER);
+        let median = trace.median_size().map(of_bytes);
+        let value_bytes = value_bytes.or(median).unwrap_or(otherwise);
+        let size = |key: &u32| trace.sizes[*key as usize].map_or(value_bytes, of_bytes);
         Ok(Self {
             writes: writes.map(|(_, key)| rank[*key as usize]).collect(),
             sizes: order.iter().map(size).collect(),
             reads: dealt,
             by_client,
+            guessed: (trace.without_size(), value_bytes),
+            reads_per_s: trace.reads_per_s(),
         })
     }
 
@@ -121,6 +133,13 @@ impl Draw {
         }
     }
 
+    /// Begins again, so that each phase asks for the same.
+    pub(crate) fn rewind(&self) {
+        if let Self::Trace { next, .. } = self {
+            next.set(0);
+        }
+    }
+
     /// The next key.
     #[inline]
     pub(crate) fn sample(&self, rng: &mut Rng) -> u32 {
@@ -159,7 +178,7 @@ mod tests {
             (read, 2, 0),
             (read, 2, 0),
         ];
-        let traffic = Traffic::new(&trace(&requests), 2, 300).unwrap();
+        let traffic = Traffic::new(&trace(&requests), 2, Some(300), 1).unwrap();
         // One client for two pods: in turn.
         assert!(!traffic.by_client);
         assert_eq!(traffic.reads, [vec![0, 0], vec![1, 0]]);
@@ -168,8 +187,12 @@ mod tests {
             (&[2][..], &[1000, HEADER, 300][..])
         );
         assert_eq!(traffic.data_bytes(), 1300 + HEADER as u64);
+        assert_eq!(traffic.guessed, (1, 300));
         assert!((traffic.writes_percent() - 25.0).abs() < 1e-9);
-        assert!(Traffic::new(&trace(&requests), 5, 300).is_err());
+        // The median of 5, which is too short for a header, and 1000.
+        let traffic = Traffic::new(&trace(&requests), 2, None, 300).unwrap();
+        assert_eq!((traffic.guessed, traffic.sizes[2]), ((1, 1000), 1000));
+        assert!(Traffic::new(&trace(&requests), 5, None, 1).is_err());
     }
 
     #[test]
@@ -177,7 +200,7 @@ mod tests {
         let requests: Vec<_> = (0..600)
             .map(|turn| (Kind::Read, turn % 100 % 3, turn % 100))
             .collect();
-        let traffic = Traffic::new(&trace(&requests), 4, 300).unwrap();
+        let traffic = Traffic::new(&trace(&requests), 4, None, 300).unwrap();
         assert!(traffic.by_client);
         // Each client reads six times.
         assert!(traffic.reads.iter().all(|reads| reads.len() % 6 == 0));
@@ -188,5 +211,7 @@ mod tests {
         let (draw, mut rng) = (Draw::new(&[4, 2], 9, 1.0), Rng::new(1, 0));
         let drawn: Vec<u32> = (0..5).map(|_| draw.sample(&mut rng)).collect();
         assert_eq!(drawn, [4, 2, 4, 2, 4]);
+        draw.rewind();
+        assert_eq!(draw.sample(&mut rng), 4);
     }
 }

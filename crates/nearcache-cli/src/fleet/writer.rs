@@ -89,6 +89,7 @@ impl Writer {
         stream: u64,
         stop: &AtomicBool,
     ) -> Result<Vec<Written>, Failure> {
+        self.draw.rewind();
         let exponent = if updates.skewed { self.plan.zipf } else { 0.0 };
         let zipf = Zipf::new(self.plan.keys, exponent);
         let mut rng = Rng::new(self.plan.seed, stream);

@@ -19,6 +19,8 @@ pub struct Lines {
     pub at_ms: Vec<u64>,
     /// Who made each request: a number as it stands there, a name as its hash; 0 in a plain file of keys.
     pub clients: Vec<u32>,
+    /// Whether these are times; not in a plain file of keys.
+    pub timed: bool,
     /// What the keys are called.
     pub names: Vec<Box<[u8]>>,
     /// The last size that was said of each key.
@@ -43,6 +45,14 @@ impl Lines {
     /// When `input` fails, at the first line that is not one of a trace, and beyond the limits above.
     pub fn parse(input: impl BufRead) -> Result<Self, Error> {
         Self::within(input, Self::REQUESTS_MAX, Self::NAME_BYTES_MAX).map_err(Error::new)
+    }
+
+    /// Reads a second, on average; `None` where there are no times, or all are one.
+    pub fn reads_per_s(&self) -> Option<f64> {
+        let (first, last) = (self.at_ms.iter().min()?, self.at_ms.iter().max()?);
+        let reads = self.requests.iter().filter(|(kind, _)| *kind == Kind::Read);
+        let seconds = (last - first) as f64 / 1e3;
+        (self.timed && seconds > 0.0).then(|| reads.count() as f64 / seconds)
     }
 
     /// The median of the sizes that are said, of keys.
@@ -109,6 +119,7 @@ impl Lines {
         if lines.requests.is_empty() {
             return Err("there is no request in it".to_owned());
         }
+        lines.timed = csv;
         lines.keys = numbers.keys;
         lines.names = numbers.names();
         Ok(lines)
@@ -276,6 +287,8 @@ mod tests {
         assert_eq!(lines.clients[0], lines.clients[1]);
         assert_ne!(lines.clients[1], lines.clients[2]);
         assert_eq!(lines.at_ms, [1, 2, 3]);
+        assert_eq!(lines.reads_per_s(), Some(500.0));
+        assert_eq!(parsed("a\nb\n").unwrap().reads_per_s(), None);
         assert_eq!((lines.median_size(), lines.without_size()), (Some(17), 1));
         let numbered =
             parsed("ts_ms,client,op,key,size\n1,4000000000,get,a,\n1,4294967296,get,a,\n").unwrap();

@@ -43,6 +43,11 @@ pub(crate) struct Bench<'a> {
     pub(crate) stream: u64,
 }
 
+/// The name of the row at the trace's own rate.
+pub(crate) const OWN_RATE: &str = "the trace's own rate";
+/// Reads that a phase must have to be worth its time.
+const READS_MIN: f64 = 100.0;
+
 /// What follows from an arm.
 pub(crate) struct Arms {
     pub(crate) base_rate_per_s: f64,
@@ -66,6 +71,8 @@ struct Step {
     seconds: f64,
     reads_per_s: f64,
     updates: Updates,
+    /// Reads of each pod that end it, instead of its time.
+    reads: Option<u64>,
 }
 
 impl Bench<'_> {
@@ -119,7 +126,7 @@ impl Bench<'_> {
             // Not so far above that it would be another maximum.
             let far = (base * FAR_ABOVE).min(own / 4.0).max(base);
             let name = self.part(100.0 * far / base);
-            let step = self.step(Load::Paced, self.share(0.6), far);
+            let step = self.paced(0.6, far, base);
             let done = self.phase(&mut stage, &name, step)?;
             self.keep(&done, Kind::Rate, &name);
         }
@@ -127,11 +134,16 @@ impl Bench<'_> {
     }
 
     fn rates(&mut self, stage: &mut Stage, base: f64) -> Result<Done, Failure> {
+        if let Some(own) = self.own_rate() {
+            let step = self.step(Load::Paced, self.share(1.0), own);
+            let done = self.phase(stage, OWN_RATE, step)?;
+            self.keep(&done, Kind::Rate, OWN_RATE);
+        }
         let mut last = None;
         for percent in RATES {
             let name = self.part(percent.into());
             let rate = base * f64::from(percent) / 100.0;
-            let step = self.step(Load::Paced, self.share(1.0), rate);
+            let step = self.paced(1.0, rate, base);
             let done = self.phase(stage, &name, step)?;
             self.keep(&done, Kind::Rate, &name);
             last = Some(done);
@@ -153,7 +165,7 @@ impl Bench<'_> {
             for skewed in [false, true] {
                 let how = if skewed { "skewed" } else { "uniform" };
                 let name = format!("updates {percent} % of reads, {how}");
-                let mut step = self.step(Load::Paced, self.share(0.5), base);
+                let mut step = self.paced(0.5, base, base);
                 step.updates.per_s = self.options.updates_per_s(base, percent);
                 step.updates.skewed = skewed;
                 step.updates.traced = false;
@@ -177,10 +189,10 @@ impl Bench<'_> {
         let fill = self.phase(&mut stage, "filling, a tenth", fill)?;
         self.keep(&fill, Kind::Prepare, "filling, a tenth");
         // What is kept settles while the load is that of the timed part.
-        let settle = self.step(Load::Paced, self.share(0.3), base);
+        let settle = self.paced(0.3, base, base);
         let settle = self.phase(&mut stage, "settling, a tenth", settle)?;
         self.keep(&settle, Kind::Prepare, "settling, a tenth");
-        let step = self.step(Load::Paced, self.share(0.6), base);
+        let step = self.paced(0.6, base, base);
         let done = self.phase(&mut stage, name, step)?;
         self.keep(&done, Kind::Sensitivity, name);
         Ok(())
@@ -220,7 +232,29 @@ impl Bench<'_> {
                 twice: false,
                 traced: self.plan.traffic.is_some(),
             },
+            reads: None,
         }
+    }
+
+    /// Paced for this share of the set duration; with a trace, for as many reads as the base rate has in all of it, so that
+    /// every row is of the same requests.
+    fn paced(&self, share: f64, reads_per_s: f64, base: f64) -> Step {
+        if self.plan.traffic.is_none() {
+            return self.step(Load::Paced, self.share(share), reads_per_s);
+        }
+        let reads = (base * self.share(1.0) / self.plan.pods as f64).round();
+        let reads = reads.max(1.0);
+        let seconds = reads * self.plan.pods as f64 / reads_per_s;
+        Step {
+            reads: Some(reads as u64),
+            ..self.step(Load::Paced, seconds, reads_per_s)
+        }
+    }
+
+    /// The trace's own rate, where it is enough to be timed.
+    fn own_rate(&self) -> Option<f64> {
+        let own = self.options.trace_reads_per_s?;
+        (own * self.share(1.0) >= READS_MIN).then_some(own)
     }
 
     /// Does a phase, with the writer beside it.
@@ -231,6 +265,7 @@ impl Bench<'_> {
             seconds: step.seconds,
             stream: self.stream,
             reads_per_pod: step.reads_per_s / self.plan.pods as f64,
+            reads: step.reads,
         };
         let title = format!("{:<8}{name:<36}", stage.arm.name());
         let start = stage.servers.as_mut().map(Servers::snapshots).transpose()?;

@@ -201,6 +201,7 @@ impl Stage {
             seconds,
             stream: self.stream,
             reads_per_pod: 300.0,
+            reads: None,
         };
         let writing = writer.start(updates, self.stream << 1);
         let measured = measure(

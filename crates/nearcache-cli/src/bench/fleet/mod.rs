@@ -185,7 +185,23 @@ fn announce(plan: &Plan, options: &Options, server: &str) {
                 true => "each pod those of its clients",
                 false => "dealt out in turn",
             };
-            (" on average", format!("as in the trace, {dealt}"))
+            let own = match traffic.reads_per_s {
+                Some(own) => format!(", where they are {} a second", show::count(own)),
+                None => String::new(),
+            };
+            let guessed = match traffic.guessed {
+                (0, _) => String::new(),
+                (keys, bytes) => format!(
+                    " (the sizes of {} of {} keys are not in it and taken as {})",
+                    show::count(keys as f64),
+                    show::count(plan.keys.into()),
+                    show::bytes(bytes as f64)
+                ),
+            };
+            (
+                " on average",
+                format!("as in the trace{guessed}{own}, {dealt}"),
+            )
         }
     };
     let text = format!(

@@ -17,6 +17,7 @@ use crate::trace;
 
 const KEYS_MAX: u32 = 10_000_000;
 const DURATION_MAX_S: u64 = 3600;
+const VALUE_BYTES: usize = 200_000;
 const WRITES_PERCENT: f64 = 0.01;
 const WRITES_MIN: f64 = 2.0;
 
@@ -29,9 +30,9 @@ pub(crate) struct Args {
     /// Keys
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=i64::from(KEYS_MAX)))]
     keys: u32,
-    /// Size of each value
-    #[arg(long, default_value = "200KB")]
-    value_size: ByteSize,
+    /// Size of each value [default: 200KB; of those whose size a trace does not say: the median of those it says]
+    #[arg(long)]
+    value_size: Option<ByteSize>,
     /// Exponent of the Zipf distribution of reads; 0 reads all keys alike
     #[arg(long, default_value_t = 0.99)]
     zipf: f64,
@@ -95,6 +96,8 @@ pub(crate) struct Options {
     pub(crate) l2_latency_us: u64,
     pub(crate) sidecar: bool,
     pub(crate) trace: Option<PathBuf>,
+    /// Reads a second that the trace has.
+    pub(crate) trace_reads_per_s: Option<f64>,
 }
 
 impl Options {
@@ -112,12 +115,8 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
             .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
             .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
     };
-    let value_bytes = bytes(
-        "value-size",
-        args.value_size,
-        plan::HEADER as u64,
-        512 << 20,
-    )?;
+    let value_size = |size| bytes("value-size", size, plan::HEADER as u64, 512 << 20);
+    let value_bytes = args.value_size.map(value_size).transpose()?;
     let capacity_bytes = bytes("capacity", args.capacity, 64 << 10, isize::MAX as u64)?;
     if args.rate.is_some_and(|rate| !(1.0..=1e8).contains(&rate)) {
         return Err("--rate must be from 1 to 100000000 reads per second of the fleet".to_owned());
@@ -140,7 +139,7 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     let mut plan = Plan {
         pods: args.pods.into(),
         keys: args.keys,
-        value_bytes,
+        value_bytes: value_bytes.unwrap_or(VALUE_BYTES),
         zipf: args.zipf,
         reads_per_pod: 0.0,
         writes: writes_min_per_s,
@@ -168,9 +167,10 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         l2_latency_us: args.l2_latency.as_micros() as u64,
         sidecar: args.sidecar,
         trace: args.trace.clone(),
+        trace_reads_per_s: None,
     };
     if let Some(path) = &args.trace {
-        let traffic = Traffic::new(&trace::read(path)?, plan.pods, value_bytes)?;
+        let traffic = Traffic::new(&trace::read(path)?, plan.pods, value_bytes, VALUE_BYTES)?;
         let told = args.writes.is_some() || args.writes_min.is_some();
         if told && !traffic.writes.is_empty() {
             let path = path.display();
@@ -196,6 +196,7 @@ fn follow(traffic: Traffic, plan: &mut Plan, options: &mut Options) -> Result<()
         options.writes_percent = traffic.writes_percent();
         options.writes_min_per_s = 0.0;
     }
+    options.trace_reads_per_s = traffic.reads_per_s;
     plan.traffic = Some(Arc::new(traffic));
     Ok(())
 }

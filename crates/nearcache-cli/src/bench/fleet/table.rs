@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::report::{Figures, Row, Run};
-use super::verdict::stale;
+use super::verdict::{stale, times_own};
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
 
@@ -245,6 +245,12 @@ pub(crate) fn notes(run: &Run) -> Vec<String> {
         "`before` is not repeated in the sensitivity rows: neither capacity nor updates of this size change it."
             .to_owned(),
     ];
+    if let Some(times) = times_own(run) {
+        notes.push(format!(
+            "The trace: 100 % is {times}. All rows at a set rate begin with its first request, and all but the one at its own rate \
+             play the same number: what a pod read in the row before is there. That one plays what the duration has room for."
+        ));
+    }
     if run.options.l2_latency_us == 0 {
         notes.push(
             "Loopback understates `before`: a network adds its round trip to each of its reads. See --l2-latency.".to_owned(),

@@ -7,8 +7,12 @@ use crate::fleet::show::{bytes, count, time};
 /// The hit rate from which on a read is expected to cost microseconds.
 const WARM: f64 = 0.99;
 
-/// The goals of a run with the defaults; with other parameters they are only figures.
+/// The goals of a run with the defaults; with other parameters they are only figures, and with a trace of the user's they
+/// are none.
 pub(crate) fn goals(run: &Run) -> Vec<Goal> {
+    if run.options.trace.is_some() {
+        return Vec::new();
+    }
     let (before, after) = (&run.before.side, &run.after.side);
     let warm = warm(run);
     let at = |row: &Row| {
@@ -111,13 +115,31 @@ fn easy(run: &Run) -> Option<String> {
         (rate(&row) < run.base_rate_per_s).then_some(&row.figures)
     };
     let (before, after) = (lowest(Arm::Before)?, lowest(Arm::After)?);
+    let rate = before.asked_reads_per_s?;
+    let rate = match run.options.trace_reads_per_s == Some(rate) {
+        true => format!("the trace's own {} reads/s", count(rate)),
+        false => format!("{:.0} % of that rate", 100.0 * rate / run.base_rate_per_s),
+    };
     Some(format!(
-        " (mean {} -> {} and p99 {} -> {} at {:.0} % of that rate)",
+        " (mean {} -> {} and p99 {} -> {} at {rate})",
         time(before.side.mean_us),
         time(after.side.mean_us),
         time(before.side.p99_us),
         time(after.side.p99_us),
-        100.0 * before.asked_reads_per_s? / run.base_rate_per_s
+    ))
+}
+
+/// How far a rate is from that of the trace.
+pub(crate) fn times_own(run: &Run) -> Option<String> {
+    let own = run.options.trace_reads_per_s?;
+    let times = run.base_rate_per_s / own;
+    let times = match times {
+        times if times >= 10.0 => count(times),
+        times => format!("{times:.1}"),
+    };
+    Some(format!(
+        "{times} times the trace's own {} reads/s",
+        count(own)
     ))
 }
 
@@ -151,11 +173,14 @@ pub(crate) fn verdict(run: &Run) -> (String, bool) {
     let (before, after) = (&run.before, &run.after);
     let better = after.side.mean_us < before.side.mean_us && gone(before, after) > 0.0;
     let text = format!(
-        "{}: at {} reads/s of {} pods, mean {} -> {} and p99 {} -> {} a call{}; {:.2} % of the reads gone from L2; none of \
+        "{}: at {} reads/s of {} pods{}, mean {} -> {} and p99 {} -> {} a call{}; {:.2} % of the reads gone from L2; none of \
          {} checked reads older than {}.",
         if better { "Better" } else { "NOT BETTER" },
         count(run.base_rate_per_s),
         run.plan.pods,
+        times_own(run)
+            .map(|times| format!(" ({times})"))
+            .unwrap_or_default(),
         time(before.side.mean_us),
         time(after.side.mean_us),
         time(before.side.p99_us),

@@ -126,6 +126,7 @@ impl<'a> Crew<'a> {
             duration_ns: (seconds * 1e9) as u64,
             stream,
             reads_per_pod: 1.0,
+            reads: None,
         };
         for life in &mut self.lives {
             life.tell(&Command::Run(phase))?;

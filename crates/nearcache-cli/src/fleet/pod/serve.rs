@@ -78,6 +78,7 @@ fn begin(pod: &Rc<Pod>, reads_per_pod: f64) -> JoinHandle<Report> {
         duration_ns: LONGEST_NS,
         stream: STREAM,
         reads_per_pod,
+        reads: None,
     };
     spawn_local(pod.run(phase))
 }

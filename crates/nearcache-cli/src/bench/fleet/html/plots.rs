@@ -1,5 +1,6 @@
 //! What the charts of the page show: latencies by percentile, and the seconds of a phase.
 
+use super::super::arms::OWN_RATE;
 use super::super::report::{Figures, Kind, Run, Second};
 use crate::bench::page::chart::{Axis, Line, chart};
 use crate::bench::page::text::escape;
@@ -32,6 +33,7 @@ pub(super) fn distributions(run: &Run) -> String {
         let rate = first.asked_reads_per_s.unwrap_or(run.base_rate_per_s);
         let share = match name {
             "100 %" => name.to_owned(),
+            _ if run.options.trace_reads_per_s == Some(rate) => OWN_RATE.to_owned(),
             _ => format!("{:.0} %", 100.0 * rate / run.base_rate_per_s),
         };
         let title = format!("At {share}: {} reads/s", count(rate));

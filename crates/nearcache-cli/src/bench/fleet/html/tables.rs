@@ -131,6 +131,9 @@ fn phases_of(rows: &[&Row]) -> String {
 
 /// What was to be reached, and what was.
 pub(super) fn goals(run: &Run) -> String {
+    if run.goals.is_empty() {
+        return String::new();
+    }
     format!(
         "<h2>Goals</h2>\n<p class=\"soft\">Set for the defaults on 2 cores; with other parameters they are only figures.</p>\n{}",
         page::goals(&run.goals)

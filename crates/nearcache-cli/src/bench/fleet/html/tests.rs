@@ -110,6 +110,7 @@ fn run() -> Run {
             l2_latency_us: 1000,
             sidecar: true,
             trace: None,
+            trace_reads_per_s: None,
         },
         base_rate_per_s: 100.0,
         before: figures(100.0),
