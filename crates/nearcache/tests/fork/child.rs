@@ -5,6 +5,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use nearcache_testkit::wait_until;
+
 /// Far above what a loaded machine needs, so that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -75,11 +77,15 @@ impl Child {
 
     /// Its end, waited for.
     pub(crate) fn wait(mut self) -> End {
+        let mut end = None;
         loop {
-            if let Some(end) = self.poll() {
+            wait_until(|| {
+                end = self.poll();
+                end.is_some()
+            });
+            if let Some(end) = end {
                 return end;
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

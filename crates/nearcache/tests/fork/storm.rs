@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use nearcache::{Builder, Json, Ttl, blocking};
 use nearcache_testkit::wait_until;
@@ -43,15 +42,17 @@ pub(crate) fn weather(l2: &str, builder: Builder, forks: usize) {
     let mut handles = Some(Handles::of(&cache));
     let (mut living, mut ends) = (Vec::new(), Vec::new());
     for nth in 0..forks {
-        while living.len() >= AT_ONCE {
-            living.retain_mut(|child: &mut Child| {
-                let end = child.poll();
-                ends.extend(end);
-                end.is_none()
-            });
-            std::thread::sleep(Duration::from_micros(200));
-        }
         living.push(Child::fork(|| visit(handles.take(), nth)));
+        while living.len() >= AT_ONCE {
+            wait_until(|| {
+                living.retain_mut(|child: &mut Child| {
+                    let end = child.poll();
+                    ends.extend(end);
+                    end.is_none()
+                });
+                living.len() < AT_ONCE
+            });
+        }
     }
     ends.extend(living.into_iter().map(Child::wait));
     over.store(true, Ordering::Relaxed);
