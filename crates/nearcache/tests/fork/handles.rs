@@ -1,5 +1,7 @@
 //! Sessions and drop-in connections that were made before the fork.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nearcache::{Builder, ErrorKind, Reply, Ttl, WriteOutcome, blocking, redis as drop_in};
 use redis::{Commands, RedisResult, cmd};
 
@@ -109,4 +111,32 @@ pub(crate) fn a_child_drops_nothing_of_its_parents(builder: Builder) {
     assert!(holds(&cache, "k", "w"));
     assert_eq!(cache.stats().totals.connects_total, 1);
     cache.shutdown();
+}
+
+static LET_GO: AtomicBool = AtomicBool::new(false);
+
+/// Part of a pod: tells when it is dropped.
+struct Kept;
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        LET_GO.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Before its first call a pod has no thread, which would keep it, too.
+pub(crate) fn a_child_drops_no_pod_of_its_parents(builder: Builder) {
+    let kept = Kept;
+    let hook = move |_: nearcache::Key<'_>, _| {
+        let _ = &kept;
+    };
+    let mut cache = Some(builder.on_removal(hook).build().expect("a cache"));
+    let let_go = || LET_GO.load(Ordering::Relaxed);
+    let child = Child::fork(|| {
+        drop(cache.take());
+        i32::from(let_go())
+    });
+    assert_eq!(child.wait(), End::Step(0));
+    drop(cache);
+    assert!(let_go(), "its own process drops it");
 }

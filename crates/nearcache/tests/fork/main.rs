@@ -30,6 +30,7 @@ fn main() {
     steps::a_child_has_an_embedded_store_of_its_own(NearCache::builder().store(MemoryL2::new()));
     handles::a_child_has_connection_states_of_its_own(quiet());
     handles::a_child_drops_nothing_of_its_parents(quiet());
+    handles::a_child_drops_no_pod_of_its_parents(quiet());
     descent::a_thread_forks(quiet());
     descent::a_child_forks(quiet());
     descent::a_child_forks_in_its_first_calls(quiet());
