@@ -1,53 +1,52 @@
-//! Every lock and every atomic of the protocol, so that a model checker can replace them all.
+//! Every lock and every atomic of the store, so that a model checker can replace them all.
 //! Pure counters (statistics, frequencies) use std directly and never order anything.
 
 #[cfg(feature = "loom")]
-pub(crate) use self::modelled::*;
+use loom::sync as from;
 #[cfg(not(feature = "loom"))]
-pub(crate) use self::native::*;
-
-#[cfg(not(feature = "loom"))]
-mod native {
-    pub(crate) use parking_lot::{Mutex, RwLock};
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    pub(crate) use std::thread::yield_now;
-}
+use std::sync as from;
 
 #[cfg(feature = "loom")]
-mod modelled {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    pub(crate) use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
-    pub(crate) use loom::thread::yield_now;
+pub(crate) use loom::thread::yield_now;
+#[cfg(not(feature = "loom"))]
+pub(crate) use std::thread::yield_now;
 
-    const POISON: &str = "the model aborts on the first panic, so no lock outlives one";
+pub(crate) use from::atomic::{AtomicBool, AtomicUsize, Ordering};
+use from::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
 
-    /// A loom mutex with parking_lot's signatures.
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+/// A mutex that does not care who panicked while holding it.
+///
+/// Of std, as all locks here: one without a table of waiters that all locks of the process share. A forked child would
+/// inherit the locks of that table as they were.
+pub(crate) struct Mutex<T>(from::Mutex<T>);
 
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect(POISON)
-        }
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(from::Mutex::new(value))
     }
 
-    /// A loom read-write lock with parking_lot's signatures.
-    pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-    impl<T> RwLock<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::RwLock::new(value))
-        }
+/// A read-write lock that does not care who panicked while holding it.
+pub(crate) struct RwLock<T>(from::RwLock<T>);
 
-        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-            self.0.read().expect(POISON)
-        }
+impl<T> RwLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(from::RwLock::new(value))
+    }
 
-        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-            self.0.write().expect(POISON)
-        }
+    #[inline]
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,11 +19,6 @@ pub trait Io: Send + Sync + 'static {
 
     /// Puts a request in line for the lane, or [rejects](Request::reject) it. Never blocks.
     fn submit(&self, request: Request);
-
-    /// A call that may need the lane begins. Called before it joins or starts anything that others could
-    /// wait for: the moment to notice that this process was forked, and that whoever had started what is
-    /// under way is not here. Not called for hits.
-    fn begin(&self) {}
 }
 
 /// What a read does when its freshness cannot be proven from L1.
@@ -125,7 +120,6 @@ impl<I: Io> Cache<I> {
     /// # Cancellation
     /// The lane goes on trying whether or not anybody waits.
     pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
-        self.io.begin();
         let until = self.io.now().saturating_add(patience);
         self.ask(until, Work::Ready).await
     }
@@ -141,7 +135,6 @@ impl<I: Io> Cache<I> {
     }
 
     pub(crate) fn call_deadline(&self) -> Timestamp {
-        self.io.begin();
         self.io
             .now()
             .saturating_add(self.pod.config.operation_timeout)

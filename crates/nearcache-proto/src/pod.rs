@@ -431,18 +431,6 @@ impl Pod {
         self.tracked.load(Ordering::Acquire)
     }
 
-    /// After a fork, in the child; no other thread of the parent may have been using the pod. Nothing that the parent's lane kept fresh is fresh here, and its flights never land.
-    pub fn after_fork(&self) {
-        self.connection.store(0, Ordering::Release);
-        self.coherence.bump_history();
-        let mut renewal = lock(&self.renewal);
-        renewal.requested = false;
-        renewal.promise = Promise::new();
-        drop(renewal);
-        self.store.clear();
-        self.warmth.after_fork();
-    }
-
     /// A handshake told what kind of server this is.
     pub(crate) fn note_traits(&self, traits: Traits) {
         *lock(&self.doubles) = traits.doubles;

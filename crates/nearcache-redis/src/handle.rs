@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Cache, Error, Protocol, ReadPolicy, Session};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use nearcache_proto::{Cache, Error, ErrorKind, Protocol, ReadPolicy, Session, WriteOutcome};
+use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::sync::Mutex;
 
-use crate::IoThread;
 use crate::convert::{call_error, value};
+use crate::{IoThread, Owned, PerProcess};
 use words::{owned, unpack, words};
 
 /// One handle: a connection state of its own, on a shared L1 and lane.
 ///
 /// A clone has a state of its own, too. Only one made between `WATCH` or `MULTI` and their end goes on with
-/// the transaction, since that is what it is made for in redis-rs (`transaction_async`).
+/// the transaction, since that is what it is made for in redis-rs (`transaction_async`). In a forked child its
+/// connection state is a new one in the same db: a transaction goes on in the parent alone.
 pub struct Handle {
     seat: Arc<Seat>,
 }
@@ -28,7 +29,7 @@ pub struct Handle {
 // Concurrency: `session` is held for a whole call. It is contended only between a handle and clones that
 // were made in a transaction; an unshared handle does not lock.
 struct Seat {
-    session: Mutex<Session<IoThread>>,
+    session: Owned<Mutex<Session<IoThread>>>,
     in_transaction: AtomicBool,
     /// The db it is in, for clones.
     db: AtomicU32,
@@ -38,7 +39,7 @@ struct Seat {
 /// What a new session is made of.
 #[derive(Clone)]
 struct Make {
-    cache: Cache<IoThread>,
+    cache: Arc<PerProcess<Cache<IoThread>>>,
     /// The db the first handle started in.
     db: u32,
     protocol: Protocol,
@@ -47,9 +48,9 @@ struct Make {
 
 impl Make {
     fn session(&self, db: u32) -> Seat {
-        let session = Session::serving(self.cache.clone(), db, self.protocol, self.l1);
+        let session = Session::serving(self.cache.get().clone(), db, self.protocol, self.l1);
         Seat {
-            session: Mutex::new(session),
+            session: Owned::new(Mutex::new(session)),
             in_transaction: AtomicBool::new(false),
             db: AtomicU32::new(db),
             make: self.clone(),
@@ -61,7 +62,7 @@ impl Handle {
     /// A handle that starts in `db`, with replies in the shapes of `protocol`; with `l1`, L1 answers what it
     /// can, and that policy says how when freshness cannot be proven. Opens nothing yet.
     pub fn new(
-        cache: Cache<IoThread>,
+        cache: Arc<PerProcess<Cache<IoThread>>>,
         db: u32,
         protocol: Protocol,
         l1: Option<ReadPolicy>,
@@ -187,6 +188,9 @@ impl Handle {
     }
 
     fn resident(&mut self, words: &[&[u8]]) -> Option<Reply> {
+        if self.seat.session.is_inherited() {
+            return None;
+        }
         // Shared with a clone: it may be inside a transaction.
         let seat = Arc::get_mut(&mut self.seat)?;
         seat.session.get_mut().resident(words)
@@ -194,18 +198,24 @@ impl Handle {
 
     /// Whether it is between `MULTI` or `WATCH` and their end.
     pub fn in_transaction(&self) -> bool {
-        self.seat.in_transaction.load(Ordering::Acquire)
+        !self.seat.session.is_inherited() && self.seat.in_transaction.load(Ordering::Acquire)
     }
 
-    /// A clone that was made in a transaction parts with the others when it is over.
-    fn part(&mut self) {
-        if Arc::strong_count(&self.seat) > 1 && !self.in_transaction() {
+    /// A clone that was made in a transaction parts with the others when it is over, and a child with its parent.
+    fn part(&mut self) -> Result<(), Error> {
+        let inherited = self.seat.session.is_inherited();
+        let lost = inherited && self.seat.in_transaction.load(Ordering::Acquire);
+        if inherited || (Arc::strong_count(&self.seat) > 1 && !self.in_transaction()) {
             *self = Self::made(self.seat.db(), self.seat.make.clone());
+        }
+        match lost {
+            true => Err(left_behind()),
+            false => Ok(()),
         }
     }
 
     async fn call(&mut self, argv: Vec<bytes::Bytes>) -> Result<Reply, Error> {
-        self.part();
+        self.part()?;
         let mut session = self.seat.session.lock().await;
         let reply = session.call(argv).await;
         self.seat.note(&session);
@@ -219,7 +229,7 @@ impl Handle {
         offset: usize,
         count: usize,
     ) -> RedisResult<Vec<Value>> {
-        self.part();
+        self.part().map_err(call_error)?;
         let mut session = self.seat.session.lock().await;
         let length = commands.len();
         let result = match atomic {
@@ -281,7 +291,14 @@ fn one(reply: Result<Reply, Error>) -> RedisResult<Value> {
 
 fn not_one() -> RedisError {
     RedisError::from((
-        ErrorKind::Client,
+        redis::ErrorKind::Client,
         "exactly one command was expected in this buffer",
     ))
+}
+
+/// What a child answers in place of a transaction that its parent began: outside of it, what is left of it must not run.
+#[cold]
+pub fn left_behind() -> Error {
+    let why = "the process was forked within this transaction, which goes on in the parent alone: begin again";
+    Error::new(ErrorKind::Retry, why).for_write(WriteOutcome::NotSent)
 }

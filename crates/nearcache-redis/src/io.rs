@@ -1,6 +1,6 @@
 //! The IO thread: one per pod and process, started at the first request, that drives the lane.
 //!
-//! Never lets a caller wait on a thread that is gone, and never touches what a forked parent opened.
+//! Never lets a caller wait on a thread that is gone, and takes no request of another process than its own.
 
 mod background;
 mod check;
@@ -18,16 +18,25 @@ use nearcache_proto::{Error, ErrorKind, Io, L2, LaneConfig, Pod, Request};
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::process::Origin;
 
 /// Drives a pod's lane on a thread of its own, so that neither a stalled runtime of the application
 /// delays invalidations, nor a synchronous caller needs a runtime.
 ///
 /// Dropping the last handle ends the thread; what is in flight then ends with [`ErrorKind::Closed`].
-/// After a fork the child starts a thread and a lane of its own at its first request.
+/// It is of use in the process that made it alone: a forked child makes a pod and a driver of its own
+/// ([`PerProcess`](crate::PerProcess)) and never drops this one.
+// Concurrency: `runner` is held for a push to the queue, and for the start of a thread; never while a
+// request ends.
 pub struct IoThread {
     seat: Arc<Seat>,
-    first: Era,
+    origin: Origin,
+    runner: Mutex<Runner>,
     plan: OnceLock<background::Plan>,
+    /// Of the background, and whether it was ever to be started.
+    background: Mutex<Option<JoinHandle<()>>>,
+    background_started: AtomicBool,
+    closed: AtomicBool,
 }
 
 /// What every thread of this pod works with.
@@ -38,16 +47,6 @@ pub(crate) struct Seat {
     queue_requests: usize,
     seed: u64,
     starts: AtomicU64,
-}
-
-/// The life of a pod in one process. A forked child appends its own and leaves its parent's alone.
-struct Era {
-    pid: u32,
-    runner: Mutex<Runner>,
-    /// Of the background, and whether it was ever to be started.
-    background: Mutex<Option<JoinHandle<()>>>,
-    background_started: AtomicBool,
-    next: OnceLock<Box<Era>>,
 }
 
 enum Runner {
@@ -83,17 +82,22 @@ impl IoThread {
                 seed,
                 starts: AtomicU64::new(0),
             }),
-            first: Era::new(std::process::id()),
+            origin: Origin::here(),
+            runner: Mutex::new(Runner::Idle),
             plan: OnceLock::new(),
+            background: Mutex::new(None),
+            background_started: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         })
     }
 
     /// Ends the thread and waits for its end, unless called on it: what is in flight ends with
     /// [`ErrorKind::Closed`], and so does every later request. May be called again.
     pub fn shutdown(&self) {
+        self.closed.store(true, Ordering::Release);
         self.end_background();
         self.seat.pod.close();
-        let before = std::mem::replace(&mut *self.era().lock(), Runner::Closed);
+        let before = std::mem::replace(&mut *lock(&self.runner), Runner::Closed);
         if let Runner::Running(Running { queue, thread, .. }) = before {
             drop(queue);
             if thread.thread().id() != std::thread::current().id() {
@@ -103,17 +107,15 @@ impl IoThread {
         }
     }
 
+    /// Whether it was told to end.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Lets the background publish once more, for as long as one request may take, and waits for its end.
     fn end_background(&self) {
         self.seat.pod.end_background();
-        let thread = {
-            let era = self.era();
-            let mut background = era
-                .background
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            background.take()
-        };
+        let thread = lock(&self.background).take();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
         {
@@ -121,33 +123,18 @@ impl IoThread {
         }
     }
 
-    /// Starts the background with the first request of this process.
-    fn start_background(&self, era: &Era) {
+    /// Starts the background with the first request.
+    fn start_background(&self) {
         let Some(plan) = self.plan.get() else {
             return;
         };
-        if era.background_started.load(Ordering::Acquire)
-            || era.background_started.swap(true, Ordering::AcqRel)
+        if self.background_started.load(Ordering::Acquire)
+            || self.background_started.swap(true, Ordering::AcqRel)
         {
             return;
         }
         let thread = plan.start(&self.seat);
-        *era.background
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = thread;
-    }
-
-    /// The life in this process, begun now if it was forked since the last call.
-    fn era(&self) -> &Era {
-        let pid = std::process::id();
-        let mut era = &self.first;
-        while era.pid != pid {
-            era = era.next.get_or_init(|| {
-                self.seat.pod.after_fork();
-                Box::new(Era::new(pid))
-            });
-        }
-        era
+        *lock(&self.background) = thread;
     }
 }
 
@@ -159,18 +146,17 @@ impl Drop for IoThread {
 }
 
 impl Io for IoThread {
-    fn begin(&self) {
-        self.era();
-    }
-
     fn now(&self) -> Timestamp {
         clock::now()
     }
 
     fn submit(&self, request: Request) {
-        let era = self.era();
-        let refused = era.lock().offer(&self.seat, request);
-        self.start_background(era);
+        if self.origin.is_elsewhere() {
+            // The queue is the parent's: a push would wake its thread.
+            return request.reject(&forked());
+        }
+        let refused = lock(&self.runner).offer(&self.seat, request);
+        self.start_background();
         // Without the lock: what ends a request may run code of its caller.
         if let Some((request, error)) = refused {
             request.reject(&error);
@@ -178,42 +164,8 @@ impl Io for IoThread {
     }
 }
 
-// Concurrency: `runner` is held for a push to the queue, and for the start of a thread; never while a
-// request ends. In a forked child the parent's `runner` may be locked for ever by a thread that does
-// not exist there: it is left alone, which is why each process has an `Era` of its own.
-impl Era {
-    fn new(pid: u32) -> Self {
-        Self {
-            pid,
-            runner: Mutex::new(Runner::Idle),
-            background: Mutex::new(None),
-            background_started: AtomicBool::new(false),
-            next: OnceLock::new(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Runner> {
-        self.runner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Era {
-    fn drop(&mut self) {
-        if self.pid != std::process::id() {
-            // Letting go of the parent's queue would wake its thread through a descriptor that is
-            // shared with the parent.
-            let runner = self
-                .runner
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner);
-            std::mem::forget(std::mem::replace(runner, Runner::Closed));
-            let background = self
-                .background
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner);
-            std::mem::forget(background.take());
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request that was not taken, and why.
@@ -269,12 +221,11 @@ impl Running {
 }
 
 impl Seat {
-    /// A restarted lane must not repeat the nonces of the one before it, nor a child its parent's.
+    /// A restarted lane must not repeat the nonces of the one before it.
     fn next_seed(&self) -> u64 {
         let nth = self.starts.fetch_add(1, Ordering::Relaxed);
         self.seed
             .wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            .wrapping_add(u64::from(std::process::id()) << 32)
     }
 
     fn start(self: &Arc<Self>) -> Result<Running, Error> {
@@ -309,6 +260,14 @@ fn closed() -> Error {
 }
 
 #[cold]
+fn forked() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "the process was forked during this call, or by a bare system call: call again, the next call is of this process",
+    )
+}
+
+#[cold]
 fn full(seat: &Seat) -> Error {
     seat.pod.count_rejected();
     Error::new(
@@ -316,6 +275,3 @@ fn full(seat: &Seat) -> Error {
         "too many requests wait for the IO thread (queue_requests): try again later",
     )
 }
-
-#[cfg(test)]
-mod tests;

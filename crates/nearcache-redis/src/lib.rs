@@ -8,14 +8,16 @@ mod convert;
 mod handle;
 mod io;
 mod memory;
+mod process;
 mod server;
 mod snapshot;
 
 pub use clock::now;
 pub use convert::call_error as redis_error;
-pub use handle::Handle;
+pub use handle::{Handle, left_behind};
 pub use io::IoThread;
 pub use memory::MemoryL2;
+pub use process::{Owned, PerProcess};
 pub use redis;
 pub use server::RedisL2;
 pub use snapshot::SnapshotFile;

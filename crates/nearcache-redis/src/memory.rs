@@ -14,20 +14,23 @@ use nearcache_proto::{
     BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, Protocol, Tracking,
 };
 
-use crate::clock;
+use crate::{PerProcess, clock};
 use outbox::Outbox;
 
 /// A store inside this process, shared by all clones: several pods of one process stay coherent
-/// through it as they would through a server.
-#[derive(Clone, Default)]
+/// through it as they would through a server. In a forked child it is another, and empty at first.
+#[derive(Clone)]
 pub struct MemoryL2 {
-    shared: Arc<Shared>,
+    shared: Arc<PerProcess<Arc<Shared>>>,
 }
 
 impl MemoryL2 {
     /// An empty store.
     pub fn new() -> Self {
-        Self::default()
+        let make = Arc::<Shared>::default;
+        Self {
+            shared: Arc::new(PerProcess::new(make(), make)),
+        }
     }
 
     /// Works on the store itself, as an operator or a test does: set a memory limit, change its role,
@@ -35,13 +38,13 @@ impl MemoryL2 {
     ///
     /// `work` must not use the store in another way.
     pub fn with_server<R>(&self, work: impl FnOnce(&mut MemoryServer) -> R) -> R {
-        self.shared.run(work)
+        self.shared.get().run(work)
     }
 
     /// Ends every open connection, as a server that is stopped.
     pub fn disconnect_all(&self) {
         let gone = {
-            let mut state = self.shared.lock();
+            let mut state = self.shared.get().lock();
             let gone = std::mem::take(&mut state.outboxes);
             for id in gone.keys() {
                 state.server.disconnect(*id);
@@ -55,12 +58,13 @@ impl MemoryL2 {
 
     /// Whether new connections are refused from now on.
     pub fn refuse_connections(&self, refuse: bool) {
-        self.shared.lock().refusing = refuse;
+        self.shared.get().lock().refusing = refuse;
     }
 
     fn open(&self, events: Option<Events>) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        let shared = self.shared.get();
         let opened = {
-            let mut state = self.shared.lock();
+            let mut state = shared.lock();
             if state.refusing {
                 Err(Error::new(
                     ErrorKind::Retry,
@@ -71,13 +75,19 @@ impl MemoryL2 {
                 let outbox = Arc::new(Outbox::new(events));
                 state.outboxes.insert(id, outbox.clone());
                 Ok(Box::new(MemoryConnection {
-                    shared: self.shared.clone(),
+                    shared: shared.clone(),
                     id,
                     outbox,
                 }) as Box<dyn Connection>)
             }
         };
         Box::pin(std::future::ready(opened))
+    }
+}
+
+impl Default for MemoryL2 {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -6,12 +6,13 @@ mod answer;
 mod connection;
 mod push;
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Protocol, Tracking};
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion};
+use rustls::crypto::CryptoProvider;
 
 use crate::convert;
 use connection::RedisConnection;
@@ -191,10 +192,10 @@ impl L2 for RedisL2 {
 /// With two providers compiled in (another crate of the build may bring one), rustls would panic at
 /// the first connection. A provider that the program installed itself stays.
 fn choose_crypto() {
-    static CHOSEN: Once = Once::new();
-    CHOSEN.call_once(|| {
+    // Without a `Once`, which a forked child could inherit half done; rustls keeps the first it is given.
+    if CryptoProvider::get_default().is_none() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-    });
+    }
 }
 
 /// Where the server is, without credentials.

@@ -3,7 +3,7 @@
 //! The only place that draws random seeds. Never opens anything in `build`.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
 use nearcache_proto::warm::{Snapshots, WarmConfig};
 use nearcache_proto::working_set::KeyNames;
 use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key};
-use nearcache_redis::{IoThread, MemoryL2, RedisL2, SnapshotFile};
+use nearcache_redis::{IoThread, MemoryL2, PerProcess, RedisL2, SnapshotFile};
 
 use crate::settings::{MEMORY_URL, ManifestKeys, SettingValue, setting_methods, settings_table};
 use crate::{NearCache, RemovalHook, Settings, SettingsBuilder, blocking};
@@ -52,8 +52,8 @@ impl Builder {
     }
 
     /// L2 is a new embedded store, inside this process and of this cache only: no server is needed, and
-    /// nothing is shared with other processes. Pods of one process that share an embedded store are made
-    /// with [`store`](Self::store) and clones of one [`MemoryL2`].
+    /// nothing is shared with other processes, nor with a forked child, whose store is empty at first. Pods of
+    /// one process that share an embedded store are made with [`store`](Self::store) and clones of one [`MemoryL2`].
     pub fn memory(self) -> Self {
         Self {
             store: None,
@@ -62,7 +62,8 @@ impl Builder {
         .url(MEMORY_URL)
     }
 
-    /// L2 is this store, whatever `url` says. Reads and writes go to its resting db.
+    /// L2 is this store, whatever `url` says. Reads and writes go to its resting db. A forked child opens connections of
+    /// its own through the copy it inherits: `connect` must not need a lock or a thread of the parent.
     pub fn store(self, store: impl L2) -> Self {
         Self {
             store: Some(Arc::new(store)),
@@ -123,27 +124,31 @@ impl Builder {
     pub fn build(self) -> Result<NearCache, Error> {
         let settings = check(self.settings, self.store.is_some())?;
         let (l2, db) = open(self.store, &settings)?;
-        let store = StoreConfig {
-            max_entry_weight: settings.max_entry,
-            max_flights_per_key: settings.flights_per_key,
-            seed: random(),
-            weigher: self.weigher.map(by_user_key),
-            on_removal: self.on_removal.map(with_user_key),
-            ..StoreConfig::new(settings.capacity)
-        };
         let lane = lane_config(&settings, &*l2, db);
         let (place, protocol) = (l2.describe(), l2.protocol());
-        let pod = Arc::new(Pod::new(store, pod_config(&settings))?);
-        let io = IoThread::new(pod.clone(), l2, lane, settings.queue_requests, random());
-        let (background, snapshots) = warm_config(&settings, db);
-        io.set_background(background, snapshots);
-        Ok(NearCache::new(
-            Cache::new(pod, io),
-            settings,
-            place,
-            protocol,
-            db,
-        ))
+        let weigher = self.weigher.map(by_user_key);
+        let on_removal = self.on_removal.map(with_user_key);
+        let of = settings.clone();
+        let make = move || {
+            let store = StoreConfig {
+                max_entry_weight: of.max_entry,
+                max_flights_per_key: of.flights_per_key,
+                seed: random(),
+                weigher: weigher.clone(),
+                on_removal: on_removal.clone(),
+                ..StoreConfig::new(of.capacity)
+            };
+            let pod = Arc::new(Pod::new(store, pod_config(&of))?);
+            let (l2, lane) = (l2.clone(), lane.clone());
+            let io = IoThread::new(pod.clone(), l2, lane, of.queue_requests, random());
+            let (background, snapshots) = warm_config(&of, db);
+            io.set_background(background, snapshots);
+            Ok::<_, Error>(Cache::new(pod, io))
+        };
+        let first = make()?;
+        let again = move || make().expect("these settings have made a pod before");
+        let lives = PerProcess::new(first, again);
+        Ok(NearCache::new(lives, settings, place, protocol, db))
     }
 
     /// The cache, once its lane is up. What can heal - nothing listens yet, a name that does not resolve, a
@@ -299,7 +304,9 @@ fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig 
     }
 }
 
-/// A number nobody can foresee: each hasher of the standard library is keyed anew.
+/// A number nobody can foresee: each hasher of the standard library is keyed anew. A forked child inherits what comes
+/// next; its id and the moment set it apart from its parent and from whoever had that id before.
 fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+    let moment = nearcache_redis::now().as_micros();
+    RandomState::new().hash_one((std::process::id(), moment))
 }

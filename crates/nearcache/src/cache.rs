@@ -6,7 +6,6 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use nearcache_proto::warm::{Readiness, WarmReport};
 use nearcache_proto::{
     Cache, Call, Error, ErrorKind, LoadPolicy, Loaded, Protocol, Read, ReadPolicy, check_ttl,
 };
-use nearcache_redis::{Handle, IoThread};
+use nearcache_redis::{Handle, IoThread, PerProcess};
 
 use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};
 
@@ -32,22 +31,30 @@ const DB_MAX: u32 = (1 << 29) - 1;
 /// Dropping the last handle, sessions and typed handles included, ends the IO thread.
 ///
 /// # Fork
-/// Threads do not survive a fork, so a child starts an IO thread and a lane of its own at its first call
-/// that needs L2; until then it may serve what its parent had, within the same bound of staleness. Fork
-/// while no other thread of the process is inside a call: a lock that is held at that moment stays
-/// locked in the child.
+/// A process may be forked at any moment, whatever its threads do. Each child makes an L1, a lane and a background of
+/// its own from the same settings at its first call, starts warm like every pod, and counts for itself. Every handle
+/// goes on working there; a session or drop-in connection has a new connection state in the same db, and if it was in
+/// a transaction its first call fails, since that goes on in the parent. A cache that was shut down is open again in
+/// the child. What the child inherits it neither uses nor frees, so fork before L1 is full to save memory.
+///
+/// - [`memory`](Builder::memory) and [`MemoryL2`](crate::MemoryL2) are empty in the child.
+/// - Hooks, weighers, codecs, loaders, a [store](Builder::store) of your own and the subscriber of `tracing` are the
+///   child's as they were at that moment: a lock of theirs that another thread held stays locked.
+/// - A future that was begun before the fork is the parent's: do not poll it in the child.
+/// - A fork by a bare system call, behind the C library, is noticed at the first request to L2, which fails and says so;
+///   until then the child serves what its parent had, within the same bound of staleness.
 #[derive(Clone)]
 pub struct NearCache {
+    // Not in `inner`: a hit would have one more pointer to follow.
+    lives: Arc<PerProcess<Cache<IoThread>>>,
     inner: Arc<Inner>,
     db: u32,
 }
 
 struct Inner {
-    cache: Cache<IoThread>,
     settings: Settings,
     place: String,
     protocol: Protocol,
-    closed: AtomicBool,
 }
 
 impl NearCache {
@@ -57,20 +64,19 @@ impl NearCache {
     }
 
     pub(crate) fn new(
-        cache: Cache<IoThread>,
+        lives: PerProcess<Cache<IoThread>>,
         settings: Settings,
         place: String,
         protocol: Protocol,
         db: u32,
     ) -> Self {
         let inner = Inner {
-            cache,
             settings,
             place,
             protocol,
-            closed: AtomicBool::new(false),
         };
         Self {
+            lives: Arc::new(lives),
             inner: Arc::new(inner),
             db,
         }
@@ -371,15 +377,15 @@ impl NearCache {
 
     /// A handle for commands of every kind, with a connection state of its own.
     pub fn session(&self) -> Session {
-        Session::new(self.cache().clone(), self.db)
+        Session::new(self.lives.clone(), self.db)
     }
 
     /// The same cache, L1 and lane on another db. A number the server does not have fails the calls.
     #[must_use]
     pub fn with_db(&self, db: u32) -> Self {
         Self {
-            inner: self.inner.clone(),
             db: db.min(DB_MAX),
+            ..self.clone()
         }
     }
 
@@ -451,12 +457,14 @@ impl NearCache {
     }
 
     pub(crate) fn end(&self) {
-        self.inner.closed.store(true, Ordering::Release);
-        self.cache().io().shutdown();
+        // Surely, since it waits for a thread, which a child does not have.
+        self.lives.get_surely().io().shutdown();
     }
 
+    /// The pod of this process.
+    #[inline]
     pub(crate) fn cache(&self) -> &Cache<IoThread> {
-        &self.inner.cache
+        self.lives.get()
     }
 
     #[inline]
@@ -467,11 +475,11 @@ impl NearCache {
     /// A handle of this cache for code written for redis-rs.
     pub(crate) fn handle(&self) -> Handle {
         let l1 = Some(self.policy());
-        Handle::new(self.cache().clone(), self.db, self.inner.protocol, l1)
+        Handle::new(self.lives.clone(), self.db, self.inner.protocol, l1)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner.closed.load(Ordering::Acquire)
+        self.cache().io().is_closed()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Commands of every kind beside the cache. The rules are in `nearcache-proto`; this names its parts.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{Cache, Error};
-use nearcache_redis::IoThread;
+use nearcache_redis::{IoThread, Owned, PerProcess, left_behind};
 
 /// Commands of one caller, with a connection state (`MULTI`, `WATCH`, `SELECT`) of their own.
 ///
@@ -21,11 +22,30 @@ use nearcache_redis::IoThread;
 /// assert_eq!(cache.get("visits").await?.as_deref(), Some(&b"1"[..]));
 /// # Ok::<(), nearcache::Error>(()) }).unwrap();
 /// ```
-pub struct Session(nearcache_proto::Session<IoThread>);
+pub struct Session {
+    lives: Arc<PerProcess<Cache<IoThread>>>,
+    session: Owned<nearcache_proto::Session<IoThread>>,
+}
 
 impl Session {
-    pub(crate) fn new(cache: Cache<IoThread>, db: u32) -> Self {
-        Self(nearcache_proto::Session::new(cache, db))
+    pub(crate) fn new(lives: Arc<PerProcess<Cache<IoThread>>>, db: u32) -> Self {
+        let session = nearcache_proto::Session::new(lives.get().clone(), db);
+        Self {
+            lives,
+            session: Owned::new(session),
+        }
+    }
+
+    /// The session of this process: in a forked child a new one in the same db, outside of any transaction.
+    fn here(&mut self) -> Result<&mut nearcache_proto::Session<IoThread>, Error> {
+        if self.session.is_inherited() {
+            let lost = self.session.in_transaction();
+            *self = Self::new(self.lives.clone(), self.session.db());
+            if lost {
+                return Err(left_behind());
+            }
+        }
+        Ok(&mut self.session)
     }
 
     /// Sends one command, its name first, and returns the reply.
@@ -34,7 +54,7 @@ impl Session {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for commands that are refused and for errors the
     /// server answers with; for writes [`Error::write_outcome`] says whether it was sent.
     pub async fn command(&mut self, argv: &[impl AsRef<[u8]>]) -> Result<Reply, Error> {
-        self.0.command(argv).await
+        self.here()?.command(argv).await
     }
 
     /// Sends commands as one atomic `MULTI`..`EXEC`, and returns the reply to `EXEC`: errors of single
@@ -43,7 +63,7 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when one of them cannot be part of a transaction.
     pub async fn transaction(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Reply, Error> {
-        self.0.transaction(commands).await
+        self.here()?.transaction(commands).await
     }
 }
 

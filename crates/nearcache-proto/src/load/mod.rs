@@ -435,7 +435,6 @@ impl<I: Io> Cache<I> {
 
     /// The lane tells the time: it must hear of the next moment that something waits for.
     fn tell_the_lane(&self) {
-        self.io.begin();
         let ticket = AlarmTicket::new(self.pod.clone());
         self.submit(Timestamp::MAX, Work::Alarm(ticket));
     }

@@ -57,7 +57,6 @@ impl<I: Io> Cache<I> {
         if guards.is_empty() {
             return;
         }
-        self.io.begin();
         self.io.submit(Request {
             deadline: now().saturating_add(patience),
             work: Work::FillAhead(guards),

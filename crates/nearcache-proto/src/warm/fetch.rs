@@ -76,7 +76,6 @@ impl<I: Io> Background<I> {
         if guards.is_empty() {
             return Ok(Taken::default());
         }
-        self.cache.io.begin();
         self.cache.io.submit(Request {
             deadline: by,
             work: Work::FillAhead(guards),

@@ -264,13 +264,6 @@ impl Warmth {
     pub(crate) fn take_lost(&self) -> Vec<(u32, Box<[u8]>)> {
         std::mem::take(&mut *lock(&self.lost))
     }
-
-    /// In a forked child: nothing of the parent's background goes on here.
-    pub(crate) fn after_fork(&self) {
-        *lock(&self.bell.waker) = None;
-        self.bell.rung.store(false, Ordering::Release);
-        lock(&self.lost).clear();
-    }
 }
 
 impl Pod {

@@ -13,7 +13,7 @@ use nearcache_l1::Key;
 
 use super::item::LONGEST;
 use crate::counters::STRIPES;
-use crate::shim::{AtomicU32, Mutex, Ordering, lock};
+use crate::shim::{AtomicU32, Mutex, Ordering, lock, try_lock};
 
 /// Samples to take per second, at most, roughly.
 const ENOUGH_PER_S: f64 = 4096.0;
@@ -155,16 +155,6 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<(Key<'a>, u32)> {
     let (name, tail) = rest.split_at_checked(length as usize)?;
     *rest = tail;
     Some((Key::new(db, name), weight))
-}
-
-#[cfg(not(feature = "loom"))]
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<crate::shim::MutexGuard<'_, T>> {
-    mutex.try_lock()
-}
-
-#[cfg(feature = "loom")]
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<crate::shim::MutexGuard<'_, T>> {
-    mutex.try_lock().ok()
 }
 
 #[cfg(all(test, not(feature = "loom")))]

@@ -1,4 +1,4 @@
-//! The thread of a pod's background: one per pod and process, beside the IO thread, so that counting and
+//! The thread of a pod's background: one per pod, beside the IO thread, so that counting and
 //! merging never hold up an invalidation.
 //!
 //! Holds no handle that would keep the cache alive; never started before the cache is used.
@@ -115,12 +115,6 @@ impl Io for Line {
         match self.0.upgrade() {
             Some(io) => io.submit(request),
             None => request.reject(&closed()),
-        }
-    }
-
-    fn begin(&self) {
-        if let Some(io) = self.0.upgrade() {
-            io.begin();
         }
     }
 }

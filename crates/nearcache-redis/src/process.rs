@@ -1,0 +1,205 @@
+//! Which process this is, and what each process makes for itself: the one place that knows of forks.
+//!
+//! A forked child has a copy of its parent's memory and none of its threads: a lock that one of them held stays locked,
+//! and a descriptor is shared. So a child makes everything anew, and lets what it inherited lie: it never locks it,
+//! uses it or drops it.
+#![allow(
+    unsafe_code,
+    reason = "only the C library knows when the process forks; asking the system at each hit costs too much"
+)]
+
+use std::mem::forget;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use once_cell::race::OnceBox;
+
+/// How many forks lie between this process and the first that used this library. A cache line of its own, since every
+/// hit of every thread reads it.
+#[repr(align(64))]
+struct Generation(AtomicU64);
+
+static GENERATION: Generation = Generation(AtomicU64::new(0));
+
+#[inline]
+fn generation() -> u64 {
+    GENERATION.0.load(Ordering::Relaxed)
+}
+
+/// From now on a fork counts.
+fn notice_forks() {
+    // No `Once`, which a child could inherit half done: at worst two threads register, and a fork counts twice.
+    static NOTICED: AtomicBool = AtomicBool::new(false);
+    if NOTICED.load(Ordering::Acquire) {
+        return;
+    }
+    #[cfg(unix)]
+    {
+        extern "C" fn in_child() {
+            GENERATION.0.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: `in_child` has the type that is asked for and is never unloaded before its registration; it does one
+        // atomic addition, which is allowed at any moment in any thread.
+        if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } != 0 {
+            // Out of memory: whatever is made next tries again.
+            return;
+        }
+    }
+    NOTICED.store(true, Ordering::Release);
+}
+
+/// In which process something was made.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    generation: u64,
+    pid: u32,
+}
+
+impl Origin {
+    /// This process.
+    pub(crate) fn here() -> Self {
+        notice_forks();
+        Self {
+            generation: generation(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Whether that was another process than this. Asks the system, and so finds forks that the C library was not
+    /// told of; they count from then on.
+    pub(crate) fn is_elsewhere(self) -> bool {
+        if self.pid == std::process::id() {
+            return self.generation != generation();
+        }
+        // Once, however many find out.
+        let _ = GENERATION.0.compare_exchange(
+            self.generation,
+            self.generation + 1,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        true
+    }
+}
+
+/// A value of which every process has one of its own, made at its first use there.
+///
+/// What a process inherits by a fork is never dropped in it. Never blocks: where threads race for the first use, each
+/// makes a value and one is kept.
+pub struct PerProcess<T: Clone> {
+    make: Box<dyn Fn() -> T + Send + Sync>,
+    first: Life<T>,
+}
+
+/// The value of one process, and behind it that of its child.
+struct Life<T: Clone> {
+    origin: Origin,
+    value: T,
+    next: OnceBox<Life<T>>,
+}
+
+impl<T: Clone> PerProcess<T> {
+    /// `first` here, and in each forked child what `make` makes there.
+    pub fn new(first: T, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        Self {
+            make: Box::new(make),
+            first: Life::new(first),
+        }
+    }
+
+    /// The value of this process.
+    ///
+    /// # Cost
+    /// In the process that made it: one load and one comparison.
+    #[inline]
+    pub fn get(&self) -> &T {
+        match self.first.origin.generation == generation() {
+            true => &self.first.value,
+            false => &self.later().value,
+        }
+    }
+
+    /// The value of this process, even if it was forked by a bare system call.
+    ///
+    /// # Cost
+    /// One system call.
+    pub fn get_surely(&self) -> &T {
+        self.later().origin.is_elsewhere();
+        self.get()
+    }
+
+    #[cold]
+    fn later(&self) -> &Life<T> {
+        let mut life = &self.first;
+        while life.origin.generation != generation() {
+            let make = || Box::new(Life::new((self.make)()));
+            life = life.next.get_or_init(make);
+        }
+        life
+    }
+}
+
+impl<T: Clone> Life<T> {
+    fn new(value: T) -> Self {
+        Self {
+            origin: Origin::here(),
+            value,
+            next: OnceBox::new(),
+        }
+    }
+}
+
+impl<T: Clone> Drop for Life<T> {
+    fn drop(&mut self) {
+        if self.origin.is_elsewhere() {
+            // One owner that never lets go.
+            forget(self.value.clone());
+        }
+    }
+}
+
+/// A value with one owner, of no use in any process but the one that made it, and never dropped in another.
+pub struct Owned<T> {
+    generation: u64,
+    value: Option<T>,
+}
+
+impl<T> Owned<T> {
+    /// A value of this process.
+    pub fn new(value: T) -> Self {
+        Self {
+            generation: generation(),
+            value: Some(value),
+        }
+    }
+
+    /// Whether it is of another process, so that nothing may be done to it that locks or sends.
+    #[inline]
+    pub fn is_inherited(&self) -> bool {
+        self.generation != generation()
+    }
+}
+
+const KEPT: &str = "taken when it is dropped, not before";
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect(KEPT)
+    }
+}
+
+impl<T> DerefMut for Owned<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect(KEPT)
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if self.is_inherited() {
+            forget(self.value.take());
+        }
+    }
+}
