@@ -39,6 +39,7 @@ pub mod settings;
 mod stats;
 mod ttl;
 mod typed;
+mod versioned;
 
 pub use builder::Builder;
 pub use bytes::{self, Bytes};
@@ -63,6 +64,7 @@ pub use settings::{ManifestKeys, Settings, SettingsBuilder};
 pub use stats::Stats;
 pub use ttl::Ttl;
 pub use typed::Typed;
+pub use versioned::versioned;
 
 /// What a store of your own implements, to be used with [`Builder::store`].
 ///

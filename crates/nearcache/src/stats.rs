@@ -108,6 +108,7 @@ impl fmt::Display for Stats {
         let (refused, large) = (t.fills_refused_total, t.oversize_total);
         write!(f, ", {refused} not kept, {large} too large to keep")?;
         write!(f, " | {} writes | {} loads", t.writes_total, t.loads_total)?;
+        write!(f, " ({} without l2)", t.loads_l2_down_total)?;
         let pushes = t.invalidations_total;
         writeln!(f, " | {pushes} keys pushed, {} flushes", t.flushes_total)?;
         write!(
@@ -118,8 +119,8 @@ impl fmt::Display for Stats {
         let kept = t.load_write_errors_total;
         write!(
             f,
-            ", {} loads, {kept} loads not written",
-            t.load_errors_total
+            ", {} loads ({} timed out, {} abandoned), {kept} not written",
+            t.load_errors_total, t.load_timeouts_total, t.loads_abandoned_total
         )?;
         write!(
             f,

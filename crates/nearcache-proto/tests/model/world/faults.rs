@@ -207,9 +207,13 @@ impl World {
         let this = &mut self.pods[pod];
         let Some(link) = &mut this.link else { return };
         link.broken = true;
+        let losses = this.pod.totals().disconnects_total;
         link.notice();
         this.floors.all = this.floors.all.max(step);
-        this.io.hear(None);
+        // The end of a connection that never was the lane says nothing about any key.
+        if this.pod.totals().disconnects_total != losses {
+            this.io.hear(None);
+        }
         this.ended = link.connection();
     }
 
