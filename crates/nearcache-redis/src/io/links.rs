@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::FutureExt;
@@ -51,6 +52,7 @@ enum LaneLink {
     Connecting {
         connection: u64,
         dial: BoxFuture<Result<Box<dyn Connection>, Error>>,
+        open: Arc<AtomicBool>,
     },
     Open {
         connection: u64,
@@ -90,6 +92,8 @@ enum SideEvent {
 /// Hears what the lane's connection reports: the pod acts on it at once, the loop hears of the end.
 struct Relay {
     pod: Arc<Pod>,
+    /// Whether it was ever open: the end of an attempt is no loss, as nothing was read through it.
+    open: Arc<AtomicBool>,
     ended: mpsc::Sender<()>,
 }
 
@@ -103,7 +107,9 @@ impl Invalidations for Relay {
     }
 
     fn disconnected(&self, connection: u64) {
-        self.pod.disconnected(connection);
+        if self.open.load(Ordering::Acquire) {
+            self.pod.disconnected(connection);
+        }
         // Full: it was reported before.
         let _ = self.ended.try_send(());
     }
@@ -126,12 +132,18 @@ impl Links {
     pub(super) fn connect(&mut self, connection: u64) {
         let (ended, heard) = mpsc::channel(1);
         self.ended = heard;
+        let open = Arc::new(AtomicBool::new(false));
         let relay = Relay {
             pod: self.pod.clone(),
+            open: open.clone(),
             ended,
         };
         let dial = self.l2.connect(Events::new(connection, Arc::new(relay)));
-        self.lane = LaneLink::Connecting { connection, dial };
+        self.lane = LaneLink::Connecting {
+            connection,
+            dial,
+            open,
+        };
     }
 
     pub(super) fn disconnect(&mut self, connection: u64) {
@@ -252,10 +264,15 @@ impl Links {
     fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<News> {
         let connection = match &mut self.lane {
             LaneLink::Down => return Poll::Pending,
-            LaneLink::Connecting { connection, dial } => {
-                let connection = *connection;
+            LaneLink::Connecting {
+                connection,
+                dial,
+                open,
+            } => {
+                let (connection, open) = (*connection, open.clone());
                 return dial.as_mut().poll(cx).map(|dialled| match dialled {
                     Ok(con) => {
+                        open.store(true, Ordering::Release);
                         self.lane = LaneLink::Open {
                             connection,
                             con,

@@ -46,6 +46,13 @@ fn c10_loaders_answer_while_l2_is_away(stage: &Stage) {
     assert_eq!(totals.loads_total, 104, "lent for as long as L, a minute");
     assert_eq!(totals.loads_l2_down_total, 104);
     assert_eq!(totals.loads_lent_total, 416);
+    // An attempt that fails says nothing about any key: it is no loss of what was known.
+    eventually("several attempts have failed", || {
+        pod.stats().totals.connect_failures_total > 4
+    });
+    assert_eq!(load(&pod, "k0", "loaded").unwrap(), "loaded");
+    let totals = pod.stats().totals;
+    assert_eq!((totals.disconnects_total, totals.loads_total), (1, 104));
     stage.l2().refuse_connections(false);
     eventually("L2 is back", || pod.get("k0").is_ok());
     for key in &keys {
