@@ -209,6 +209,49 @@ pub fn classify<A: AsRef<[u8]>>(argv: &[A]) -> Class {
     }
 }
 
+/// The keys that a command is known to write, by their names among its arguments: those of a script as it declares them.
+/// Others may be written as well.
+pub(crate) fn written<A: AsRef<[u8]>>(argv: &[A]) -> Vec<&A> {
+    let Some((name, arguments)) = argv.split_first() else {
+        return Vec::new();
+    };
+    let is = |names: &[&str]| {
+        let name = name.as_ref();
+        names
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    if let Class::Write { key } = classify(argv) {
+        return argv.get(key).into_iter().collect();
+    }
+    if is(&["del", "unlink"]) {
+        return arguments.iter().collect();
+    }
+    if is(&["mset", "msetnx"]) {
+        return arguments.iter().step_by(2).collect();
+    }
+    if is(&[
+        "rename",
+        "renamenx",
+        "copy",
+        "smove",
+        "lmove",
+        "rpoplpush",
+        "blmove",
+        "brpoplpush",
+    ]) {
+        return arguments.iter().take(2).collect();
+    }
+    if is(&["eval", "evalsha", "fcall"]) {
+        let count = arguments.get(1).map_or(&b""[..], AsRef::as_ref);
+        let count = std::str::from_utf8(count)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        return arguments.iter().skip(2).take(count.unwrap_or(0)).collect();
+    }
+    Vec::new()
+}
+
 /// How the RESP3 reply to a command becomes that of RESP2.
 pub fn resp2(name: &[u8]) -> Resp2 {
     find(name).map_or(Resp2::Plain, |at| table()[at].resp2)

@@ -158,6 +158,8 @@ counters! {
     loads_l2_down_total,
     /// Calls answered by what another caller's loader had returned before, while L2 could not have it.
     loads_lent_total,
+    /// Values lent that there was no room to remember: they leave L1 by eviction.
+    lent_not_remembered_total,
     /// Loads that waited for a place among `max_loads`.
     loads_queued_total,
     /// Calls that gave up after `load_timeout`, waiting for a place or for another caller's loader.

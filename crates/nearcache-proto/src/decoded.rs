@@ -37,6 +37,26 @@ impl<I: Io> Cache<I> {
         }
     }
 
+    /// The decoded form of type `T` of the fresh copy in this pod, if there is one. Sends nothing, and counts only what it
+    /// finds.
+    ///
+    /// # Cost
+    /// As [`get_resident_decoded`](Self::get_resident_decoded).
+    #[inline]
+    pub fn get_resident_form<T: Any + Send + Sync>(&self, db: u32, key: &[u8]) -> Option<Arc<T>> {
+        // In the order of `Pod::resident`: the lease, the entry, then the rest.
+        let lease = self.pod.coherence.lease();
+        let (hit, form) = self.pod.store.get_decoded(Key::new(db, key))?;
+        let form = form?;
+        let judged = self
+            .pod
+            .judge(lease, hit.stamp, hit.deadline, || self.io.now());
+        matches!(judged, (Verdict::Fresh, _)).then(|| {
+            self.pod.count_hit(Key::new(db, key));
+            form
+        })
+    }
+
     /// The form of type `T` that was decoded from `bytes`, if the resident entry holds them and has one.
     /// Says nothing about freshness: that is known of `bytes` or it is not.
     ///

@@ -13,6 +13,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     outcome: Option<WriteOutcome>,
+    overload: bool,
     message: String,
     /// The server's own words, which may quote arguments: shown only to who asks for them.
     server: Option<(String, String)>,
@@ -57,6 +58,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind,
             outcome: None,
+            overload: false,
             message: message.into(),
             server: None,
             source: None,
@@ -73,6 +75,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind,
             outcome: None,
+            overload: false,
             message: message.into(),
             server: None,
             source: Some(source.into()),
@@ -91,6 +94,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind: self.0.kind,
             outcome: Some(outcome),
+            overload: self.0.overload,
             message,
             server: self.0.server.clone(),
             source,
@@ -103,10 +107,28 @@ impl Error {
         Self(Arc::new(Inner {
             kind: self.0.kind,
             outcome: self.0.outcome,
+            overload: self.0.overload,
             message: format!("{}; {tried}", self.0.message),
             server: self.0.server.clone(),
             source,
         }))
+    }
+
+    /// An error of this pod's own: it was asked for more than it takes at a time, whatever L2 does.
+    #[cold]
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind: ErrorKind::Retry,
+            outcome: None,
+            overload: true,
+            message: message.into(),
+            server: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn is_overload(&self) -> bool {
+        self.0.overload
     }
 
     /// The same error, with the words of the server that caused it.
@@ -114,6 +136,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind: self.0.kind,
             outcome: self.0.outcome,
+            overload: self.0.overload,
             message: self.0.message.clone(),
             server: Some((code.to_owned(), message.to_owned())),
             source: None,

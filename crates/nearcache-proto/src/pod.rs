@@ -72,6 +72,11 @@ impl FillMeta {
         self.seq.store(seq, Ordering::Release);
     }
 
+    /// What [`sent`](Self::sent) said.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Acquire)
+    }
+
     pub(crate) fn sent_at(&self) -> Option<Timestamp> {
         match self.sent_at.load(Ordering::Acquire) {
             u64::MAX => None,
@@ -169,8 +174,9 @@ impl Pod {
             // Units that are not bytes say nothing about how much is read.
             Some(_) => 64 << 10,
         };
+        let loads = (store.capacity / 256).clamp(1 << 10, 128 << 10);
         if store.weigher.is_none() {
-            let tables = (table + seen) * 4 + samples + config.statistics_bytes;
+            let tables = (table + seen) * 4 + samples + config.statistics_bytes + loads * 2;
             store.capacity -= tables.min(store.capacity / 4);
         }
         let store = Store::new(store)
@@ -179,7 +185,7 @@ impl Pod {
             store,
             coherence: Coherence::new(table),
             lease_time: cut(config.max_staleness),
-            loads: Loads::new(config.max_loads),
+            loads: Loads::new(config.max_loads, loads),
             config,
             counters: Counters::default(),
             connection: AtomicU64::new(0),

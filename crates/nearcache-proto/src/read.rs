@@ -183,8 +183,7 @@ impl<I: Io> Cache<I> {
                 Ok(Fetch::Led(flight))
             }
             Entrance::Crowded(flight) => Ok(Fetch::Crowded(flight)),
-            Entrance::Full => Err(Error::new(
-                ErrorKind::Retry,
+            Entrance::Full => Err(Error::overloaded(
                 "too many keys are being fetched at once: L2 is slow or the load is too high, try again",
             )),
         }
@@ -363,8 +362,7 @@ pub(crate) fn from_origin(value: Option<Bytes>) -> Read {
 
 #[cold]
 pub(crate) fn crowded() -> Error {
-    Error::new(
-        ErrorKind::Retry,
+    Error::overloaded(
         "the key changes faster than it can be read, or its readers are cancelled: try again",
     )
 }

@@ -251,7 +251,9 @@ impl<I: Io> Cache<I> {
         if let Some(made) = self.resident_of(db, &command) {
             return Ok(Some(made.reply));
         }
-        if let Some(stale) = self.stale_reply(db, &command, policy) {
+        if !self.pod.lease_holds(self.io.now())
+            && let Some(stale) = self.stale_reply(db, &command, policy)
+        {
             return Ok(Some(stale));
         }
         match self.reply_through(db, &command, policy).await {

@@ -270,8 +270,5 @@ fn forked() -> Error {
 #[cold]
 fn full(seat: &Seat) -> Error {
     seat.pod.count_rejected();
-    Error::new(
-        ErrorKind::Retry,
-        "too many requests wait for the IO thread (queue_requests): try again later",
-    )
+    Error::overloaded("too many requests wait for the IO thread (queue_requests): try again later")
 }

@@ -41,8 +41,9 @@ const DB_MAX: u32 = (1 << 29) - 1;
 /// - Hooks, weighers, codecs, loaders, a [store](Builder::store) of your own and the subscriber of `tracing` are the
 ///   child's as they were at that moment: a lock of theirs that another thread held stays locked.
 /// - A future that was begun before the fork is the parent's: do not poll it in the child.
-/// - A fork by a bare system call, behind the C library, is noticed at the first request to L2, which fails and says so;
-///   until then the child serves what its parent had, within the same bound of staleness.
+/// - A fork by a bare system call, behind the C library, is noticed at the first request to L2, which fails and says so.
+///   Until then the child uses what its parent had: it serves within the same bound of staleness, and may hang on a lock
+///   that another thread held.
 #[derive(Clone)]
 pub struct NearCache {
     // Not in `inner`: a hit would have one more pointer to follow.

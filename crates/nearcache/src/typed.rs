@@ -247,8 +247,7 @@ where
     /// A hit that was decoded before.
     #[inline]
     fn form(&self, key: &[u8]) -> Option<Arc<T>> {
-        let cache = self.cache.cache();
-        cache.get_resident_decoded(self.cache.db(), key)?.1
+        self.cache.cache().get_resident_form(self.cache.db(), key)
     }
 
     async fn load_missed<F, Fut, E>(&self, call: Call<'_>, loader: F) -> Result<Read<Arc<T>>, Error>

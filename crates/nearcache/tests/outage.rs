@@ -25,12 +25,19 @@ struct Second {
 
 impl Example {
     fn start(server: &Server) -> Self {
-        let mut child = Command::new(env!("CARGO"))
-            .args(["run", "--quiet", "-p", "nearcache", "--example", "outage"])
-            .args(["--", &server.url(), &LINES.to_string()])
+        // Built by `cargo test`, beside this program's folder.
+        let here = std::env::current_exe().expect("this program has a path");
+        let built = here
+            .ancestors()
+            .nth(2)
+            .expect("it lies in target")
+            .join("examples/outage");
+        assert!(built.exists(), "cargo build -p nearcache --example outage");
+        let mut child = Command::new(built)
+            .args([server.url(), LINES.to_string()])
             .stdout(Stdio::piped())
             .spawn()
-            .expect("cargo runs the example");
+            .expect("the example runs");
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         Self {
             child,

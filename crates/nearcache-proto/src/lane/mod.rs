@@ -218,6 +218,8 @@ struct SentWrite {
     done: Done<OpReply>,
     /// Whether it is a command of the user's own, answered by whatever the server says.
     verbatim: bool,
+    /// Of what a loader returned.
+    loaded: bool,
 }
 
 /// Ops that are on their way.
@@ -292,8 +294,7 @@ impl Lane {
             + self.ready.len();
         if waiting >= self.config.queue_requests {
             self.pod.count_rejected();
-            return request.reject(&Error::new(
-                ErrorKind::Retry,
+            return request.reject(&Error::overloaded(
                 "too many requests wait for L2: it is slow or the load is too high, try again later",
             ));
         }

@@ -209,8 +209,10 @@ impl Lane {
     }
 
     fn finish_write(&mut self, write: SentWrite, result: Option<Result<OpReply, OpError>>) {
-        // A second time, before the caller resumes: a fill may have come in between.
-        if !off!(SecondEvict) {
+        // A second time, before the caller resumes: a fill may have come in between. What a loader returned and the server
+        // refused has changed nothing, and may be lent.
+        let refused = write.loaded && matches!(result, Some(Err(OpError::Server { .. })));
+        if !off!(SecondEvict) && !refused {
             self.pod.invalidate_local(&write.key);
         }
         write.done.complete(

@@ -113,12 +113,18 @@ impl Lane {
                     return None;
                 }
                 self.pod.counters.writes_total.bump();
-                let Write { op, key, done, .. } = write;
+                let Write {
+                    op,
+                    key,
+                    done,
+                    only_if,
+                } = write;
                 let verbatim = op.is_verbatim();
                 let work = SentWork::Write(SentWrite {
                     key,
                     done,
                     verbatim,
+                    loaded: only_if.is_some(),
                 });
                 let mut ops = vec![op];
                 if off!(Twice) {

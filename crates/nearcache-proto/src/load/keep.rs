@@ -10,7 +10,7 @@ use nearcache_l1::{Filled, Key, Published, Timestamp};
 use super::turn::{Lead, Seat, fetched};
 use super::{Call, Loaded};
 use crate::cache::{Cache, Io, Read, ReadPolicy, check_sizes};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
 use crate::pod::cut;
 use crate::read::from_origin;
@@ -51,9 +51,11 @@ impl<I: Io> Cache<I> {
         let Loaded { value, ttl } = loaded;
         check_sizes(key, value.len())?;
         check_ttl(ttl)?;
+        // For as long as its loader lets it live, at most.
+        let dies = ttl.map_or(Timestamp::MAX, |ttl| self.io.now().saturating_add(cut(ttl)));
         let own = Kept {
             read: from_origin(Some(value.clone())),
-            lend_until: Some(self.lend_until(started)),
+            lend_until: Some(self.lend_until(started).min(dies)),
         };
         let op = match keep {
             Keep::Nowhere => return Ok(own),
@@ -100,6 +102,10 @@ impl<I: Io> Cache<I> {
                 }),
             },
             Err(error) if error.kind() == ErrorKind::Closed => Err(error),
+            Err(error) if replaces && error.write_outcome() == Some(WriteOutcome::NotSent) => {
+                self.pod.loads.not_replaced(Key::new(db, key));
+                Ok(own)
+            }
             // The value is good for whoever asked before the change; L2 does without it.
             Err(_) => {
                 self.pod.counters.load_write_errors_total.bump();
@@ -122,7 +128,7 @@ impl<I: Io> Cache<I> {
     }
 
     /// What the origin said at `started` is as good as a copy of L2's for as long.
-    fn lend_until(&self, started: Timestamp) -> Timestamp {
+    pub(super) fn lend_until(&self, started: Timestamp) -> Timestamp {
         match off!(OriginLife) {
             true => started.saturating_add(self.pod.config.max_staleness * 8),
             false => started.saturating_add(cut(self.pod.config.max_staleness)),

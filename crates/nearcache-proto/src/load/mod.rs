@@ -27,13 +27,16 @@ use crate::request::{AlarmTicket, Work};
 use crate::slots;
 use keep::Keep;
 use run::{Ended, run};
-use table::{Place, Wait};
-use turn::{Lead, Seat, is_inside, is_nested};
+use table::Wait;
+use turn::{Lead, Seat, is_inside};
 
 pub(crate) use table::Loads;
 
 /// How often a caller starts over (a loader was cancelled, a key changed) before it gives up.
 const ROUNDS: usize = 16;
+
+/// In the place of a batch number: a load whose leader had found L2 to have none, and would hear of a change.
+const ASKED: u64 = 1;
 
 /// What a loader returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,9 +134,11 @@ impl<I: Io> Cache<I> {
         Fut: Future<Output = Result<Option<Loaded>, E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if let Some(hit) = self.get_resident(call.db, call.key)
+        let slot = Key::new(call.db, call.key);
+        if let Some(hit) = self.copy(slot)
             && hit.value.as_ref().is_some_and(&mut usable)
         {
+            self.pod.count_hit(slot);
             return Ok(from_l1(hit.value));
         }
         Box::pin(self.load_missed(call, &mut usable, loader)).await
@@ -153,32 +158,31 @@ impl<I: Io> Cache<I> {
         let came = self.io.now();
         let wait_until = came.saturating_add(self.load_timeout() + self.grace());
         let mut seat = None;
-        // How often what others load was of no use to this caller.
-        let mut misfits = 0;
+        // What lies there for callers of this pod was of no use to this one.
+        let mut misfit = false;
         for _ in 0..ROUNDS {
             let before = self.pod.coherence.token(call.key);
             let keep = match self.look(&call, usable).await? {
                 Look::Found(read) => return Ok(read),
                 Look::Load(keep) => keep,
             };
-            match self.enter_load(&call, &keep, misfits > 1) {
+            match self.enter_load(&call, &keep, misfit) {
                 Entrance::Hit(hit) => {
                     if hit.value.as_ref().is_none_or(&mut *usable) {
                         self.pod.counters.loads_lent_total.bump();
                         return Ok(from_origin(hit.value));
                     }
-                    misfits += 1;
+                    misfit = true;
                 }
                 // Somebody wrote the key, or loaded it, since we found it absent: look again.
                 Entrance::Lead(guard) if guard.meta().token != before => drop(guard),
                 Entrance::Lead(guard) => {
-                    let patience = wait_until.saturating_add(self.load_timeout());
                     let seat = seat.get_or_insert_with(|| Seat::new(&self.pod));
                     let lead = seat.lead(guard);
-                    self.expect(seat, patience);
+                    self.expect(seat, wait_until);
                     self.take_place(seat, wait_until).await?;
                     if seat.turn.is_given_up() {
-                        return Err(self.no_place());
+                        return Err(parked());
                     }
                     if !self.pod.coherence.unchanged(call.key, &lead.token) {
                         // What it would load could not be kept. The place is ours all the same.
@@ -190,24 +194,27 @@ impl<I: Io> Cache<I> {
                         .await;
                 }
                 Entrance::Join(flight) => {
-                    let proven = self.pod.is_tracked() && self.pod.lease_holds(self.io.now());
+                    // Whoever leads may need the place of one who waits.
+                    seat = None;
+                    let proven = self.hears_of_changes(&flight);
                     match self.wait_for(&flight, wait_until).await? {
                         // It is older than what this caller may be given: only the next will do.
                         Landed::Done(Ok(_)) if !proven && self.is_late(&flight, came) => {}
                         Landed::Done(outcome) => match outcome?.value {
                             None if call.optional => return Ok(from_origin(None)),
                             Some(value) if usable(&value) => return Ok(from_origin(Some(value))),
-                            None | Some(_) => misfits += 1,
+                            // Of no use to this caller: it may be the next to lead.
+                            None | Some(_) => {}
                         },
                         Landed::Abandoned => {}
                     }
                 }
                 Entrance::Crowded(flight) => {
+                    seat = None;
                     self.wait_for(&flight, wait_until).await?;
                 }
                 Entrance::Full => {
-                    return Err(Error::new(
-                        ErrorKind::Retry,
+                    return Err(Error::overloaded(
                         "too many keys are being loaded at once: the origin or L2 is slow, try again",
                     ));
                 }
@@ -242,11 +249,11 @@ impl<I: Io> Cache<I> {
         }
     }
 
-    /// Whether L2 as a whole is what failed, and not this key. A lane that is refused (its password was changed, say)
-    /// is of no more use than one that is down.
+    /// Whether L2 is what failed, and neither this key nor a limit of this pod. A lane that is refused (its password was
+    /// changed, say) is of no more use than one that is down.
     fn is_down(&self, error: &Error) -> bool {
         match error.kind() {
-            ErrorKind::Retry => true,
+            ErrorKind::Retry => !error.is_overload(),
             ErrorKind::Configuration => matches!(self.pod.state(), LaneState::Down(_)),
             _ => false,
         }
@@ -257,12 +264,12 @@ impl<I: Io> Cache<I> {
         &self,
         call: &Call<'_>,
         keep: &Keep,
-        alone: bool,
+        misfit: bool,
     ) -> Entrance<FillMeta, FillOutcome> {
         self.pod.store.enter(
             slots::loads(Key::new(call.db, call.key)),
-            |hit| !alone && self.may_take(hit, call, keep),
-            |meta: &FillMeta| !alone && self.pod.may_join_load(call.key, meta),
+            |hit| !misfit && self.may_take(hit, call, keep),
+            |meta: &FillMeta| self.pod.may_join_load(call.key, meta),
             || {
                 let key = Key::new(call.db, call.key);
                 self.pod.fill_meta(key, true, Purpose::Demand)
@@ -270,14 +277,29 @@ impl<I: Io> Cache<I> {
         )
     }
 
-    /// Whether what the origin said to another caller is good for this one. A value is only while L2 cannot have it.
+    /// Whether what the origin said to another caller is good for this one. That there is none is believed for longer
+    /// only while L2 says so as well.
     fn may_take(&self, hit: &Hit, call: &Call<'_>, keep: &Keep) -> bool {
+        let now = self.io.now();
         let current = hit.stamp == self.pod.coherence.token(call.key).stamp;
-        let fits = match hit.value {
-            Some(_) => !matches!(keep, Keep::IfAbsent),
-            None => call.optional,
+        let fits = match (&hit.value, keep) {
+            (Some(_), _) => true,
+            (None, Keep::IfAbsent) => call.optional,
+            (None, _) => call.optional && now < self.lend_until(hit.filled_at),
         };
-        current && fits && self.io.now() < hit.deadline
+        current && fits && now < hit.deadline
+    }
+
+    /// Whether a change of the key since the start of a load would have been told: its leader had asked L2, which tells
+    /// of changes and was heard of within L.
+    fn hears_of_changes(&self, flight: &PodFlight) -> bool {
+        flight.meta().seq() == ASKED && self.tells_of(flight.key().bytes)
+    }
+
+    fn tells_of(&self, key: &[u8]) -> bool {
+        let pod = &self.pod;
+        let registers = pod.config.admit_after <= 1 && !pod.is_bypassed(key);
+        registers && pod.is_tracked() && pod.lease_holds(self.io.now())
     }
 
     /// Whether a caller came too long after the start of a load for its value.
@@ -289,10 +311,10 @@ impl<I: Io> Cache<I> {
 
     /// Waits for a place among `max_loads`, in line.
     async fn take_place(&self, seat: &Seat, until: Timestamp) -> Result<(), Error> {
-        if seat.turn.has_place() || is_nested(&self.pod) || off!(Places) {
+        if seat.turn.has_place() || off!(Places) {
             return Ok(());
         }
-        let Place::Wait(mut given) = self.pod.loads.place(&seat.turn) else {
+        let Some(mut given) = self.pod.loads.place(&seat.turn) else {
             return Ok(());
         };
         self.pod.counters.loads_queued_total.bump();
@@ -313,8 +335,8 @@ impl<I: Io> Cache<I> {
         self.pod.counters.load_waits_expired_total.bump();
         Error::new(
             ErrorKind::Retry,
-            "too many loaders run at once (max_loads), and none ended for too long (load_timeout): the origin is slow, \
-             try again later",
+            "waited for load_timeout in line for one of max_loads places: the origin is slower than it is asked, try \
+             again later",
         )
     }
 
@@ -373,11 +395,13 @@ impl<I: Io> Cache<I> {
             counters.loads_l2_down_total.bump();
         }
         let started = self.io.now();
-        lead.flight.meta().sent(0, started);
+        let asked = !matches!(keep, Keep::Nowhere) && self.tells_of(call.key);
+        let seq = if asked { ASKED } else { 0 };
+        lead.flight.meta().sent(seq, started);
         let until = started.saturating_add(self.load_timeout());
         self.expect(seat, until);
         let loader = async move { loader().await.map_err(failed) };
-        let loaded = match run(seat, &lead, self.wait(until), loader).await {
+        let loaded = match run(seat, &lead, || self.wait(until), loader).await {
             Ok(loaded) => loaded,
             Err(Ended::TimedOut) => {
                 counters.load_timeouts_total.bump();
@@ -447,6 +471,15 @@ impl<I: Io> Cache<I> {
     fn grace(&self) -> Duration {
         self.load_timeout() / 8
     }
+}
+
+#[cold]
+fn parked() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "the call was not polled for load_timeout while it waited for its turn to load: its task does something else, \
+         try again",
+    )
 }
 
 fn failed(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {

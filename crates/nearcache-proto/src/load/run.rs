@@ -23,10 +23,12 @@ pub(super) enum Ended {
 pub(super) async fn run<F: Future>(
     seat: &Seat,
     lead: &Lead,
-    mut until: Wait,
+    mut until: impl FnMut() -> Wait,
     loader: F,
 ) -> Result<F::Output, Ended> {
     let mut loader = pin!(loader);
+    let mut given_up = seat.ended();
+    let mut over = until();
     poll_fn(|cx| {
         let Some(inside) = Inside::enter(seat, &lead.flight) else {
             return Poll::Ready(Err(Ended::TimedOut));
@@ -38,17 +40,24 @@ pub(super) async fn run<F: Future>(
             Err(panic) => return Poll::Ready(Err(Ended::Panicked(panic))),
             Ok(Poll::Pending) => {}
         }
-        if seat.turn.is_given_up() {
+        if pin!(&mut given_up).poll(cx).is_ready() {
             return Poll::Ready(Err(Ended::TimedOut));
         }
-        match std::pin::Pin::new(&mut until.over).poll(cx) {
-            Poll::Ready(Ok(())) if !off!(LoadTimeout) => Poll::Ready(Err(Ended::TimedOut)),
-            Poll::Ready(Err(error)) if error.kind() == ErrorKind::Closed => {
-                Poll::Ready(Err(Ended::Closed(error)))
+        // The thread that told the time may have ended by a panic: then the next tells it. Where none can be had, nobody
+        // does until the next poll.
+        for _ in 0..2 {
+            match pin!(&mut over.over).poll(cx) {
+                Poll::Ready(Ok(())) if !off!(LoadTimeout) => {
+                    return Poll::Ready(Err(Ended::TimedOut));
+                }
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Closed => {
+                    return Poll::Ready(Err(Ended::Closed(error)));
+                }
+                Poll::Ready(Err(_)) => over = until(),
+                Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
             }
-            // Nobody tells the time, for want of a thread: it goes on without a limit.
-            Poll::Ready(_) | Poll::Pending => Poll::Pending,
         }
+        Poll::Pending
     })
     .await
 }

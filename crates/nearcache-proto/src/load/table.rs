@@ -10,24 +10,24 @@ use std::sync::Arc;
 use nearcache_l1::RemovalCause::Expired;
 use nearcache_l1::{EntryId, Key, Promise, PromiseFuture, Timestamp};
 
-use super::turn::Turn;
+use super::turn::{Place, Turn};
 use crate::coherence::key_hash;
 use crate::error::Error;
 use crate::pod::Pod;
 use crate::shim::{AtomicU64, Mutex, Ordering, lock};
 
-/// Keys whose values of another release are remembered as replaced.
-const MOST_REPLACED: usize = 4096;
-
-/// Values lent that are remembered, and bytes of the key of one.
-const MOST_LENT: usize = 4096;
-const LONGEST_LENT: usize = 256;
+/// Bytes that one remembered value takes at most, of those lent and those replaced.
+const REMEMBERED: usize = 256;
+/// The longest key of a lent value that is remembered.
+const LONGEST_LENT: usize = REMEMBERED - 2 * size_of::<Lent>();
 
 /// All loads of a pod.
 pub(crate) struct Loads {
     inner: Mutex<Inner>,
     /// Microseconds: when [`Pod::end_overdue_loads`] has something to do; `u64::MAX`: not as things are.
     next: AtomicU64,
+    /// How many values lent are remembered, and how many replaced.
+    most_remembered: usize,
 }
 
 struct Inner {
@@ -53,13 +53,6 @@ struct Lent {
     until: Timestamp,
 }
 
-/// What a turn is told that asks for a place.
-pub(super) enum Place {
-    Taken,
-    /// Resolves when one is given.
-    Wait(PromiseFuture<()>),
-}
-
 /// A wait until a moment; dropped, it is forgotten.
 pub(super) struct Wait {
     pod: Arc<Pod>,
@@ -74,9 +67,10 @@ impl Drop for Wait {
 }
 
 impl Loads {
-    /// With room for so many loaders at a time.
-    pub(crate) fn new(places: usize) -> Self {
+    /// With room for so many loaders at a time, and so many bytes for what has to be remembered of values.
+    pub(crate) fn new(places: usize, bytes: usize) -> Self {
         Self {
+            most_remembered: (bytes / REMEMBERED).max(1),
             inner: Mutex::new(Inner {
                 free: places.max(1),
                 numbers: 0,
@@ -106,18 +100,23 @@ impl Loads {
         turn
     }
 
-    /// Takes a place for a turn, or gets it in line.
-    pub(super) fn place(&self, turn: &Arc<Turn>) -> Place {
+    /// Takes a place for a turn, or gets it in line and returns what resolves when it is given one. Inside a loader, the
+    /// place of that one will do for one load at a time: loaders that need each other must not wait for places for ever.
+    pub(super) fn place(&self, turn: &Arc<Turn>) -> Option<PromiseFuture<()>> {
         let mut inner = lock(&self.inner);
-        if inner.free > 0 && inner.queue.is_empty() {
+        if inner.free > 0 {
             inner.free -= 1;
-            turn.take_place();
-            return Place::Taken;
+            turn.take_place(Place::Own);
+            return None;
+        }
+        if turn.parent.as_ref().is_some_and(|parent| parent.lend()) {
+            turn.take_place(Place::Parents);
+            return None;
         }
         let given = Promise::new();
         let wait = given.future();
         inner.queue.insert(turn.number, (turn.clone(), given));
-        Place::Wait(wait)
+        Some(wait)
     }
 
     /// A turn is over: its place, if it has one, goes to the next in line.
@@ -126,9 +125,10 @@ impl Loads {
             let mut inner = lock(&self.inner);
             inner.turns.remove(&turn.number);
             inner.queue.remove(&turn.number);
-            match its_place_too && turn.leave_place() {
-                true => inner.give_place(),
-                false => None,
+            match its_place_too.then(|| turn.leave_place()) {
+                Some(Place::Own) => inner.give_place(),
+                Some(Place::Parents) => inner.give_back(turn),
+                Some(Place::None) | None => None,
             }
         };
         if let Some(given) = given {
@@ -163,13 +163,18 @@ impl Loads {
         self.next.fetch_min(at.as_micros(), Ordering::AcqRel) > at.as_micros()
     }
 
+    /// A value that was to be replaced was not even sent.
+    pub(super) fn not_replaced(&self, key: Key<'_>) {
+        lock(&self.inner).replaced.remove(&hash(key));
+    }
+
     /// Whether a value that does not decode may be replaced now: once a minute a key, and as often as there is
     /// room to remember it.
     pub(super) fn may_replace(&self, key: Key<'_>, now: Timestamp, again: Timestamp) -> bool {
-        let hash = key_hash(key.bytes) ^ u64::from(key.db).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = hash(key);
         let mut inner = lock(&self.inner);
         let replaced = &mut inner.replaced;
-        if replaced.len() >= MOST_REPLACED {
+        if replaced.len() >= self.most_remembered {
             replaced.retain(|_, until| *until > now);
         }
         if off!(ReplaceOften) {
@@ -177,7 +182,7 @@ impl Loads {
         }
         match replaced.get(&hash) {
             Some(until) if *until > now => false,
-            None if replaced.len() >= MOST_REPLACED => false,
+            None if replaced.len() >= self.most_remembered => false,
             _ => {
                 replaced.insert(hash, again);
                 true
@@ -196,7 +201,7 @@ impl Inner {
     fn give_place(&mut self) -> Option<Promise<()>> {
         match self.queue.pop_first() {
             Some((_, (turn, given))) => {
-                turn.take_place();
+                turn.take_place(Place::Own);
                 Some(given)
             }
             None => {
@@ -204,6 +209,24 @@ impl Inner {
                 None
             }
         }
+    }
+
+    /// Gives the place of a loader back to it, or on to the next load inside of it.
+    fn give_back(&mut self, turn: &Turn) -> Option<Promise<()>> {
+        let parent = turn.parent.as_ref()?;
+        let inside = |other: &Turn| {
+            let same = |other: &Arc<Turn>| Arc::ptr_eq(other, parent);
+            other.parent.as_ref().is_some_and(same)
+        };
+        let mut waiting = self.queue.iter();
+        let next = waiting.find_map(|(number, (other, _))| inside(other).then_some(*number));
+        let next = next.and_then(|number| self.queue.remove(&number));
+        let Some((turn, given)) = next else {
+            parent.take_back();
+            return None;
+        };
+        turn.take_place(Place::Parents);
+        Some(given)
     }
 
     fn next(&self) -> Timestamp {
@@ -269,7 +292,9 @@ impl Pod {
     /// served; whether the lane must be told. One that there is no room to remember leaves by eviction.
     pub(super) fn note_lent(&self, slot: Key<'_>, id: EntryId, until: Timestamp) -> bool {
         let mut inner = lock(&self.loads.inner);
-        if inner.lent.len() >= MOST_LENT || slot.bytes.len() > LONGEST_LENT {
+        let room = inner.lent.len() < self.loads.most_remembered;
+        if !room || slot.bytes.len() > LONGEST_LENT {
+            self.counters.lent_not_remembered_total.bump();
             return false;
         }
         inner.lent.push_back(Lent {
@@ -280,6 +305,10 @@ impl Pod {
         });
         self.loads.advance(&inner, until)
     }
+}
+
+fn hash(key: Key<'_>) -> u64 {
+    key_hash(key.bytes) ^ u64::from(key.db).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The clock's resolution: what ends at a moment has ended then.

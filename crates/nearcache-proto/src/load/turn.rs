@@ -6,36 +6,56 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use nearcache_l1::Timestamp;
+use nearcache_l1::{Promise, PromiseFuture, Timestamp};
 
 use crate::coherence::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::pod::{Fetched, FillOutcome, Pod, PodFlight};
 use crate::request::Guard;
 use crate::shim::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use std::sync::atomic::AtomicU8;
 
 /// What the lane's clock must see of a turn.
 pub(super) struct Turn {
     pub(super) number: u64,
     guard: Mutex<Option<Guard>>,
+    /// Inside whose loader it is taken.
+    pub(super) parent: Option<Arc<Turn>>,
     /// Microseconds.
     overdue_at: AtomicU64,
-    /// Holds one of the pod's places.
-    has_place: AtomicBool,
+    /// Of [`Place`]; changes only under the lock of the pod's loads, as does the next.
+    place: AtomicU8,
+    /// A load inside its loader runs on its place.
+    lends: AtomicBool,
     /// Its loader is being polled: it runs, whatever the time.
     is_polled: AtomicBool,
     given_up: AtomicBool,
+    /// Wakes its caller when it was given up.
+    ended: Promise<()>,
+}
+
+/// On whose place a turn runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Place {
+    None,
+    Own,
+    /// That of the turn inside whose loader it is.
+    Parents,
 }
 
 impl Turn {
-    fn new(number: u64) -> Self {
+    fn new(number: u64, parent: Option<Arc<Self>>) -> Self {
         Self {
             number,
             guard: Mutex::new(None),
+            parent,
             overdue_at: AtomicU64::new(u64::MAX),
-            has_place: AtomicBool::new(false),
+            place: AtomicU8::new(Place::None as u8),
+            lends: AtomicBool::new(false),
             is_polled: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
+            ended: Promise::new(),
         }
     }
 
@@ -48,17 +68,30 @@ impl Turn {
             .store(overdue_at.as_micros(), Ordering::Release);
     }
 
-    pub(super) fn take_place(&self) {
-        self.has_place.store(true, Ordering::Release);
+    pub(super) fn take_place(&self, place: Place) {
+        self.place.store(place as u8, Ordering::Release);
     }
 
     pub(super) fn has_place(&self) -> bool {
-        self.has_place.load(Ordering::Acquire)
+        self.place.load(Ordering::Acquire) != Place::None as u8
     }
 
-    /// Whether it had one.
-    pub(super) fn leave_place(&self) -> bool {
-        self.has_place.swap(false, Ordering::AcqRel)
+    /// The one it had.
+    pub(super) fn leave_place(&self) -> Place {
+        match self.place.swap(Place::None as u8, Ordering::AcqRel) {
+            1 => Place::Own,
+            2 => Place::Parents,
+            _ => Place::None,
+        }
+    }
+
+    /// Lends its place to a load inside its loader; whether it was not lent yet.
+    pub(super) fn lend(&self) -> bool {
+        !self.lends.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn take_back(&self) {
+        self.lends.store(false, Ordering::Release);
     }
 
     /// Its caller does nothing about it any more, or is stuck inside its loader: whoever waits may take over. A loader
@@ -68,7 +101,10 @@ impl Turn {
         let runs = self.is_polled.load(Ordering::SeqCst);
         pod.loads.leave(self, !runs);
         pod.counters.loads_abandoned_total.bump();
-        drop(lock(&self.guard).take());
+        // Not under the lock: whoever is woken may drop the leader's future at once.
+        let guard = lock(&self.guard).take();
+        drop(guard);
+        self.ended.complete(());
     }
 
     pub(super) fn is_given_up(&self) -> bool {
@@ -84,9 +120,10 @@ pub(super) struct Seat {
 
 impl Seat {
     pub(super) fn new(pod: &Arc<Pod>) -> Self {
+        let parent = innermost(pod);
         Self {
             pod: pod.clone(),
-            turn: pod.loads.enter(Turn::new),
+            turn: pod.loads.enter(|number| Turn::new(number, parent)),
         }
     }
 
@@ -102,6 +139,11 @@ impl Seat {
             drop(self.take());
         }
         lead
+    }
+
+    /// Resolves when the turn is given up.
+    pub(super) fn ended(&self) -> PromiseFuture<()> {
+        self.turn.ended.future()
     }
 
     /// The flight, unless the turn was given up.
@@ -146,8 +188,8 @@ pub(super) fn fetched(value: Option<bytes::Bytes>, started: Timestamp) -> Fetche
 }
 
 thread_local! {
-    /// The pods and flights whose loaders this thread is inside of.
-    static INSIDE: RefCell<Vec<(usize, usize)>> = const { RefCell::new(Vec::new()) };
+    /// The turns whose loaders this thread is inside of, with their pods and flights.
+    static INSIDE: RefCell<Vec<(Arc<Turn>, usize, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A loader is being polled on this thread.
@@ -159,7 +201,8 @@ impl<'a> Inside<'a> {
         seat.turn.is_polled.store(true, Ordering::SeqCst);
         // From here on it is popped again.
         let inside = Self(&seat.turn);
-        INSIDE.with_borrow_mut(|all| all.push((address(&seat.pod), address(flight))));
+        let one = (seat.turn.clone(), address(&seat.pod), address(flight));
+        INSIDE.with_borrow_mut(|all| all.push(one));
         (!inside.0.is_given_up()).then_some(inside)
     }
 }
@@ -167,21 +210,22 @@ impl<'a> Inside<'a> {
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.0.is_polled.store(false, Ordering::SeqCst);
-        INSIDE.with_borrow_mut(|all| {
-            all.pop();
-        });
+        let last = INSIDE.with_borrow_mut(Vec::pop);
+        drop(last);
     }
 }
 
 /// Whether this is called from inside the loader of that flight: it would wait for itself.
 pub(super) fn is_inside(flight: &Arc<PodFlight>) -> bool {
-    INSIDE.with_borrow(|all| all.iter().any(|(_, inside)| *inside == address(flight)))
+    INSIDE.with_borrow(|all| all.iter().any(|(.., inside)| *inside == address(flight)))
 }
 
-/// Whether this is called from inside a loader of that pod: it runs on the place of that one, or loaders that need
-/// each other could wait for places for ever.
-pub(super) fn is_nested(pod: &Arc<Pod>) -> bool {
-    INSIDE.with_borrow(|all| all.iter().any(|(inside, _)| *inside == address(pod)))
+/// The turn of that pod inside whose loader this is called.
+fn innermost(pod: &Arc<Pod>) -> Option<Arc<Turn>> {
+    INSIDE.with_borrow(|all| {
+        let of_pod = |one: &&(Arc<Turn>, usize, usize)| one.1 == address(pod);
+        all.iter().rfind(of_pod).map(|(turn, ..)| turn.clone())
+    })
 }
 
 fn address<T>(of: &Arc<T>) -> usize {

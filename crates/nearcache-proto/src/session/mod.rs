@@ -10,7 +10,7 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use crate::cache::{Cache, Io, ReadPolicy, check_sizes};
-use crate::commands::{Class, classify, resp2};
+use crate::commands::{self, Class, classify, resp2};
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::lane::op_error;
 use crate::op::{Op, OpReply, Protocol};
@@ -138,7 +138,10 @@ impl<I: Io> Session<I> {
         }
         let reply = match class {
             Class::Serve(_) if self.l1.is_some() => self.served(argv).await?,
-            Class::Side => self.on_side(as_is(argv)).await?,
+            Class::Side => {
+                self.drop_written(&argv);
+                self.on_side(as_is(argv)).await?
+            }
             class => self.on_lane(class, argv).await?,
         };
         Ok(self.shaped(reply, &name))
@@ -164,7 +167,18 @@ impl<I: Io> Session<I> {
                 value(self.cache.write(&key, Op::Command { db, argv }).await?)
             }
             Class::Read | Class::Serve(_) => self.run(Op::Command { db, argv }, Effect::None).await,
-            _ => self.run(Op::Command { db, argv }, Effect::Fenced).await,
+            _ => {
+                self.drop_written(&argv);
+                self.run(Op::Command { db, argv }, Effect::Fenced).await
+            }
+        }
+    }
+
+    /// Drops the copies of the keys that a command names as written, and ends what is being loaded of them. What it writes
+    /// besides is pushed, unless it deletes a key that is not there.
+    fn drop_written(&self, argv: &[Bytes]) {
+        for key in commands::written(argv) {
+            self.cache.pod.invalidate_local(key);
         }
     }
 

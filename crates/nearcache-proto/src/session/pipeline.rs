@@ -104,9 +104,7 @@ impl<I: Io> Session<I> {
         }
         let mut effect = Effect::None;
         for (class, argv) in batch.iter() {
-            if let Class::Write { key } = class {
-                self.cache.pod.invalidate_local(&argv[*key]);
-            }
+            self.drop_written(argv);
             if !matches!(class, Class::Read | Class::Serve(_)) {
                 effect = Effect::Fenced;
             }
@@ -145,11 +143,7 @@ impl<I: Io> Session<I> {
         if self.side.in_multi() {
             return Err(refused(b"MULTI", "the session is inside a transaction"));
         }
-        for argv in &commands {
-            if let Class::Write { key } = classify(argv) {
-                self.cache.pod.invalidate_local(&argv[key]);
-            }
-        }
+        commands.iter().for_each(|argv| self.drop_written(argv));
         let queued: Vec<_> = commands.iter().map(|argv| Queued::of(argv)).collect();
         let reply = if on_lane {
             let db = self.db;

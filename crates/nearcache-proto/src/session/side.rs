@@ -105,6 +105,7 @@ impl<I: Io> Session<I> {
         if self.side.spoilt && name.eq_ignore_ascii_case(b"EXEC") {
             return self.abort().await;
         }
+        self.drop_written(&argv);
         let reply = self.on_side(as_is(argv)).await?;
         let accepted = !matches!(reply, Reply::Error { .. });
         let reply = match step {

@@ -1,5 +1,6 @@
 //! Calls with a loader: what they do without L2, that none waits without an end, and how many run at a time.
 
+mod faults;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod values;

@@ -141,6 +141,11 @@ impl SimIo {
         running.insert(value, began);
     }
 
+    /// So many loads have begun without L2; the last of them was nobody's that is looked at.
+    pub fn knows_of(&self, l2_down: u64) {
+        self.l2_down.store(l2_down, Ordering::Relaxed);
+    }
+
     /// It has ended, in whatever way.
     pub fn ends(&self, value: u64) {
         let running = self.running.lock();

@@ -166,6 +166,8 @@ impl Load {
         let answer = poll_fn(|cx| {
             let before = joined();
             let polled = again.as_mut().poll(cx);
+            // It may have been the one to load, once the key was changed.
+            io.knows_of(cache.pod().totals().loads_l2_down_total);
             let now = joined();
             assert!(
                 polled.is_ready() || now == before || token != cache.pod().token(&key) || late(),
