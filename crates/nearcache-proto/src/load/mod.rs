@@ -3,18 +3,17 @@
 //! The way of a call is [`Cache::get_or_load`]: look, lead or join, run, keep. A loader runs in the task of the caller
 //! that leads (`run`); its turn and its place are in `turn` and `table`; what becomes of its value in `keep`.
 
+mod call;
 mod keep;
 mod run;
 mod table;
 mod turn;
+mod wait;
 
 use std::error::Error as StdError;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::resume_unwind;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
@@ -23,13 +22,13 @@ use crate::cache::{Cache, Io, Read, ReadPolicy};
 use crate::error::{Error, ErrorKind};
 use crate::pod::{FillMeta, FillOutcome, LaneState, PodFlight, Purpose};
 use crate::read::{crowded, from_l1, from_origin};
-use crate::request::{AlarmTicket, Work};
 use crate::slots;
 use keep::Keep;
 use run::{Ended, run};
-use table::Wait;
-use turn::{Lead, Seat, is_inside};
+use turn::{Lead, Seat};
+use wait::parked;
 
+pub use call::{Call, LoadPolicy, Loaded, OnL2Down};
 pub(crate) use table::Loads;
 
 /// How often a caller starts over (a loader was cancelled, a key changed) before it gives up.
@@ -37,78 +36,6 @@ const ROUNDS: usize = 16;
 
 /// In the place of a batch number: a load whose leader had found L2 to have none, and would hear of a change.
 const ASKED: u64 = 1;
-
-/// What a loader returns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
-    /// The value.
-    pub value: Bytes,
-    /// How long L2 is to keep it, at least a millisecond; `None`: until it is deleted.
-    pub ttl: Option<Duration>,
-}
-
-/// What a call with a loader does when L2 does not answer and no copy may be served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnL2Down {
-    /// Runs the loader all the same. Its value is shared with callers of this pod that come within `max_staleness` of
-    /// its start, and kept nowhere.
-    #[default]
-    Load,
-    /// Fails, which protects an origin that could not bear the load of all pods.
-    Error,
-}
-
-/// How a call with a loader reads, and when its loader runs.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct LoadPolicy {
-    /// How it reads; [`ReadPolicy::Error`] counts as [`ReadPolicy::PassThrough`], since there is better than to fail.
-    pub on_unproven: ReadPolicy,
-    /// What it does when L2 does not answer.
-    pub on_l2_down: OnL2Down,
-    /// How long this pod believes a loader that there is no value; `None`: it asks again at once.
-    pub negative_ttl: Option<Duration>,
-}
-
-impl LoadPolicy {
-    /// The same with another way to read.
-    #[must_use]
-    pub fn on_unproven(self, on_unproven: ReadPolicy) -> Self {
-        Self {
-            on_unproven,
-            ..self
-        }
-    }
-
-    /// The same with another answer to L2's absence.
-    #[must_use]
-    pub fn on_l2_down(self, on_l2_down: OnL2Down) -> Self {
-        Self { on_l2_down, ..self }
-    }
-
-    /// The same with another time for which an absence is believed.
-    #[must_use]
-    pub fn negative_ttl(self, negative_ttl: Option<Duration>) -> Self {
-        Self {
-            negative_ttl,
-            ..self
-        }
-    }
-}
-
-/// One call with a loader, less its loader.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// Database number.
-    pub db: u32,
-    /// The key.
-    pub key: &'a [u8],
-    /// How it reads and loads.
-    pub policy: LoadPolicy,
-    /// Whether "there is none" is an answer, or only a value is.
-    pub optional: bool,
-}
 
 impl<I: Io> Cache<I> {
     /// Reads a key; when L2 has none, or none that is `usable`, runs `loader`, writes its value to L2 unless another
@@ -309,72 +236,6 @@ impl<I: Io> Cache<I> {
             && !off!(OriginLife)
     }
 
-    /// Waits for a place among `max_loads`, in line.
-    async fn take_place(&self, seat: &Seat, until: Timestamp) -> Result<(), Error> {
-        if seat.turn.has_place() || off!(Places) {
-            return Ok(());
-        }
-        let Some(mut given) = self.pod.loads.place(&seat.turn) else {
-            return Ok(());
-        };
-        self.pod.counters.loads_queued_total.bump();
-        let mut wait = self.wait(until);
-        let over = poll_fn(|cx| match pin!(&mut given).poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => pin!(&mut wait.over).poll(cx).map(Err),
-        });
-        match over.await {
-            Ok(()) => Ok(()),
-            Err(Err(error)) => Err(error),
-            Err(Ok(())) => Err(self.no_place()),
-        }
-    }
-
-    #[cold]
-    fn no_place(&self) -> Error {
-        self.pod.counters.load_waits_expired_total.bump();
-        Error::new(
-            ErrorKind::Retry,
-            "waited for load_timeout in line for one of max_loads places: the origin is slower than it is asked, try \
-             again later",
-        )
-    }
-
-    /// Waits for somebody else's load.
-    async fn wait_for(
-        &self,
-        flight: &Arc<PodFlight>,
-        until: Timestamp,
-    ) -> Result<Landed<FillOutcome>, Error> {
-        if is_inside(flight) && !off!(Recursion) {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                "a loader asks for the key that it loads: it would wait for itself; read the origin there, or load \
-                 another key",
-            ));
-        }
-        let mut landing = flight.wait_landed();
-        let mut wait = self.wait(until);
-        poll_fn(|cx| {
-            if let Poll::Ready(landed) = pin!(&mut landing).poll(cx) {
-                return Poll::Ready(Ok(landed));
-            }
-            match pin!(&mut wait.over).poll(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {
-                    self.pod.counters.load_waits_expired_total.bump();
-                    Poll::Ready(Err(Error::new(
-                        ErrorKind::Retry,
-                        "another caller still loads this key (load_timeout): the origin is slow, or loaders wait for \
-                         each other's keys",
-                    )))
-                }
-            }
-        })
-        .await
-    }
-
     async fn lead_load<F, Fut, E>(
         &self,
         seat: &Seat,
@@ -440,46 +301,6 @@ impl<I: Io> Cache<I> {
             }
         }
     }
-
-    /// Believes this caller to be at its turn until then, and for as long again as a sign of life may take.
-    fn expect(&self, seat: &Seat, until: Timestamp) {
-        let overdue = until.saturating_add(self.grace());
-        if self.pod.loads.expect(&seat.turn, overdue) {
-            self.tell_the_lane();
-        }
-    }
-
-    fn wait(&self, until: Timestamp) -> Wait {
-        let (wait, tell) = Loads::wait(&self.pod, until);
-        if tell {
-            self.tell_the_lane();
-        }
-        wait
-    }
-
-    /// The lane tells the time: it must hear of the next moment that something waits for.
-    fn tell_the_lane(&self) {
-        let ticket = AlarmTicket::new(self.pod.clone());
-        self.submit(Timestamp::MAX, Work::Alarm(ticket));
-    }
-
-    fn load_timeout(&self) -> Duration {
-        self.pod.config.load_timeout
-    }
-
-    /// What a caller that is woken may take to be polled.
-    fn grace(&self) -> Duration {
-        self.load_timeout() / 8
-    }
-}
-
-#[cold]
-fn parked() -> Error {
-    Error::new(
-        ErrorKind::Retry,
-        "the call was not polled for load_timeout while it waited for its turn to load: its task does something else, \
-         try again",
-    )
 }
 
 fn failed(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
