@@ -31,7 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs pods against one server, first with an ordinary connection pool, then with nearcache, and compares.
+    /// Runs pods against one server, first with an ordinary connection pool, then with nearcache, and compares; 30 s.
     Demo(demo::Args),
     /// One pod of the demo or of a benchmark; started by those themselves.
     #[command(hide = true)]

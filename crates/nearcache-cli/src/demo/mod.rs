@@ -16,8 +16,9 @@ use crate::fleet::measure::{Work, measure};
 use crate::fleet::message::Load;
 use crate::fleet::plan::{self, Arm, Plan};
 use crate::fleet::pods::Fleet;
+use crate::fleet::program;
 use crate::fleet::progress::Progress;
-use crate::fleet::server::{self, Server};
+use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::fleet::side::{Phases, Side};
 use crate::fleet::writer::{Updates, Writer};
@@ -61,13 +62,18 @@ pub(crate) struct Args {
     /// What all random choices follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
-    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "embedded"])]
-    redis: Option<String>,
+    /// The server, for example redis://127.0.0.1:6379; auto starts one
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "URL",
+        conflicts_with = "embedded"
+    )]
+    redis: String,
     /// Start this server program instead of one found on PATH
     #[arg(long, value_name = "PATH", conflicts_with = "embedded")]
     server: Option<PathBuf>,
-    /// Use no server but the L2 inside this process
+    /// Use no server but the embedded store inside this process, whose figures say little about a real one
     #[arg(long)]
     embedded: bool,
     /// Write the figures to this file
@@ -83,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (place, _server) = place(args)?;
     let mut control = Control::open(&place)?;
     let server = control.describe()?;
-    announce(&plan, &place, &server);
+    announce(&plan, &place, &server, args.embedded);
     let result = compare(&plan, &place, &mut control, server, hardware);
     let cleaned = control.clean(&plan);
     let run = result?;
@@ -162,15 +168,14 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
 }
 
 fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
-    if let Some(url) = &args.redis {
-        return Ok((Place::Server { url: url.clone() }, None));
+    if args.redis != "auto" {
+        let url = args.redis.clone();
+        return Ok((Place::Server { url }, None));
     }
-    let program = if args.embedded {
-        None
-    } else {
-        server::find(args.server.as_deref())?
-    };
-    let Some(program) = program else {
+    if args.embedded {
+        return Ok((Place::Embedded(MemoryL2::new()), None));
+    }
+    let Some(program) = program::find(args.server.as_deref())? else {
         return Ok((Place::Embedded(MemoryL2::new()), None));
     };
     let server = Server::start(&program, &[])?;
@@ -178,14 +183,19 @@ fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
     Ok((Place::Server { url: server.url() }, Some(server)))
 }
 
-fn announce(plan: &Plan, place: &Place, server: &str) {
+fn announce(plan: &Plan, place: &Place, server: &str, embedded: bool) {
+    let threads = format!(
+        "{} pods as threads of this process on its embedded store, which says little about a real server",
+        plan.pods
+    );
     let pods = match place {
         Place::Server { .. } => format!("{} pods, each a process, on {server}", plan.pods),
-        Place::Embedded(_) => format!(
-            "NO SERVER FOUND OR WANTED: {} pods as threads of this process on the embedded L2. The figures say little \
-             about a real one; put valkey-server or redis-server on PATH, or name one with --server or --redis",
-            plan.pods
-        ),
+        Place::Embedded(_) if embedded => threads,
+        Place::Embedded(_) => {
+            let mend = program::MEND;
+            println!("There is no server. To see a real one: {mend}.");
+            threads
+        }
     };
     let load = format!(
         "{} keys of {}, read by Zipf {} at {}/s and pod; {} writes/s. Seed {}.",

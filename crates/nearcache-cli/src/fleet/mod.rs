@@ -9,6 +9,7 @@ pub(crate) mod message;
 pub(crate) mod plan;
 pub(crate) mod pod;
 pub(crate) mod pods;
+pub(crate) mod program;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 mod reader;

@@ -18,8 +18,9 @@ use std::time::Duration;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::message::{Event, Probed, Seen};
 use crate::fleet::plan::Plan;
+use crate::fleet::program;
 use crate::fleet::progress::Progress;
-use crate::fleet::server::{self, Server};
+use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::machine::{Hardware, now_ns};
 use crate::{Failure, Outcome};
@@ -41,9 +42,7 @@ const END_NS: u64 = 30_000_000_000;
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (plan, options) = options::parse(args)?;
     let hardware = Hardware::detect();
-    let program = server::find(args.server.as_deref())?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server",
-    )?;
+    let program = program::needed(args.server.as_deref())?;
     let started = Server::start(&program, &[])?;
     let place = Place::Server { url: started.url() };
     let product = Control::open(&place)?.describe()?;

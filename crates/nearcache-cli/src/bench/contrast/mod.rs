@@ -14,8 +14,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::l1::releases;
 use crate::fleet::control::{Control, Place};
+use crate::fleet::program;
 use crate::fleet::proxy::Proxy;
-use crate::fleet::server::{self, Server};
+use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::{Failure, Outcome};
 use traps::{ALL, Finding, Subject, Trap};
@@ -49,9 +50,7 @@ struct Row {
 
 /// Tries all traps.
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let program = server::find(args.server.as_deref())?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server",
-    )?;
+    let program = program::needed(args.server.as_deref())?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -96,7 +96,7 @@ fn scenario(args: &Args, made_for: Sabotage, broken: Sabotage) -> Result<Scenari
         sabotage: broken,
         ..options::parse(args)?.0
     };
-    let (place, _server) = crate::bench::place(args.redis.as_deref(), args.server.as_deref())?;
+    let (place, _server) = crate::bench::place(&args.redis, args.server.as_deref())?;
     let delay = match made_for {
         // The longer a push is on its way, the more reads there are that must wait for it.
         Sabotage::Fence => Duration::from_millis(20),

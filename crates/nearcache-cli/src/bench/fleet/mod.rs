@@ -17,9 +17,9 @@ use std::time::Duration;
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::plan::Plan;
+use crate::fleet::program;
 use crate::fleet::progress::Progress;
 use crate::fleet::proxy::Proxy;
-use crate::fleet::server;
 use crate::fleet::show;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, free_bytes, now_ns};
@@ -42,12 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     options::room(&plan, &options, free_bytes())?;
     let hardware = Hardware::detect();
     // Both are held until the end: dropping them ends them.
-    let (place, _server) = super::place(args.redis.as_deref(), args.server.as_deref())?;
+    let (place, _server) = super::place(&args.redis, args.server.as_deref())?;
     let program = match args.sidecar {
-        true => Some(
-            server::find(args.server.as_deref())?
-                .ok_or("--sidecar needs valkey-server or redis-server on PATH, or --server")?,
-        ),
+        true => Some(program::needed(args.server.as_deref())?),
         false => None,
     };
     let (pods_place, _proxy) = behind(&place, Duration::from_micros(options.l2_latency_us))?;

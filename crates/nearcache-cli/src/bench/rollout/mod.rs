@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (plan, options) = options::parse(args)?;
     let hardware = Hardware::detect();
     // Held until the end: dropping it ends it.
-    let (place, _server) = super::place(args.redis.as_deref(), args.server.as_deref())?;
+    let (place, _server) = super::place(&args.redis, args.server.as_deref())?;
     let mut control = Control::open(&place)?;
     let server = control.describe()?;
     announce(&plan, &options, &server);

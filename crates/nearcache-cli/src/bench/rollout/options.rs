@@ -56,9 +56,9 @@ pub(crate) struct Args {
     /// Milliseconds between two publications of a pod (the setting `publish_every`, there 10 s: this fleet is young)
     #[arg(long, default_value_t = 2000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1000..=600_000))]
     publish_every: u64,
-    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
-    #[arg(long, value_name = "URL")]
-    pub(super) redis: Option<String>,
+    /// The server, for example redis://127.0.0.1:6379; auto starts one
+    #[arg(long, default_value = "auto", value_name = "URL")]
+    pub(super) redis: String,
     /// Start this server program instead of one found on PATH
     #[arg(long, value_name = "PATH")]
     pub(super) server: Option<PathBuf>,

@@ -14,8 +14,9 @@ use std::thread;
 use nearcache::{NearCache, blocking};
 
 use crate::fleet::control::{Control, Place};
+use crate::fleet::program;
 use crate::fleet::progress::Progress;
-use crate::fleet::server::{self, Server};
+use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::machine::{Hardware, now_ns, resident_bytes, sleep_until};
 use crate::{Failure, Outcome};
@@ -33,9 +34,7 @@ const LOOK_NS: u64 = 10_000_000;
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let options = options::parse(args)?;
     let hardware = Hardware::detect();
-    let program = server::find(args.server.as_deref())?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server",
-    )?;
+    let program = program::needed(args.server.as_deref())?;
     let limit = options.server_memory_bytes.to_string();
     let limits = ["--maxmemory", &limit, "--maxmemory-policy", "allkeys-lru"];
     let server = Server::start(&program, &limits)?;
