@@ -6,6 +6,7 @@ mod table;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use nearcache::MemoryL2;
@@ -23,6 +24,7 @@ use crate::fleet::show;
 use crate::fleet::side::{Phases, Side};
 use crate::fleet::writer::{Updates, Writer};
 use crate::machine::Hardware;
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use report::Run;
 
@@ -47,9 +49,9 @@ pub(crate) struct Args {
     /// Writes per second, spread evenly over the keys
     #[arg(long, default_value_t = 5.0)]
     writes: f64,
-    /// Seconds timed on each side, after a cold start and a stretch at full throughput
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    duration: u64,
+    /// How long each side is timed, for example 9s, after a cold start and a stretch at full throughput
+    #[arg(long, value_name = "T", default_value = "9s", value_parser = crate::text::duration)]
+    duration: Duration,
     /// Bytes L1 may hold in each pod
     #[arg(long, default_value = "32MiB")]
     capacity: ByteSize,
@@ -94,17 +96,18 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let cleaned = control.clean(&plan);
     let run = result?;
     cleaned?;
-    print!("\n{}", table::table(&run));
-    println!("\n{}\n", show::wrapped(&run.verdict, "", 96));
+    outln!("\n{}", table::table(&run, terminal::columns()));
+    terminal::paragraph(&run.verdict);
+    outln!("");
     for note in table::notes(&run) {
-        println!("- {}", show::wrapped(&note, "  ", 94));
+        terminal::item(&note);
     }
-    println!(
-        "- Seed {}; {}; {}.",
+    terminal::item(&format!(
+        "Seed {}; {}; {}.",
         run.seed,
         run.server,
         run.hardware.line()
-    );
+    ));
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&run).map_err(|error| error.to_string())?;
         fs::write(path, text + "\n")
@@ -142,6 +145,10 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     if !(0.0..=10.0).contains(&args.zipf) {
         return Err("--zipf must be from 0 to 10".to_owned());
     }
+    let seconds = args.duration.as_secs();
+    if seconds > 3600 {
+        return Err("--duration must be at most 1h".to_owned());
+    }
     Ok(Plan {
         pods: args.pods.into(),
         keys: args.keys,
@@ -154,9 +161,9 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         capacity_bytes,
         watched_writes: 4.0,
         sidecar_ttl_ms: 0,
-        seconds: args.duration,
-        cold_seconds: args.duration.min(2),
-        flat_out_seconds: args.duration.min(2),
+        seconds,
+        cold_seconds: seconds.min(2),
+        flat_out_seconds: seconds.min(2),
         max_staleness_ms: 1000,
         validated: false,
         #[cfg(feature = "break")]
@@ -179,7 +186,11 @@ fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
         return Ok((Place::Embedded(MemoryL2::new()), None));
     };
     let server = Server::start(&program, &[])?;
-    println!("Started {} at {}.", program.display(), server.url());
+    terminal::paragraph(&format!(
+        "Started {} at {}.",
+        program.display(),
+        server.url()
+    ));
     Ok((Place::Server { url: server.url() }, Some(server)))
 }
 
@@ -193,7 +204,7 @@ fn announce(plan: &Plan, place: &Place, server: &str, embedded: bool) {
         Place::Embedded(_) if embedded => threads,
         Place::Embedded(_) => {
             let mend = program::MEND;
-            println!("There is no server. To see a real one: {mend}.");
+            terminal::paragraph(&format!("There is no server. To see a real one: {mend}."));
             threads
         }
     };
@@ -206,7 +217,7 @@ fn announce(plan: &Plan, place: &Place, server: &str, embedded: bool) {
         plan.writes,
         plan.seed
     );
-    println!("{}", show::wrapped(&format!("{pods}. {load}"), "", 96));
+    terminal::paragraph(&format!("{pods}. {load}"));
 }
 
 /// Both sides, one after the other, and what follows.
@@ -221,7 +232,7 @@ fn compare(
     progress.say("filling L2");
     let mut writer = Writer::new(place, plan)?;
     let mut acks = Acks::default();
-    acks.add(&writer.fill()?);
+    acks.add(&writer.fill(&mut progress)?);
     let mut sides = Vec::new();
     for (number, arm) in [Arm::Before, Arm::After].into_iter().enumerate() {
         let (figures, back) = side(plan, place, control, writer, arm, &mut acks, &mut progress)
@@ -263,7 +274,7 @@ fn side(
         .snapshot()?
         .map_or(0, |snapshot| snapshot.connections);
     progress.say(&format!("{}: starting {} pods", arm.name(), plan.pods));
-    let mut fleet = Fleet::start(plan, arm, place, &[])?;
+    let mut fleet = Fleet::start(plan, arm, place, &[], progress)?;
     let updates = Updates {
         per_s: plan.writes,
         skewed: false,

@@ -3,9 +3,19 @@
 use super::report::Run;
 use crate::fleet::show::{bytes, count, factor, time};
 use crate::fleet::side::Side;
+use crate::grid::Grid;
 
-/// The table of a run.
-pub(crate) fn table(run: &Run) -> String {
+/// The table of a run, in lines that fit.
+pub(crate) fn table(run: &Run, columns: usize) -> String {
+    let mut grid = Grid::new(["", ">before", ">after", ""]);
+    for row in rows(run) {
+        grid.row(row);
+    }
+    grid.text(columns)
+}
+
+/// Name, before, after, and how they compare.
+pub(super) fn rows(run: &Run) -> Vec<[String; 4]> {
     let (before, after) = (&run.before, &run.after);
     let mut rows: Vec<[String; 4]> = Vec::new();
     let mut row = |name: &str,
@@ -124,15 +134,7 @@ pub(crate) fn table(run: &Run) -> String {
         &count,
         true,
     );
-    let head = ["", "before", "after", ""].map(str::to_owned);
-    let line = |row: &[String; 4]| {
-        let [name, before, after, change] = row;
-        format!("  {name:<25}{before:>14}{after:>14}   {change}")
-            .trim_end()
-            .to_owned()
-            + "\n"
-    };
-    std::iter::once(&head).chain(&rows).map(line).collect()
+    rows
 }
 
 /// What a reader of the table should know.

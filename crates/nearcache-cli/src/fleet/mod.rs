@@ -23,3 +23,6 @@ pub(crate) mod traffic;
 pub(crate) mod writer;
 
 pub(crate) use pod::run_process as run_pod;
+
+/// The word that makes this program a pod.
+pub(crate) const POD: &str = "demo-pod";

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
+use crate::terminal::errln;
 
 const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
 /// How long the script may take: it may try several sources, each with time limits of its own.
@@ -93,7 +94,7 @@ fn is_checkout(root: &Path) -> bool {
 
 /// What the script of the checkout fetches; it says itself from where, and how much.
 fn fetch(root: &Path) -> Option<PathBuf> {
-    eprintln!(
+    errln!(
         "There is no valkey-server or redis-server on PATH, so scripts/servers fetches one into target/servers, once. \
          Nothing is installed."
     );
@@ -101,7 +102,7 @@ fn fetch(root: &Path) -> Option<PathBuf> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| eprintln!("scripts/servers does not run: {error}"))
+        .map_err(|error| errln!("scripts/servers does not run: {error}"))
         .ok()?;
     let deadline = Instant::now() + FETCH;
     let status = loop {
@@ -109,7 +110,7 @@ fn fetch(root: &Path) -> Option<PathBuf> {
             Ok(Some(status)) => break status,
             Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
             _ => {
-                eprintln!("scripts/servers was not done after {} s.", FETCH.as_secs());
+                errln!("scripts/servers was not done after {} s.", FETCH.as_secs());
                 let _ = child.kill();
                 let _ = child.wait();
                 return None;

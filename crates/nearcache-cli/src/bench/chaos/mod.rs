@@ -19,10 +19,11 @@ use crate::fleet::control::{Control, Place};
 use crate::fleet::message::{Event, Probed, Seen};
 use crate::fleet::plan::Plan;
 use crate::fleet::program;
-use crate::fleet::progress::Progress;
+use crate::fleet::progress::{Count, Progress};
 use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::machine::{Hardware, now_ns};
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use history::{History, Wrong};
 pub(super) use options::Args;
@@ -71,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     trial.stop(plan.pods)?;
     let run = trial.report(plan.clone(), options, hardware, product, server_bytes_max);
-    print!("\n{}", table::table(&run));
+    outln!("\n{}", table::table(&run, terminal::columns()));
     if let Some(path) = &args.json {
         super::write(path, &run)?;
     }
@@ -124,9 +125,11 @@ impl Trial<'_> {
             }
             self.listen(Duration::from_millis(5))?;
             if self.progress.due() {
-                self.progress.show(self.watch.answers(), None);
+                let answers = Count::now(self.watch.answers());
+                self.progress.show(answers, None, None);
             }
         }
+        self.progress.finish(Count::now(self.watch.answers()), None);
         Ok(before.max(self.stage.server_bytes()?))
     }
 
@@ -137,7 +140,7 @@ impl Trial<'_> {
             planned.fault.name(),
             planned.length_ms
         );
-        self.progress.say(&line);
+        self.progress.note(&line);
     }
 
     /// Ends the pods, and hears them out.
@@ -289,5 +292,5 @@ fn announce(plan: &Plan, options: &Options, server: &str, faults: usize) {
         options.duration_ms / 1000,
         plan.seed
     );
-    println!("{}", show::wrapped(&text, "", 110));
+    terminal::paragraph(&text);
 }

@@ -18,6 +18,8 @@ use crate::fleet::program;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::server::Server;
 use crate::fleet::show;
+use crate::grid::Grid;
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use traps::{ALL, Finding, Subject, Trap};
 
@@ -128,19 +130,20 @@ fn other(server: &Server) -> Result<redis::Connection, Failure> {
 
 fn table(run: &Run) {
     let library = run.libraries.first().map_or("redis", String::as_str);
-    println!(
+    outln!(
         "On {}; old answers after the event, asked for 5 s.\n",
         run.server
     );
-    println!("{:<60}{:<32}{library} cache-aio", "trap", "nearcache");
+    let library = format!("{library} cache-aio");
+    let mut grid = Grid::new(["trap", "nearcache", &library]);
     for row in &run.traps {
-        println!(
-            "{:<60}{:<32}{}",
-            row.trap.name(),
+        grid.row([
+            row.trap.name().to_owned(),
             said(row.trap, &row.nearcache),
-            said(row.trap, &row.cache_aio)
-        );
+            said(row.trap, &row.cache_aio),
+        ]);
     }
+    outln!("{}", grid.text(terminal::columns()));
 }
 
 /// A finding in a few words.

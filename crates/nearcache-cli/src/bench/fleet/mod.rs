@@ -23,6 +23,7 @@ use crate::fleet::proxy::Proxy;
 use crate::fleet::show;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, free_bytes, now_ns};
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use arms::{Arms, Bench};
 pub(crate) use options::Args;
@@ -98,7 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
 fn fill(bench: &mut Bench<'_>, place: &Place) -> Result<(), Failure> {
     bench.progress.say("filling L2");
     let mut writer = Writer::new(place, bench.plan)?;
-    bench.acks.add(&writer.fill()?);
+    bench.acks.add(&writer.fill(&mut bench.progress)?);
     bench.writer = Some(writer);
     let now = bench.control.snapshot()?;
     bench.other_connections = now.map_or(0, |snapshot| snapshot.connections);
@@ -141,12 +142,14 @@ fn finish(
 }
 
 fn show(run: &Run) {
-    print!("\n{}", table::arms(run));
-    print!("\n{}", table::rows(run));
-    print!("\n{}", table::goals(run));
-    println!("\n{}\n", show::wrapped(&run.verdict, "", 110));
+    let columns = terminal::columns();
+    outln!("\n{}", table::arms(run, columns));
+    outln!("{}", table::rows(run, columns));
+    outln!("{}", super::goals(&run.goals, terminal::columns()));
+    terminal::paragraph(&run.verdict);
+    outln!("");
     for note in table::notes(run) {
-        println!("- {}", show::wrapped(&note, "  ", 108));
+        terminal::item(&note);
     }
 }
 
@@ -213,5 +216,5 @@ fn announce(plan: &Plan, options: &Options, server: &str) {
         plan.seconds,
         plan.seed
     );
-    println!("{}", show::wrapped(&text, "", 110));
+    terminal::paragraph(&text);
 }

@@ -12,7 +12,7 @@ use crate::fleet::plan::{self, Plan};
 use crate::fleet::show;
 use crate::fleet::traffic::Traffic;
 use crate::machine::now_ns;
-use crate::record::duration;
+use crate::text::duration;
 use crate::trace;
 
 const KEYS_MAX: u32 = 10_000_000;
