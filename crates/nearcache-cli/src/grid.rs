@@ -84,13 +84,17 @@ impl Grid {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        let natural = widths.clone();
         loop {
             let excess = whole(&widths).saturating_sub(columns);
             let texts = widths.iter().zip(&self.right);
             let longest = texts.filter(|(_, right)| !**right).map(|(width, _)| *width);
             let longest = longest.max().unwrap_or(0);
-            if excess == 0 || longest <= LEAST {
+            if excess == 0 {
                 return widths;
+            }
+            if longest <= LEAST {
+                break;
             }
             let at = (0..widths.len()).find(|at| !self.right[*at] && widths[*at] == longest);
             if let Some(at) = at {
@@ -98,6 +102,14 @@ impl Grid {
                 widths[at] = longest.saturating_sub(excess.min(4)).max(LEAST);
             }
         }
+        // It takes several parts in any case: then no text need be narrower than they let it.
+        let texts = natural.into_iter().zip(&self.right);
+        texts
+            .map(|(width, right)| match right {
+                true => width,
+                false => width.min((columns * 2 / 5).max(LEAST)),
+            })
+            .collect()
     }
 
     fn line(&self, text: &mut String, cells: &[String], part: &[usize], widths: &[usize]) {
@@ -113,7 +125,6 @@ impl Grid {
             let mut line = " ".repeat(GAP);
             for (&at, cell) in part.iter().zip(&broken) {
                 let cell = cell.get(row).map_or("", String::as_str);
-                // What continues a name stands below it, a little to the right.
                 line += &match self.right[at] {
                     true => format!("{cell:>width$}", width = widths[at]),
                     false => format!("{cell:<width$}", width = widths[at]),

@@ -7,6 +7,7 @@ mod demo;
 mod fleet;
 mod grid;
 mod machine;
+mod page;
 mod record;
 mod simulate;
 mod terminal;

@@ -10,7 +10,6 @@ mod errors;
 pub(crate) mod fleet;
 #[cfg(feature = "bench")]
 mod l1;
-mod page;
 mod rollout;
 mod soak;
 mod statistics;

@@ -1,6 +1,7 @@
 //! `nearcache demo`: the same pods and the same reads on the same L2, first through an ordinary connection pool, then
 //! through nearcache, with a writer beside them and a checker behind them.
 
+mod html;
 mod report;
 mod table;
 
@@ -25,7 +26,9 @@ use crate::fleet::side::{Phases, Side};
 use crate::fleet::writer::{Updates, Writer};
 use crate::machine::Hardware;
 use crate::terminal::{self, outln};
+use crate::text::command;
 use crate::{Failure, Outcome};
+use html::Drawn;
 use report::Run;
 
 /// What the demo can be told.
@@ -81,6 +84,9 @@ pub(crate) struct Args {
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page for a browser to this file: it needs no other file and no network
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs the demo.
@@ -94,7 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     announce(&plan, &place, &server, args.embedded);
     let result = compare(&plan, &place, &mut control, server, hardware);
     let cleaned = control.clean(&plan);
-    let run = result?;
+    let (run, drawn) = result?;
     cleaned?;
     outln!("\n{}", table::table(&run, terminal::columns()));
     terminal::paragraph(&run.verdict);
@@ -111,6 +117,11 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&run).map_err(|error| error.to_string())?;
         fs::write(path, text + "\n")
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    if let Some(path) = &args.html {
+        let page = html::page(&run, &drawn, &command(std::env::args().skip(1)));
+        fs::write(path, page)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(if run.good {
@@ -227,18 +238,20 @@ fn compare(
     control: &mut Control,
     server: String,
     hardware: Hardware,
-) -> Result<Run, Failure> {
+) -> Result<(Run, [Drawn; 2]), Failure> {
     let mut progress = Progress::new();
     progress.say("filling L2");
     let mut writer = Writer::new(place, plan)?;
     let mut acks = Acks::default();
     acks.add(&writer.fill(&mut progress)?);
-    let mut sides = Vec::new();
+    let (mut sides, mut drawn) = (Vec::new(), <[Drawn; 2]>::default());
     for (number, arm) in [Arm::Before, Arm::After].into_iter().enumerate() {
-        let (figures, back) = side(plan, place, control, writer, arm, &mut acks, &mut progress)
-            .map_err(|why| format!("{} ({} of 2): {why}", arm.name(), number + 1))?;
+        let (figures, drew, back) =
+            side(plan, place, control, writer, arm, &mut acks, &mut progress)
+                .map_err(|why| format!("{} ({} of 2): {why}", arm.name(), number + 1))?;
         writer = back;
         sides.push(figures);
+        drawn[number] = drew;
     }
     progress.end();
     let (after, before) = (
@@ -246,7 +259,7 @@ fn compare(
         sides.pop().unwrap_or_default(),
     );
     let (verdict, good) = report::verdict(&before, &after, plan.max_staleness_ms);
-    Ok(Run {
+    let run = Run {
         seed: plan.seed,
         hardware,
         server,
@@ -258,7 +271,8 @@ fn compare(
         after,
         verdict,
         good,
-    })
+    };
+    Ok((run, drawn))
 }
 
 fn side(
@@ -269,7 +283,7 @@ fn side(
     arm: Arm,
     acks: &mut Acks,
     progress: &mut Progress,
-) -> Result<(Side, Writer), Failure> {
+) -> Result<(Side, Drawn, Writer), Failure> {
     let other_connections = control
         .snapshot()?
         .map_or(0, |snapshot| snapshot.connections);
@@ -308,5 +322,6 @@ fn side(
         other_connections,
         writes: log.len() as u64,
     };
-    Ok((Side::new(arm, &phases, acks), writer))
+    let drawn = Drawn::new(&cold, &paced);
+    Ok((Side::new(arm, &phases, acks), drawn, writer))
 }

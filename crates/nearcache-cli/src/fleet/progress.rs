@@ -101,7 +101,11 @@ impl Progress {
 
     /// Begins something of which nobody knows how long it takes.
     pub(crate) fn say(&mut self, title: &str) {
-        self.line().begin(title, now_ns(), Extent::Unknown);
+        let mut line = self.line();
+        line.begin(title, now_ns(), Extent::Unknown);
+        if !line.terminal {
+            errln!("{title}");
+        }
     }
 
     /// Shows how much is done of what was said last.
@@ -217,9 +221,6 @@ impl Line {
         self.extent = extent;
         self.figures.clear();
         self.draw();
-        if !self.terminal && extent == Extent::Unknown {
-            errln!("{title}");
-        }
     }
 
     /// Fills the bar and leaves the line where it is.

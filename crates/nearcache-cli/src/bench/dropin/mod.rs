@@ -236,7 +236,8 @@ mod tests {
             seconds,
             quick,
             seed: 1,
-            redis: None,
+            redis: "auto".to_owned(),
+            server: None,
             json: None,
         };
         for seconds in [1, 60, 600] {

@@ -28,7 +28,7 @@ use crate::{Failure, Outcome};
 use arms::{Arms, Bench};
 pub(crate) use options::Args;
 use options::Options;
-pub(super) use report::Goal;
+pub(crate) use report::Goal;
 use report::Run;
 pub(super) use table::{or_dash, percent};
 

@@ -7,6 +7,7 @@ use super::verdict::{stale, times_own};
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
 use crate::grid::Grid;
+use crate::page::Line;
 
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
@@ -14,16 +15,6 @@ pub(crate) fn percent(share: f64) -> String {
 
 pub(crate) fn or_dash(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
-}
-
-/// One figure of every arm.
-pub(crate) struct Line {
-    /// What it belongs to.
-    pub(crate) group: &'static str,
-    /// What it is.
-    pub(crate) name: String,
-    /// One for each arm.
-    pub(crate) cells: Vec<String>,
 }
 
 /// The arms at the 100 % rate.

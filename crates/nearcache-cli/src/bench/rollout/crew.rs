@@ -181,6 +181,9 @@ impl<'a> Crew<'a> {
     pub(super) fn title(&mut self, title: &str, seconds: f64) {
         title.clone_into(&mut self.title);
         self.reads_before = self.reads();
+        if seconds == 0.0 {
+            self.progress.say(title);
+        }
         let reads = self.looks.last().map(|look| look.reads);
         self.progress
             .begin(title, now_ns(), (seconds * 1e9) as u64, reads);

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         super::write(path, &run)?;
     }
     if let Some(path) = &args.html {
-        let command = super::page::text::command(std::env::args().skip(1));
+        let command = crate::text::command(std::env::args().skip(1));
         super::put(path, &html::page(&run, &command))?;
     }
     Ok(if run.good {

@@ -4,16 +4,7 @@ use super::report::{First, Run, Side, Stage};
 use crate::bench::fleet::{or_dash, percent};
 use crate::fleet::show::{bytes, count, time};
 use crate::grid::Grid;
-
-/// One figure of every side.
-pub(super) struct Line {
-    /// What it belongs to.
-    pub(super) group: &'static str,
-    /// What it is.
-    pub(super) name: &'static str,
-    /// One for each side.
-    pub(super) cells: Vec<String>,
-}
+use crate::page::Line;
 
 /// The sides beside each other, in lines that fit.
 pub(super) fn compared(run: &Run, columns: usize) -> String {
@@ -25,7 +16,7 @@ pub(super) fn compared(run: &Run, columns: usize) -> String {
             group = line.group;
             grid.group(group);
         }
-        grid.row(std::iter::once(line.name.to_owned()).chain(line.cells));
+        grid.row(std::iter::once(line.name).chain(line.cells));
     }
     grid.text(columns)
 }
@@ -43,10 +34,10 @@ pub(super) fn lines(run: &Run) -> Vec<Line> {
         if stages.is_empty() {
             continue;
         }
-        let mut row = |name, show: &dyn Fn(&Stage) -> String| {
+        let mut row = |name: &str, show: &dyn Fn(&Stage) -> String| {
             lines.push(Line {
                 group,
-                name,
+                name: name.to_owned(),
                 cells: stages.iter().map(|stage| show(stage)).collect(),
             });
         };
