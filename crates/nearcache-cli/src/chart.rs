@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use crate::text::escape;
 
+/// Of a file.
 const WIDTH: f64 = 580.0;
+/// Of a chart in a page: on a phone it is about as wide, so that its text stays readable.
+const INLINE: f64 = 440.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 66.0;
 const RIGHT: f64 = 16.0;
@@ -94,9 +97,9 @@ pub(crate) struct Line {
 /// The chart, as a figure with a caption.
 pub(crate) fn chart(title: &str, caption: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     let mut svg = format!(
-        "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{}</svg>",
+        "<figure><svg viewBox=\"0 0 {INLINE} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{}</svg>",
         escape(title),
-        drawing(title, x, y, lines)
+        drawing(INLINE, title, x, y, lines)
     );
     if !caption.is_empty() {
         let _ = write!(svg, "<figcaption>{}</figcaption>", escape(caption));
@@ -118,7 +121,7 @@ pub(crate) fn file(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
          role=\"img\" aria-label=\"{}\">\n<style>\n{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>{}\n",
         escape(title),
-        drawing(title, x, y, lines)
+        drawing(WIDTH, title, x, y, lines)
     );
     for (number, (class, text)) in (0u32..).zip(legend) {
         let at = HEIGHT + ROW * f64::from(number);
@@ -134,8 +137,8 @@ pub(crate) fn file(
 }
 
 /// What is drawn, without what it is drawn on.
-fn drawing(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
-    let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+fn drawing(width: f64, title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
+    let (bottom, right) = (HEIGHT - BOTTOM, width - RIGHT);
     let across = |value: f64| LEFT + x.share(value) * (right - LEFT);
     let up = |value: f64| bottom - y.share(value) * (bottom - TOP);
     let mut svg = format!(

@@ -1,25 +1,26 @@
 //! The `nearcache` command: a demonstration of what a near cache changes, and the benchmarks behind the figures.
-//! Exit codes: 0 ok, 1 a negative result, 2 an error.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command talks to its terminal"
-)]
+//! Exit codes: 0 ok, 1 a negative result, 2 an error, 141 nobody reads the output any more.
 
 mod bench;
 mod chart;
 mod demo;
 mod fleet;
+mod grid;
 mod machine;
+mod page;
 mod record;
 mod simulate;
+mod terminal;
 mod text;
 mod trace;
 mod zipf;
 
+use std::panic;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use terminal::{Unread, errln};
 
 /// A near cache in front of a shared Redis or Valkey: see it work, and measure it.
 #[derive(Parser)]
@@ -31,11 +32,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs pods against one server, first with an ordinary connection pool, then with nearcache, and compares.
+    /// Runs pods against one server, first with an ordinary connection pool, then with nearcache, and compares; 30 s.
     Demo(demo::Args),
-    /// One pod of the demo or of a benchmark; started by those themselves.
-    #[command(hide = true)]
-    DemoPod,
     /// Measures: a fleet in three architectures, or L1 next to other caches.
     Bench(bench::Args),
     /// Replays a trace through a simulated fleet: hit rates, the load on L2, what a restart costs, and how large L1 should be.
@@ -57,20 +55,36 @@ enum Outcome {
 type Failure = String;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Demo(args) => demo::run(&args),
-        Command::DemoPod => fleet::run_pod(),
-        Command::Bench(args) => bench::run(&args),
-        Command::Simulate(args) => simulate::run(&args),
-        Command::Record(args) => record::run(&args),
+    match panic::catch_unwind(run) {
+        Ok(code) => code,
+        // As the shell tells of a program that a closed pipe ended.
+        Err(end) if end.is::<Unread>() => ExitCode::from(141),
+        Err(panic) => panic::resume_unwind(panic),
+    }
+}
+
+fn run() -> ExitCode {
+    // One pod of a fleet, which a fleet starts: no command, or it would be offered to those who mistype one.
+    let outcome = match std::env::args_os().nth(1) {
+        Some(word) if word == fleet::POD => fleet::run_pod(),
+        _ => parsed(),
     };
     match outcome {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Negative) => ExitCode::from(1),
         Err(why) => {
-            eprintln!("nearcache: {why}");
+            errln!("nearcache: {why}");
             ExitCode::from(2)
         }
+    }
+}
+
+fn parsed() -> Result<Outcome, Failure> {
+    match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Record(args) => record::run(&args),
     }
 }
 

@@ -1,4 +1,18 @@
-//! Text that becomes part of a page, and the command that a page shows.
+//! Text that becomes part of a page, the command that a page shows, and the times that an option takes.
+
+use std::time::Duration;
+
+/// What `--duration` takes, of every command: `30`, `30s`, `1m 30s`, `2h`; whole seconds up to a day.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    };
+    match duration {
+        Ok(time) if time.subsec_nanos() == 0 && (1..=86_400).contains(&time.as_secs()) => Ok(time),
+        _ => Err("a time from 1s to 24h in whole seconds, for example 30s or 5m".to_owned()),
+    }
+}
 
 /// Text as it may stand between tags and in quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
@@ -59,6 +73,18 @@ mod tests {
 
     fn shown(words: &[&str]) -> String {
         command(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn a_time_is_the_same_for_every_command() {
+        let seconds = |text| duration(text).map(|time| time.as_secs()).ok();
+        assert_eq!(seconds("30"), Some(30));
+        assert_eq!(seconds("30s"), Some(30));
+        assert_eq!(seconds("1m 30s"), Some(90));
+        assert_eq!(seconds("24h"), Some(86_400));
+        for bad in ["", "0", "0s", "1.5", "500ms", "25h", "soon", "-1s"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
     }
 
     #[test]

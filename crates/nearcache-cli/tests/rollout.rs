@@ -37,7 +37,7 @@ fn a_pod_that_starts_warm_hits_from_its_first_reads_on() {
     let (url, json, html) = (server.url(), file("rollout.json"), file("rollout.html"));
     let mut args = vec!["bench", "rollout", "--pods", "4", "--restarts", "2"];
     args.extend(["--join", "2", "--keys", "400", "--rate", "800"]);
-    args.extend(["--duration", "1", "--publish-every", "1000"]);
+    args.extend(["--duration", "1", "--publish-every", "1s"]);
     args.extend(["--redis", &url, "--json", &json, "--html", &html]);
     let out = nearcache(&args);
     let said = String::from_utf8_lossy(&out.stdout).into_owned();

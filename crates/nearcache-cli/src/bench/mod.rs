@@ -10,7 +10,6 @@ mod errors;
 pub(crate) mod fleet;
 #[cfg(feature = "bench")]
 mod l1;
-mod page;
 mod rollout;
 mod soak;
 mod statistics;
@@ -19,7 +18,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::fleet::control::Place;
-use crate::fleet::server::{self, Server};
+use crate::fleet::program;
+use crate::fleet::server::Server;
+use crate::grid::Grid;
+use crate::terminal;
 use crate::{Failure, Outcome};
 
 /// Which benchmark.
@@ -31,13 +33,13 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    /// A fleet of pods on one server: ordinary pool, nearcache, and a sidecar each, under the same loads
+    /// A fleet of pods on one server: ordinary pool, nearcache, and a sidecar each, under the same loads; 4 minutes, 12 GB
     Fleet(Box<fleet::Args>),
-    /// Restarts a fleet's pods one by one and lets many join at once, with the warm start and without it.
+    /// Restarts a fleet's pods one by one and lets many join at once, with the warm start and without it; 5 minutes.
     Rollout(Box<rollout::Args>),
-    /// Breaks the server, the network and the pods of a fleet every few seconds, and checks every answer.
+    /// Breaks the server, the network and the pods of a fleet every few seconds, and checks every answer; 1 minute.
     Chaos(chaos::Args),
-    /// Fills L1 for a long time with values of every size, and holds what it counts against what the process takes.
+    /// Fills L1 for a long time with values of every size, and holds what it counts against what the process takes; 10 minutes.
     Soak(soak::Args),
     /// What counting the reads costs a hit.
     Statistics(statistics::Args),
@@ -96,18 +98,33 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
 }
 
-/// Where L2 is: at the address that was given, else in a server that is started here and ends when it is dropped.
-fn place(url: Option<&str>, program: Option<&Path>) -> Result<(Place, Option<Server>), Failure> {
-    if let Some(url) = url {
+/// Where L2 is: at the address that was given, else (`auto`) in a server that is started here and ends when it is dropped.
+fn place(url: &str, asked: Option<&Path>) -> Result<(Place, Option<Server>), Failure> {
+    if url != "auto" {
         let url = url.to_owned();
         return Ok((Place::Server { url }, None));
     }
-    let program = server::find(program)?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server or --redis",
-    )?;
+    let program = program::needed(asked)?;
     let server = Server::start(&program, &[])?;
-    println!("Started {} at {}.", program.display(), server.url());
+    terminal::paragraph(&format!(
+        "Started {} at {}.",
+        program.display(),
+        server.url()
+    ));
     Ok((Place::Server { url: server.url() }, Some(server)))
+}
+
+/// What was to be reached and what was, as a table in lines that fit.
+fn goals(goals: &[fleet::Goal], columns: usize) -> String {
+    if goals.is_empty() {
+        return String::new();
+    }
+    let mut grid = Grid::new(["goal", ">found", "wanted", "reached"]);
+    for goal in goals {
+        let reached = if goal.reached { "yes" } else { "NO" };
+        grid.row([&goal.name, &goal.found, &goal.wanted, reached]);
+    }
+    grid.text(columns)
 }
 
 /// Writes figures as JSON.

@@ -9,6 +9,7 @@ use nearcache::{NearCache, Ttl, blocking};
 use serde::Serialize;
 
 use crate::machine::{Hardware, thread_ns};
+use crate::terminal::outln;
 use crate::zipf::{Rng, Zipf};
 use crate::{Failure, Outcome};
 
@@ -71,7 +72,7 @@ struct Spread {
 /// Runs the benchmark.
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let hardware = Hardware::detect();
-    println!(
+    outln!(
         "Hits on {} resident keys by Zipf 0.99, {} rounds, {} hits of each thread in each; seed {}. {}.",
         args.keys,
         args.rounds,
@@ -112,12 +113,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             without: spread(rounds[0].clone()),
             with: spread(rounds[1].clone()),
         };
-        println!("{}", line(&row));
+        outln!("{}", line(&row));
         rows.push(row);
     }
     let good = rows.iter().all(|row| row.difference.median < GOAL_NS);
     if let Some(note) = hardware.busy() {
-        println!("Note: {note}.");
+        outln!("Note: {note}.");
     }
     let run = Run {
         version: env!("CARGO_PKG_VERSION"),

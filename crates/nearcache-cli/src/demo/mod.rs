@@ -1,11 +1,13 @@
 //! `nearcache demo`: the same pods and the same reads on the same L2, first through an ordinary connection pool, then
 //! through nearcache, with a writer beside them and a checker behind them.
 
+mod html;
 mod report;
 mod table;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use nearcache::MemoryL2;
@@ -16,13 +18,17 @@ use crate::fleet::measure::{Work, measure};
 use crate::fleet::message::Load;
 use crate::fleet::plan::{self, Arm, Plan};
 use crate::fleet::pods::Fleet;
+use crate::fleet::program;
 use crate::fleet::progress::Progress;
-use crate::fleet::server::{self, Server};
+use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::fleet::side::{Phases, Side};
 use crate::fleet::writer::{Updates, Writer};
 use crate::machine::Hardware;
+use crate::terminal::{self, outln};
+use crate::text::command;
 use crate::{Failure, Outcome};
+use html::Drawn;
 use report::Run;
 
 /// What the demo can be told.
@@ -46,9 +52,9 @@ pub(crate) struct Args {
     /// Writes per second, spread evenly over the keys
     #[arg(long, default_value_t = 5.0)]
     writes: f64,
-    /// Seconds timed on each side, after a cold start and a stretch at full throughput
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    duration: u64,
+    /// How long each side is timed, for example 9s, after a cold start and a stretch at full throughput
+    #[arg(long, value_name = "T", default_value = "9s", value_parser = crate::text::duration)]
+    duration: Duration,
     /// Bytes L1 may hold in each pod
     #[arg(long, default_value = "32MiB")]
     capacity: ByteSize,
@@ -61,18 +67,26 @@ pub(crate) struct Args {
     /// What all random choices follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
-    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "embedded"])]
-    redis: Option<String>,
+    /// The server, for example redis://127.0.0.1:6379; auto starts one
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "URL",
+        conflicts_with = "embedded"
+    )]
+    redis: String,
     /// Start this server program instead of one found on PATH
     #[arg(long, value_name = "PATH", conflicts_with = "embedded")]
     server: Option<PathBuf>,
-    /// Use no server but the L2 inside this process
+    /// Use no server but the embedded store inside this process, whose figures say little about a real one
     #[arg(long)]
     embedded: bool,
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page for a browser to this file: it needs no other file and no network
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs the demo.
@@ -83,25 +97,31 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (place, _server) = place(args)?;
     let mut control = Control::open(&place)?;
     let server = control.describe()?;
-    announce(&plan, &place, &server);
+    announce(&plan, &place, &server, args.embedded);
     let result = compare(&plan, &place, &mut control, server, hardware);
     let cleaned = control.clean(&plan);
-    let run = result?;
+    let (run, drawn) = result?;
     cleaned?;
-    print!("\n{}", table::table(&run));
-    println!("\n{}\n", show::wrapped(&run.verdict, "", 96));
+    outln!("\n{}", table::table(&run, terminal::columns()));
+    terminal::paragraph(&run.verdict);
+    outln!("");
     for note in table::notes(&run) {
-        println!("- {}", show::wrapped(&note, "  ", 94));
+        terminal::item(&note);
     }
-    println!(
-        "- Seed {}; {}; {}.",
+    terminal::item(&format!(
+        "Seed {}; {}; {}.",
         run.seed,
         run.server,
         run.hardware.line()
-    );
+    ));
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&run).map_err(|error| error.to_string())?;
         fs::write(path, text + "\n")
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    if let Some(path) = &args.html {
+        let page = html::page(&run, &drawn, &command(std::env::args().skip(1)));
+        fs::write(path, page)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(if run.good {
@@ -136,6 +156,10 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     if !(0.0..=10.0).contains(&args.zipf) {
         return Err("--zipf must be from 0 to 10".to_owned());
     }
+    let seconds = args.duration.as_secs();
+    if seconds > 3600 {
+        return Err("--duration must be at most 1h".to_owned());
+    }
     Ok(Plan {
         pods: args.pods.into(),
         keys: args.keys,
@@ -148,9 +172,9 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         capacity_bytes,
         watched_writes: 4.0,
         sidecar_ttl_ms: 0,
-        seconds: args.duration,
-        cold_seconds: args.duration.min(2),
-        flat_out_seconds: args.duration.min(2),
+        seconds,
+        cold_seconds: seconds.min(2),
+        flat_out_seconds: seconds.min(2),
         max_staleness_ms: 1000,
         validated: false,
         #[cfg(feature = "break")]
@@ -162,30 +186,38 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
 }
 
 fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
-    if let Some(url) = &args.redis {
-        return Ok((Place::Server { url: url.clone() }, None));
+    if args.redis != "auto" {
+        let url = args.redis.clone();
+        return Ok((Place::Server { url }, None));
     }
-    let program = if args.embedded {
-        None
-    } else {
-        server::find(args.server.as_deref())?
-    };
-    let Some(program) = program else {
+    if args.embedded {
+        return Ok((Place::Embedded(MemoryL2::new()), None));
+    }
+    let Some(program) = program::find(args.server.as_deref())? else {
         return Ok((Place::Embedded(MemoryL2::new()), None));
     };
     let server = Server::start(&program, &[])?;
-    println!("Started {} at {}.", program.display(), server.url());
+    terminal::paragraph(&format!(
+        "Started {} at {}.",
+        program.display(),
+        server.url()
+    ));
     Ok((Place::Server { url: server.url() }, Some(server)))
 }
 
-fn announce(plan: &Plan, place: &Place, server: &str) {
+fn announce(plan: &Plan, place: &Place, server: &str, embedded: bool) {
+    let threads = format!(
+        "{} pods as threads of this process on its embedded store, which says little about a real server",
+        plan.pods
+    );
     let pods = match place {
         Place::Server { .. } => format!("{} pods, each a process, on {server}", plan.pods),
-        Place::Embedded(_) => format!(
-            "NO SERVER FOUND OR WANTED: {} pods as threads of this process on the embedded L2. The figures say little \
-             about a real one; put valkey-server or redis-server on PATH, or name one with --server or --redis",
-            plan.pods
-        ),
+        Place::Embedded(_) if embedded => threads,
+        Place::Embedded(_) => {
+            let mend = program::MEND;
+            terminal::paragraph(&format!("There is no server. To see a real one: {mend}."));
+            threads
+        }
     };
     let load = format!(
         "{} keys of {}, read by Zipf {} at {}/s and pod; {} writes/s. Seed {}.",
@@ -196,7 +228,7 @@ fn announce(plan: &Plan, place: &Place, server: &str) {
         plan.writes,
         plan.seed
     );
-    println!("{}", show::wrapped(&format!("{pods}. {load}"), "", 96));
+    terminal::paragraph(&format!("{pods}. {load}"));
 }
 
 /// Both sides, one after the other, and what follows.
@@ -206,18 +238,20 @@ fn compare(
     control: &mut Control,
     server: String,
     hardware: Hardware,
-) -> Result<Run, Failure> {
+) -> Result<(Run, [Drawn; 2]), Failure> {
     let mut progress = Progress::new();
     progress.say("filling L2");
     let mut writer = Writer::new(place, plan)?;
     let mut acks = Acks::default();
-    acks.add(&writer.fill()?);
-    let mut sides = Vec::new();
+    acks.add(&writer.fill(&mut progress)?);
+    let (mut sides, mut drawn) = (Vec::new(), <[Drawn; 2]>::default());
     for (number, arm) in [Arm::Before, Arm::After].into_iter().enumerate() {
-        let (figures, back) = side(plan, place, control, writer, arm, &mut acks, &mut progress)
-            .map_err(|why| format!("{} ({} of 2): {why}", arm.name(), number + 1))?;
+        let (figures, drew, back) =
+            side(plan, place, control, writer, arm, &mut acks, &mut progress)
+                .map_err(|why| format!("{} ({} of 2): {why}", arm.name(), number + 1))?;
         writer = back;
         sides.push(figures);
+        drawn[number] = drew;
     }
     progress.end();
     let (after, before) = (
@@ -225,7 +259,7 @@ fn compare(
         sides.pop().unwrap_or_default(),
     );
     let (verdict, good) = report::verdict(&before, &after, plan.max_staleness_ms);
-    Ok(Run {
+    let run = Run {
         seed: plan.seed,
         hardware,
         server,
@@ -237,7 +271,8 @@ fn compare(
         after,
         verdict,
         good,
-    })
+    };
+    Ok((run, drawn))
 }
 
 fn side(
@@ -248,12 +283,12 @@ fn side(
     arm: Arm,
     acks: &mut Acks,
     progress: &mut Progress,
-) -> Result<(Side, Writer), Failure> {
+) -> Result<(Side, Drawn, Writer), Failure> {
     let other_connections = control
         .snapshot()?
         .map_or(0, |snapshot| snapshot.connections);
     progress.say(&format!("{}: starting {} pods", arm.name(), plan.pods));
-    let mut fleet = Fleet::start(plan, arm, place, &[])?;
+    let mut fleet = Fleet::start(plan, arm, place, &[], progress)?;
     let updates = Updates {
         per_s: plan.writes,
         skewed: false,
@@ -287,5 +322,6 @@ fn side(
         other_connections,
         writes: log.len() as u64,
     };
-    Ok((Side::new(arm, &phases, acks), writer))
+    let drawn = Drawn::new(&cold, &paced);
+    Ok((Side::new(arm, &phases, acks), drawn, writer))
 }

@@ -3,9 +3,19 @@
 use super::report::Run;
 use crate::fleet::show::{bytes, count, factor, time};
 use crate::fleet::side::Side;
+use crate::grid::Grid;
 
-/// The table of a run.
-pub(crate) fn table(run: &Run) -> String {
+/// The table of a run, in lines that fit.
+pub(crate) fn table(run: &Run, columns: usize) -> String {
+    let mut grid = Grid::new(["", ">before", ">after", ""]);
+    for row in rows(run) {
+        grid.row(row);
+    }
+    grid.text(columns)
+}
+
+/// Name, before, after, and how they compare.
+pub(super) fn rows(run: &Run) -> Vec<[String; 4]> {
     let (before, after) = (&run.before, &run.after);
     let mut rows: Vec<[String; 4]> = Vec::new();
     let mut row = |name: &str,
@@ -17,7 +27,10 @@ pub(crate) fn table(run: &Run) -> String {
             (Some(before), Some(after)) if compare => factor(before, after),
             _ => String::new(),
         };
-        rows.push([name.to_owned(), shown(before), shown(after), change]);
+        // What neither side can tell, on the embedded store, is left out.
+        if pick(before).or(pick(after)).is_some() {
+            rows.push([name.to_owned(), shown(before), shown(after), change]);
+        }
     };
     row("read, mean", &|side| Some(side.mean_us), &time, true);
     row("read, p50", &|side| Some(side.p50_us), &time, true);
@@ -121,15 +134,7 @@ pub(crate) fn table(run: &Run) -> String {
         &count,
         true,
     );
-    let head = ["", "before", "after", ""].map(str::to_owned);
-    let line = |row: &[String; 4]| {
-        let [name, before, after, change] = row;
-        format!("  {name:<25}{before:>14}{after:>14}   {change}")
-            .trim_end()
-            .to_owned()
-            + "\n"
-    };
-    std::iter::once(&head).chain(&rows).map(line).collect()
+    rows
 }
 
 /// What a reader of the table should know.
@@ -159,8 +164,8 @@ pub(crate) fn notes(run: &Run) -> Vec<String> {
         );
     } else {
         notes.push(
-            "There is no server: L2 is embedded, the pods are threads of this process, and `before` is nearcache \
-             keeping nothing. Put valkey-server or redis-server on PATH to see the real thing."
+            "There is no server: L2 is the embedded store, the pods are threads of this process, and `before` is nearcache \
+             keeping nothing. What only a server could tell is left out."
                 .to_owned(),
         );
     }

@@ -42,6 +42,12 @@ pub(crate) struct Pod {
     end_ns: Cell<u64>,
 }
 
+/// Reads that fill a pod: each key once that it has room for.
+pub(crate) fn fills(plan: &Plan) -> u32 {
+    let room = plan.capacity_bytes / (plan.value_bytes + ENTRY_BYTES);
+    plan.keys.min(u32::try_from(room).unwrap_or(u32::MAX))
+}
+
 impl Pod {
     /// Prepares the names of all keys.
     pub(crate) fn new(setup: &Setup, reader: Reader) -> Self {
@@ -166,9 +172,7 @@ impl Pod {
 
     /// Reads every key that the capacity has room for once, the most read ones last.
     async fn fill(self: &Rc<Self>) {
-        let room = self.plan.capacity_bytes / (self.plan.value_bytes + ENTRY_BYTES);
-        let room = u32::try_from(room).unwrap_or(u32::MAX);
-        let left = Rc::new(Cell::new(self.plan.keys.min(room)));
+        let left = Rc::new(Cell::new(fills(&self.plan)));
         let mut tasks = JoinSet::new();
         for _ in 0..self.plan.tasks {
             let (pod, left) = (Rc::clone(self), Rc::clone(&left));

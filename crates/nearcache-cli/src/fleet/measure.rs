@@ -1,10 +1,10 @@
 //! One phase: all pods do it, the server is asked before, about once a second, and afterwards.
 //! Judges nothing; [`Side`](super::side::Side) and the benchmark make figures of it.
 
-use super::control::Control;
+use super::control::{Control, Snapshot};
 use super::message::{Load, Phase};
 use super::pods::Fleet;
-use super::progress::Progress;
+use super::progress::{Count, Progress};
 use super::side::Measured;
 use crate::Failure;
 use crate::machine::now_ns;
@@ -57,7 +57,9 @@ pub(crate) fn measure(
         reads_per_pod: work.reads_per_pod,
         reads: work.reads,
     };
+    // Time ends what is paced, and work what is not.
     let shown_ns = if filling { 0 } else { limit_ns };
+    let whole = filling.then(|| fleet.fills());
     progress.begin(
         title,
         phase.start_ns,
@@ -65,10 +67,12 @@ pub(crate) fn measure(
         start.map(|snapshot| snapshot.reads),
     );
     let mut series: Vec<_> = start.into_iter().collect();
+    let mut last = Count::default();
     let reports = fleet.run(phase, |reads| {
+        last = reads;
         if progress.due() {
             let now = control.snapshot()?;
-            progress.show(reads, now.map(|snapshot| snapshot.reads));
+            progress.show(reads, now.map(at_l2), whole);
             series.extend(now);
         }
         Ok(())
@@ -82,6 +86,13 @@ pub(crate) fn measure(
         seconds.max(work.seconds)
     };
     let end = control.snapshot()?;
+    progress.finish(
+        last,
+        end.map(|end| Count {
+            at_ns: last.at_ns,
+            ..at_l2(end)
+        }),
+    );
     series.extend(end);
     Ok(Measured {
         reports,
@@ -91,4 +102,11 @@ pub(crate) fn measure(
         start_ns: phase.start_ns,
         series,
     })
+}
+
+fn at_l2(snapshot: Snapshot) -> Count {
+    Count {
+        number: snapshot.reads,
+        at_ns: snapshot.at_ns,
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod message;
 pub(crate) mod plan;
 pub(crate) mod pod;
 pub(crate) mod pods;
+pub(crate) mod program;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 mod reader;
@@ -22,3 +23,6 @@ pub(crate) mod traffic;
 pub(crate) mod writer;
 
 pub(crate) use pod::run_process as run_pod;
+
+/// The word that makes this program a pod.
+pub(crate) const POD: &str = "demo-pod";

@@ -15,6 +15,7 @@ use super::control::Place;
 use super::message::{Command, Event, Phase, Report, Setup};
 use super::plan::{Arm, Plan};
 use super::pod;
+use super::progress::{Count, Progress};
 use crate::Failure;
 
 /// How long pods may take to connect.
@@ -29,6 +30,7 @@ const STOP: Duration = Duration::from_secs(5);
 pub(crate) struct Fleet {
     pods: Vec<Handle>,
     events: Receiver<(usize, Event)>,
+    fills: u64,
 }
 
 /// A way to one pod; whoever drops it first tells the pod to end.
@@ -53,11 +55,13 @@ impl Fleet {
         arm: Arm,
         place: &Place,
         sidecars: &[String],
+        progress: &mut Progress,
     ) -> Result<Self, Failure> {
         let (send, events) = channel();
         let mut fleet = Self {
             pods: Vec::new(),
             events,
+            fills: u64::from(super::load::fills(plan)) * plan.pods as u64,
         };
         for pod in 0..plan.pods {
             let (plan, send) = (plan.clone(), send.clone());
@@ -100,29 +104,43 @@ impl Fleet {
         while ready < plan.pods {
             if let Some((_, Event::Ready)) = fleet.next(deadline)? {
                 ready += 1;
+                progress.part(ready, plan.pods);
             }
         }
         Ok(fleet)
     }
 
-    /// Lets all pods do a phase. `tell` hears of the reads done so far, by all, at least ten times a second.
+    /// Reads that fill all of its pods.
+    pub(crate) fn fills(&self) -> u64 {
+        self.fills
+    }
+
+    /// Lets all pods do a phase. `tell` hears of the reads done so far, by all, at least ten times a second, and of when
+    /// they were so many.
     pub(crate) fn run(
         &mut self,
         phase: Phase,
-        mut tell: impl FnMut(u64) -> Result<(), Failure>,
+        mut tell: impl FnMut(Count) -> Result<(), Failure>,
     ) -> Result<Vec<Report>, Failure> {
         for handle in &mut self.pods {
             handle.tell(&Command::Run(phase))?;
         }
-        let mut progress = vec![0; self.pods.len()];
+        let before = Count {
+            number: 0,
+            at_ns: phase.start_ns,
+        };
+        let mut progress = vec![before; self.pods.len()];
         let mut reports = Vec::new();
         let deadline = Instant::now() + Duration::from_nanos(phase.duration_ns) + GRACE;
         while reports.len() < self.pods.len() {
             let tick = Instant::now() + Duration::from_millis(100);
             match self.next(tick.min(deadline))? {
-                Some((pod, Event::Progress(reads))) => progress[pod] = reads,
+                Some((pod, Event::Progress(reads))) => progress[pod] = Count::now(reads),
                 Some((pod, Event::Done(report))) => {
-                    progress[pod] = report.reads;
+                    progress[pod] = Count {
+                        number: report.reads,
+                        at_ns: report.ended_ns,
+                    };
                     reports.push(*report);
                 }
                 Some((
@@ -138,7 +156,14 @@ impl Fleet {
                 }
                 None => {}
             }
-            tell(progress.iter().sum())?;
+            // Each pod speaks at a moment of its own: together they stand for the one in the middle.
+            let ages_ns = progress
+                .iter()
+                .map(|count| count.at_ns.saturating_sub(phase.start_ns));
+            tell(Count {
+                number: progress.iter().map(|count| count.number).sum(),
+                at_ns: phase.start_ns + ages_ns.sum::<u64>() / progress.len().max(1) as u64,
+            })?;
         }
         Ok(reports)
     }
@@ -176,7 +201,7 @@ impl Handle {
     pub(crate) fn process(setup: &Setup, events: Sender<(usize, Event)>) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| format!("cannot start pod {}: {error}", setup.pod);
         let mut child = Program::new(env::current_exe().map_err(failed)?)
-            .arg("demo-pod")
+            .arg(super::POD)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,5 +1,5 @@
-//! A Redis or Valkey server for one run: found on this machine, started on a free loopback port with nothing saved,
-//! ended by its own process id. Touches no other server.
+//! A Redis or Valkey server for one run: started on a free loopback port with nothing saved, ended by its own process id.
+//! Touches no other server; [`program`](super::program) says which program it is.
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::Failure;
 
-const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
 const START: Duration = Duration::from_secs(10);
 
 /// A running server; dropping it ends it.
@@ -126,52 +125,6 @@ fn end(watchdog: &mut Option<Child>, child: &mut Child) {
     let _ = child.wait();
 }
 
-/// The server program to use: the one that was asked for, else `NEARCACHE_TEST_SERVER`, else the first on PATH, else
-/// the first in `target/servers`.
-pub(crate) fn find(asked: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
-    let variable = env::var_os("NEARCACHE_TEST_SERVER").filter(|path| !path.is_empty());
-    // An explicit choice is final: falling back would show something else than what was asked for.
-    if let Some(path) = asked.map(PathBuf::from).or(variable.map(PathBuf::from)) {
-        return match path.is_file() {
-            true => Ok(Some(path)),
-            false => Err(format!("there is no server program at {}", path.display())),
-        };
-    }
-    let mut folders: Vec<PathBuf> = env::var_os("PATH")
-        .map(|path| env::split_paths(&path).collect())
-        .unwrap_or_default();
-    folders.extend(fetched_folders());
-    let programs = folders
-        .iter()
-        .flat_map(|folder| NAMES.map(|name| folder.join(name)));
-    Ok(programs.into_iter().find(|path| path.is_file()))
-}
-
-/// The folders of `target/servers`, below the current folder and beside this program, newest name first.
-fn fetched_folders() -> Vec<PathBuf> {
-    let own = env::current_exe().ok();
-    let beside = own
-        .as_deref()
-        .and_then(|exe| exe.parent()?.parent().map(|dir| dir.join("servers")));
-    let named = env::var_os("NEARCACHE_SERVERS_DIR").map(PathBuf::from);
-    let roots = [named, Some(PathBuf::from("target/servers")), beside];
-    let mut folders = Vec::new();
-    for root in roots.into_iter().flatten() {
-        let Ok(entries) = root.read_dir() else {
-            continue;
-        };
-        let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        // Unfinished downloads live in folders whose name begins with a dot.
-        found.retain(|path| {
-            path.file_name()
-                .is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
-        });
-        found.sort();
-        folders.extend(found.into_iter().rev());
-    }
-    folders
-}
-
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
@@ -211,12 +164,6 @@ fn watchdog(pid: u32) -> Option<Child> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_program_that_is_not_there_is_said_by_name() {
-        let why = find(Some(Path::new("/nonexistent/redis-server"))).unwrap_err();
-        assert!(why.contains("/nonexistent/redis-server"), "{why}");
-    }
 
     #[test]
     fn a_program_that_is_no_server_does_not_start() {

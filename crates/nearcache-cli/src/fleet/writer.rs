@@ -9,10 +9,14 @@ use std::{panic, thread};
 use super::check::Written;
 use super::control::{Control, Place};
 use super::plan::{Header, Plan, WATCHED};
+use super::progress::Progress;
 use super::traffic::Draw;
 use crate::Failure;
 use crate::machine::{now_ns, sleep_until};
 use crate::zipf::{Rng, Zipf};
+
+/// Keys between two words on how far filling is.
+const FILL_STRIDE: usize = 64;
 
 /// How values change during a phase.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,10 +68,17 @@ impl Writer {
     }
 
     /// Writes every key once.
-    pub(crate) fn fill(&mut self) -> Result<Vec<Written>, Failure> {
+    pub(crate) fn fill(&mut self, progress: &mut Progress) -> Result<Vec<Written>, Failure> {
+        let keys = self.plan.keys as usize;
         (0..self.plan.keys)
             .chain([WATCHED])
-            .map(|key| self.write(key))
+            .enumerate()
+            .map(|(done, key)| {
+                if done % FILL_STRIDE == 0 {
+                    progress.part(done, keys);
+                }
+                self.write(key)
+            })
             .collect()
     }
 

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fleet::show;
+use crate::terminal::outln;
 use crate::{Failure, Outcome};
 use commands::Op;
 use fills::Fills;
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
     /// For how long, for example 30s or 5m
-    #[arg(long, value_name = "T", value_parser = duration)]
+    #[arg(long, value_name = "T", value_parser = crate::text::duration)]
     duration: Duration,
     /// The trace file to make
     #[arg(short, long, value_name = "FILE")]
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     });
     let target = Target::new(&args.redis, authority.transpose()?)?;
     let hidden = args.hash_keys.is_some();
-    println!(
+    outln!(
         "{}",
         show::wrapped(
             &format!(
@@ -325,7 +326,7 @@ impl Recorder {
                 show::count(clients as f64)
             ),
         };
-        println!(
+        outln!(
             "Recorded {} requests in {}: {gets} get, {sets} set, {dels} del, of {clients}; beside them {fills} fills, sets of what \
              the same client had just missed; {} with a size, {} sizes asked for.",
             show::count(self.requests() as f64),
@@ -333,14 +334,14 @@ impl Recorder {
             show::count(self.with_size as f64),
             show::count(self.sizes.asked as f64),
         );
-        println!(
+        outln!(
             "Skipped: {} commands of other kinds, {} keys over 4 KiB, {} arguments beyond 1,024 of a command, {bad} unreadable lines.",
             show::count(self.other as f64),
             self.long_keys,
             self.left_out
         );
         let whole = self.start.elapsed();
-        println!(
+        outln!(
             "Cost to the server: MONITOR for {:.1} of {:.1} s, {} of lines, {} times STRLEN.",
             whole.saturating_sub(self.paused).as_secs_f64(),
             whole.as_secs_f64(),
@@ -348,21 +349,21 @@ impl Recorder {
             show::count(self.sizes.asked as f64)
         );
         if self.fills.unfollowed > 0 {
-            println!(
+            outln!(
                 "There are too many keys to follow all: {} requests were of others, whose fills count as set.",
                 show::count(self.fills.unfollowed as f64)
             );
         }
         if let Some(why) = &self.lost {
-            println!("The connection was lost at the end ({why}).");
+            outln!("The connection was lost at the end ({why}).");
         }
         if self.sizes.ended {
-            println!(
+            outln!(
                 "The connection that asks for sizes ended early: after that there are only those of writes."
             );
         }
         if self.pauses > 0 {
-            println!(
+            outln!(
                 "NOT ALL: MONITOR was dropped {} times, {:.1} s together, because there were more than {} commands/s or the server \
                  fell behind or hung up. Nothing of that time is in the file.",
                 self.pauses,
@@ -371,23 +372,7 @@ impl Recorder {
             );
         }
         if self.requests() == 0 {
-            println!("There was no request: the file is no trace yet.");
+            outln!("There was no request: the file is no trace yet.");
         }
-    }
-}
-
-/// `30`, `30s`, `5m`, `1h`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let end = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let factor = match &text[end.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => 0,
-    };
-    let seconds = end.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
-    match seconds {
-        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-        _ => Err("a time from 1s to 24h with its unit, for example 30s or 5m".to_owned()),
     }
 }

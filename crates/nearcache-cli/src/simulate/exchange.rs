@@ -7,6 +7,8 @@ use nearcache_sim::{Exchange, ExchangeCost, ExchangeKind};
 
 use super::MergeUs;
 use crate::fleet::show::{bytes, count};
+use crate::grid::Grid;
+use crate::terminal;
 
 /// What `--exchange` is given.
 pub(super) fn minutes(text: &str) -> Result<Duration, String> {
@@ -18,27 +20,27 @@ pub(super) fn minutes(text: &str) -> Result<Duration, String> {
 /// What is printed.
 pub(super) fn text(exchange: &Exchange, merge_us: Option<MergeUs>) -> String {
     let mut text = format!(
-        "\nWhat {} pods tell each other, and what that costs L2, in {:.0} min\n\n\
-         {:<24} {:>12} {:>12} {:>16} {:>16}\n",
+        "\nWhat {} pods tell each other, and what that costs L2, in {:.0} min\n\n",
         exchange.pods,
-        exchange.seconds / 60.0,
+        exchange.seconds / 60.0
+    );
+    let mut grid = Grid::new([
         "",
-        "commands/s",
-        "bytes/s",
-        "% of L2 reads",
-        "% of L2 bytes"
-    );
-    let _ = writeln!(
-        text,
-        "{:<24} {:>12} {:>12}",
-        "the fleet's own reads",
+        ">commands/s",
+        ">bytes/s",
+        ">% of L2 reads",
+        ">% of L2 bytes",
+    ]);
+    grid.row([
+        "the fleet's own reads".to_owned(),
         count(exchange.l2_reads_per_second),
-        bytes(exchange.l2_bytes_per_second)
-    );
+        bytes(exchange.l2_bytes_per_second),
+    ]);
     for (kind, cost) in &exchange.kinds {
-        row(&mut text, name(*kind), cost);
+        grid.row(row(name(*kind), cost));
     }
-    row(&mut text, "all of the exchange", &exchange.total);
+    grid.row(row("all of the exchange", &exchange.total));
+    text += &grid.text(terminal::columns());
     let _ = writeln!(
         text,
         "\n{} reads a second, {:.1} % of them hits. A pod publishes {} every {:.0} s and looks every {:.0} s; {} times it put \
@@ -74,15 +76,14 @@ pub(super) fn text(exchange: &Exchange, merge_us: Option<MergeUs>) -> String {
     text
 }
 
-fn row(text: &mut String, name: &str, cost: &ExchangeCost) {
-    let _ = writeln!(
-        text,
-        "{name:<24} {:>12.2} {:>12} {:>16.3} {:>16.3}",
-        cost.commands_per_second,
+fn row(name: &str, cost: &ExchangeCost) -> [String; 5] {
+    [
+        name.to_owned(),
+        format!("{:.2}", cost.commands_per_second),
         bytes(cost.bytes_per_second),
-        cost.percent_of_reads,
-        cost.percent_of_bytes
-    );
+        format!("{:.3}", cost.percent_of_reads),
+        format!("{:.3}", cost.percent_of_bytes),
+    ]
 }
 
 fn name(kind: ExchangeKind) -> &'static str {

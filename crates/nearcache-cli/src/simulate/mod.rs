@@ -14,6 +14,7 @@ use bytesize::ByteSize;
 use nearcache_sim::{Arm, Capacity, Exchange, ExchangeOptions, MergeTimes, Options, Report, Sizes};
 use serde::Serialize;
 
+use crate::terminal::{errln, outln};
 use crate::{Failure, Outcome, trace};
 
 /// What the simulation can be told.
@@ -143,7 +144,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (trace, guessed) = input::prepare(trace::read(&args.trace)?, args)?;
     let options = options(args);
     let (start, cpu) = (Instant::now(), cpu_time());
-    let progress = |what: &str| eprintln!("{:6.1} s  {what}", start.elapsed().as_secs_f64());
+    let progress = |what: &str| errln!("{:6.1} s  {what}", start.elapsed().as_secs_f64());
     let failed = |error: nearcache_sim::Error| error.to_string();
     let report = nearcache_sim::simulate(&trace, &options, progress).map_err(failed)?;
     let elapsed_seconds = start.elapsed().as_secs_f64();
@@ -169,11 +170,14 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         requests_per_cpu_second: requests_in(cpu_seconds),
         merge_us: times.and_then(merge_us),
     };
-    print!("{}", table::text(&report, &options, guessed, speed));
+    crate::terminal::out(format_args!(
+        "{}",
+        table::text(&report, &options, guessed, speed)
+    ));
     if let Some(exchange) = exchange {
-        print!("{}", exchange::text(exchange, speed.merge_us));
+        crate::terminal::out(format_args!("{}", exchange::text(exchange, speed.merge_us)));
     }
-    println!("\n{}", verdict::text(&report, &options, guessed));
+    outln!("\n{}", verdict::text(&report, &options, guessed));
     if let Some(path) = &args.json {
         let findings = Findings {
             command: crate::text::command(std::env::args().skip(1)),

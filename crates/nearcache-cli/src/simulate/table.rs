@@ -7,11 +7,14 @@ use nearcache_sim::{Arm, Capacity, Options, Report};
 use super::Speed;
 use super::input::Guessed;
 use crate::fleet::show::{bytes, count};
+use crate::grid::Grid;
+use crate::terminal;
 
 /// What is printed.
 pub(super) fn text(report: &Report, options: &Options, guessed: Guessed, speed: Speed) -> String {
+    let columns = terminal::columns();
     let mut text = String::new();
-    fleet(&mut text, report, options);
+    fleet(&mut text, report, options, columns);
     if guessed.keys > 0 {
         let _ = writeln!(
             text,
@@ -26,7 +29,7 @@ pub(super) fn text(report: &Report, options: &Options, guessed: Guessed, speed: 
         );
     }
     if report.restarts > 0 {
-        joins(&mut text, report);
+        joins(&mut text, report, columns);
     }
     if report.restarts < report.restarts_asked {
         let _ = writeln!(
@@ -37,10 +40,10 @@ pub(super) fn text(report: &Report, options: &Options, guessed: Guessed, speed: 
         );
     }
     if report.topup_frontier.len() > 1 {
-        frontier(&mut text, report);
+        frontier(&mut text, report, columns);
     }
     if !report.sizing.is_empty() {
-        sizing(&mut text, report, options);
+        sizing(&mut text, report, options, columns);
     }
     let _ = writeln!(
         text,
@@ -89,7 +92,7 @@ pub(super) fn name(arm: Arm) -> &'static str {
     }
 }
 
-fn fleet(text: &mut String, report: &Report, options: &Options) {
+fn fleet(text: &mut String, report: &Report, options: &Options, columns: usize) {
     let amount = match options.capacity {
         Capacity::Entries(amount) | Capacity::Bytes(amount) => amount as u64,
     };
@@ -144,43 +147,40 @@ fn fleet(text: &mut String, report: &Report, options: &Options) {
             ),
         ),
     ];
+    let mut grid = Grid::new(["", ""]);
     for (what, figure) in rows {
-        let _ = writeln!(text, "{what:<52} {figure}");
+        grid.row([what, &figure]);
     }
+    *text += &grid.text(columns);
 }
 
-fn joins(text: &mut String, report: &Report) {
+fn joins(text: &mut String, report: &Report, columns: usize) {
     let _ = writeln!(
         text,
-        "\nHit rate of a restarted pod, mean of {} restarts (± standard error)\n\n{:<20} {:>17} {:>10}   by request number",
-        report.restarts, "", "first 100", "first 400"
+        "\nHit rate of a restarted pod, mean of {} restarts (± standard error), and by request number\n",
+        report.restarts
     );
     let curve = report.join.values().next();
-    let heads = curve.map_or_else(String::new, |join| {
-        let points = join.curve.by_request.iter();
-        points
-            .map(|point| format!(" {:>5.0}", point.until))
-            .collect()
-    });
-    let _ = writeln!(text, "{:<20} {:>17} {:>10} {heads}", "", "", "");
+    let points = curve.into_iter().flat_map(|join| &join.curve.by_request);
+    let heads = ["", ">first 100", ">first 400"].map(str::to_owned);
+    let until = points.map(|point| format!(">{:.0}", point.until));
+    let mut grid = Grid::new(heads.into_iter().chain(until));
     for (arm, join) in &report.join {
         let points = join.curve.by_request.iter();
-        let curve: String = points
-            .map(|point| format!(" {:.3}", point.hit_rate))
-            .collect();
-        let first = format!("{:.4} ± {:.4}", join.first_100, join.first_100_error);
-        let _ = writeln!(
-            text,
-            "{:<20} {first:>17} {:>10.4} {curve}",
-            name(*arm),
-            join.first_400
-        );
+        let cells = [
+            name(*arm).to_owned(),
+            format!("{:.4} ± {:.4}", join.first_100, join.first_100_error),
+            format!("{:.4}", join.first_400),
+        ];
+        let curve = points.map(|point| format!("{:.3}", point.hit_rate));
+        grid.row(cells.into_iter().chain(curve));
     }
-    let _ = writeln!(
-        text,
-        "{:<20} {:>17.4} {:>10.4}",
-        "bound: known for 12 h", report.join_bound.first_100, report.join_bound.first_400
-    );
+    grid.row([
+        "bound: known for 12 h".to_owned(),
+        format!("{:.4}", report.join_bound.first_100),
+        format!("{:.4}", report.join_bound.first_400),
+    ]);
+    *text += &grid.text(columns);
     if let Some(starts) = &report.warm.starts {
         let _ = writeln!(
             text,
@@ -195,43 +195,53 @@ fn joins(text: &mut String, report: &Report) {
     }
 }
 
-fn frontier(text: &mut String, report: &Report) {
-    let _ = writeln!(
-        text,
-        "\nFetching ahead what a pod expects to read so often within an hour\n\n{:>10} {:>10} {:>18} {:>16} {:>14}",
-        "reads", "hit rate", "L2 reads per read", "ahead per read", "of that wasted"
-    );
+fn frontier(text: &mut String, report: &Report, columns: usize) {
+    *text += "\nFetching ahead what a pod expects to read so often within an hour\n\n";
+    let mut grid = Grid::new([
+        "reads",
+        ">hit rate",
+        ">L2 reads per read",
+        ">ahead per read",
+        ">of that wasted",
+    ]);
     for row in &report.topup_frontier {
         let theta = row
             .theta
             .map_or_else(|| "nothing".to_owned(), |theta| theta.to_string());
-        let _ = writeln!(
-            text,
-            "{theta:>10} {:>10.4} {:>18.4} {:>16.4} {:>14.3}",
-            row.hit_rate, row.l2_reads_per_read, row.ahead_per_read, row.wasted_share
-        );
+        grid.row([
+            theta,
+            format!("{:.4}", row.hit_rate),
+            format!("{:.4}", row.l2_reads_per_read),
+            format!("{:.4}", row.ahead_per_read),
+            format!("{:.3}", row.wasted_share),
+        ]);
     }
+    *text += &grid.text(columns);
 }
 
-fn sizing(text: &mut String, report: &Report, options: &Options) {
-    let _ = writeln!(
-        text,
-        "\n{:>16} {:>12} {:>10} {:>18}",
-        "capacity of a pod", "about", "hit rate", "L2 reads per read"
-    );
+fn sizing(text: &mut String, report: &Report, options: &Options, columns: usize) {
+    text.push('\n');
+    let heads = [
+        "capacity of a pod",
+        ">about",
+        ">hit rate",
+        ">L2 reads per read",
+        "",
+    ];
+    let mut grid = Grid::new(heads);
     for row in &report.sizing {
-        let _ = writeln!(
-            text,
-            "{:>16} {:>12} {:>10.4} {:>18.4}{}",
+        let knee = if row.knee {
+            "<- knee: more buys little"
+        } else {
+            ""
+        };
+        grid.row([
             capacity(row.capacity, options.capacity),
             bytes(row.about_bytes as f64),
-            row.hit_rate,
-            row.l2_reads_per_read,
-            if row.knee {
-                "  <- knee: more buys little"
-            } else {
-                ""
-            }
-        );
+            format!("{:.4}", row.hit_rate),
+            format!("{:.4}", row.l2_reads_per_read),
+            knee.to_owned(),
+        ]);
     }
+    *text += &grid.text(columns);
 }

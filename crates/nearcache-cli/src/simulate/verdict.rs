@@ -4,7 +4,7 @@ use nearcache_sim::{Capacity, Options, Report, SizingRow};
 
 use super::input::Guessed;
 use super::table::span;
-use crate::fleet::show::{bytes, count, wrapped};
+use crate::fleet::show::{bytes, count};
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
@@ -28,7 +28,7 @@ pub(super) fn text(report: &Report, options: &Options, guessed: Guessed) -> Stri
     );
     let (sure, because) = sure(report, options, guessed);
     let because = because.join("; ");
-    wrapped(&format!("{advice} How sure: {sure} - {because}."), "", 110)
+    format!("{advice} How sure: {sure} - {because}.")
 }
 
 /// The capacity that was asked about, where no other was tried.

@@ -18,10 +18,12 @@ use std::time::Duration;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::message::{Event, Probed, Seen};
 use crate::fleet::plan::Plan;
-use crate::fleet::progress::Progress;
-use crate::fleet::server::{self, Server};
+use crate::fleet::program;
+use crate::fleet::progress::{Count, Progress};
+use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::machine::{Hardware, now_ns};
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use history::{History, Wrong};
 pub(super) use options::Args;
@@ -41,9 +43,7 @@ const END_NS: u64 = 30_000_000_000;
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (plan, options) = options::parse(args)?;
     let hardware = Hardware::detect();
-    let program = server::find(args.server.as_deref())?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server",
-    )?;
+    let program = program::needed(args.server.as_deref())?;
     let started = Server::start(&program, &[])?;
     let place = Place::Server { url: started.url() };
     let product = Control::open(&place)?.describe()?;
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     trial.stop(plan.pods)?;
     let run = trial.report(plan.clone(), options, hardware, product, server_bytes_max);
-    print!("\n{}", table::table(&run));
+    outln!("\n{}", table::table(&run, terminal::columns()));
     if let Some(path) = &args.json {
         super::write(path, &run)?;
     }
@@ -125,9 +125,11 @@ impl Trial<'_> {
             }
             self.listen(Duration::from_millis(5))?;
             if self.progress.due() {
-                self.progress.show(self.watch.answers(), None);
+                let answers = Count::now(self.watch.answers());
+                self.progress.show(answers, None, None);
             }
         }
+        self.progress.finish(Count::now(self.watch.answers()), None);
         Ok(before.max(self.stage.server_bytes()?))
     }
 
@@ -138,7 +140,7 @@ impl Trial<'_> {
             planned.fault.name(),
             planned.length_ms
         );
-        self.progress.say(&line);
+        self.progress.note(&line);
     }
 
     /// Ends the pods, and hears them out.
@@ -290,5 +292,5 @@ fn announce(plan: &Plan, options: &Options, server: &str, faults: usize) {
         options.duration_ms / 1000,
         plan.seed
     );
-    println!("{}", show::wrapped(&text, "", 110));
+    terminal::paragraph(&text);
 }

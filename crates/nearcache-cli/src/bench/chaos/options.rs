@@ -17,10 +17,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=256))]
     pods: u16,
     /// How long it lasts, for example 60s or 10m
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "T", default_value = "60s", value_parser = crate::text::duration)]
     duration: Duration,
     /// From the end of a fault to the next, on average
-    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "T", default_value = "3s", value_parser = humantime::parse_duration)]
     every: Duration,
     /// Keys
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(8..=100_000))]

@@ -2,31 +2,33 @@
 
 use super::report::Run;
 use crate::bench::errors;
-use crate::fleet::show::{bytes, count, wrapped};
-
-const WIDTH: usize = 110;
+use crate::fleet::show::{bytes, count};
+use crate::grid::Grid;
 
 /// Everything that is shown at the end.
-pub(super) fn table(run: &Run) -> String {
-    let mut text = format!(
-        "{:<26}{:>6}{:>16}{:>20}{:>14}\n",
-        "fault", "times", "no answer for", "all well again in", "failed reads"
-    );
+pub(super) fn table(run: &Run, columns: usize) -> String {
+    let mut grid = Grid::new([
+        "fault",
+        ">times",
+        ">no answer for",
+        ">all well again in",
+        ">failed reads",
+    ]);
     for kind in &run.fault_kinds {
         let recovery = match (kind.recovery_ms_max, kind.unrecovered) {
             (None, _) => "after the next".to_owned(),
             (Some(ms), 0) => time(ms),
             (Some(ms), more) => format!("{} ({more} later)", time(ms)),
         };
-        text += &format!(
-            "{:<26}{:>6}{:>16}{:>20}{:>14}\n",
-            kind.fault.name(),
-            kind.times,
+        grid.row([
+            kind.fault.name().to_owned(),
+            kind.times.to_string(),
             time(kind.unavailable_ms_max),
             recovery,
-            count(kind.failed_reads as f64)
-        );
+            count(kind.failed_reads as f64),
+        ]);
     }
+    let mut text = grid.text(columns);
     text += &format!(
         "\n{} answers checked, {} of them hits; {} writes; {} faults, {} pods killed, {} keys evicted.\n",
         count(run.reads as f64),
@@ -54,7 +56,7 @@ pub(super) fn table(run: &Run) -> String {
             count(run.shed as f64)
         );
     }
-    text += &errors::listed(&run.errors, WIDTH);
+    text += &errors::listed(&run.errors, columns);
     if !run.violations_by.is_empty() {
         text += "\nwrong answers\n";
     }
@@ -78,7 +80,7 @@ pub(super) fn table(run: &Run) -> String {
             violation.late_ms
         );
     }
-    text + "\n" + &wrapped(&run.verdict, "", WIDTH) + "\n"
+    text + "\n" + &run.verdict
 }
 
 fn time(ms: u64) -> String {

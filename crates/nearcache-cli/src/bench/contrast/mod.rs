@@ -14,9 +14,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::l1::releases;
 use crate::fleet::control::{Control, Place};
+use crate::fleet::program;
 use crate::fleet::proxy::Proxy;
-use crate::fleet::server::{self, Server};
+use crate::fleet::server::Server;
 use crate::fleet::show;
+use crate::grid::Grid;
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use traps::{ALL, Finding, Subject, Trap};
 
@@ -49,9 +52,7 @@ struct Row {
 
 /// Tries all traps.
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let program = server::find(args.server.as_deref())?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server",
-    )?;
+    let program = program::needed(args.server.as_deref())?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -129,19 +130,20 @@ fn other(server: &Server) -> Result<redis::Connection, Failure> {
 
 fn table(run: &Run) {
     let library = run.libraries.first().map_or("redis", String::as_str);
-    println!(
+    outln!(
         "On {}; old answers after the event, asked for 5 s.\n",
         run.server
     );
-    println!("{:<60}{:<32}{library} cache-aio", "trap", "nearcache");
+    let library = format!("{library} cache-aio");
+    let mut grid = Grid::new(["trap", "nearcache", &library]);
     for row in &run.traps {
-        println!(
-            "{:<60}{:<32}{}",
-            row.trap.name(),
+        grid.row([
+            row.trap.name().to_owned(),
             said(row.trap, &row.nearcache),
-            said(row.trap, &row.cache_aio)
-        );
+            said(row.trap, &row.cache_aio),
+        ]);
     }
+    outln!("{}", grid.text(terminal::columns()));
 }
 
 /// A finding in a few words.

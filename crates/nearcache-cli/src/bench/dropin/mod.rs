@@ -17,8 +17,8 @@ use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::l1::{Goal, counting, releases};
-use crate::fleet::control::info;
-use crate::fleet::server::{self, Server};
+use crate::fleet::control::{Place, info};
+use crate::fleet::server::Server;
 use crate::machine::Hardware;
 use crate::{Failure, Outcome};
 use clients::Clients;
@@ -36,9 +36,12 @@ pub(crate) struct Args {
     /// What all random choices follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
-    #[arg(long, value_name = "URL")]
-    redis: Option<String>,
+    /// The server, for example redis://127.0.0.1:6379; auto starts one
+    #[arg(long, default_value = "auto", value_name = "URL")]
+    redis: String,
+    /// Start this server program instead of one found on PATH
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
     /// Write all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -118,13 +121,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 fn place(args: &Args) -> Result<(String, Option<Server>), Failure> {
-    if let Some(url) = &args.redis {
-        return Ok((url.clone(), None));
+    match super::place(&args.redis, args.server.as_deref())? {
+        (Place::Server { url }, server) => Ok((url, server)),
+        (Place::Embedded(_), _) => Err("this needs a server".to_owned()),
     }
-    let program = server::find(None)?
-        .ok_or("no server was found: put valkey-server or redis-server on PATH, or use --redis")?;
-    let server = Server::start(&program, &[])?;
-    Ok((server.url(), Some(server)))
 }
 
 fn effort(args: &Args) -> Effort {
@@ -236,7 +236,8 @@ mod tests {
             seconds,
             quick,
             seed: 1,
-            redis: None,
+            redis: "auto".to_owned(),
+            server: None,
             json: None,
         };
         for seconds in [1, 60, 600] {

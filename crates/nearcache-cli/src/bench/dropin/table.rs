@@ -4,10 +4,12 @@
 use super::Run;
 use super::band::Band;
 use super::hits::Who;
+use crate::grid::Grid;
+use crate::terminal::{self, outln};
 
 /// What is known before the run.
 pub(super) fn announce(run: &Run) {
-    println!(
+    outln!(
         "{}; {}; {}; seed {}; capacity {}",
         run.hardware.line(),
         run.libraries.join(", "),
@@ -16,71 +18,68 @@ pub(super) fn announce(run: &Run) {
         run.capacity
     );
     if let Some(load) = run.hardware.load_before {
-        println!("Load average when it began: {load:.1}.");
+        outln!("Load average when it began: {load:.1}.");
     }
     if let Some(busy) = run.hardware.busy() {
-        println!("Note: {busy}.");
+        outln!("Note: {busy}.");
     }
-    println!(
+    outln!(
         "{} rounds; each case of each client has {} ms in each.",
-        run.rounds, run.slice_ms
+        run.rounds,
+        run.slice_ms
     );
 }
 
 /// What the run found.
 pub(super) fn print(run: &Run) {
-    println!("\nHits, one caller: microseconds a call, min / median / max over the rounds\n");
-    println!(
-        "  {:<18} {:<21}{:>26}{:>28}{:>30}{:>10}",
-        "read", "client", "p50", "p99", "p99.9", "calls"
-    );
+    outln!("\nHits, one caller: microseconds a call, min / median / max over the rounds\n");
+    let mut grid = Grid::new(["read", "client", ">p50", ">p99", ">p99.9", ">calls"]);
     for row in &run.hits {
-        println!(
-            "  {:<18} {:<21}{:>26}{:>28}{:>30}{:>10}",
-            row.read,
-            name(row.client),
+        grid.row([
+            row.read.to_string(),
+            name(row.client).to_owned(),
             micros(row.spreads.p50_ns),
             micros(row.spreads.p99_ns),
             micros(row.spreads.p999_ns),
-            row.spreads.calls
-        );
+            row.spreads.calls.to_string(),
+        ]);
     }
+    outln!("{}", grid.text(terminal::columns()));
     let least = run.hits.iter().map(|row| row.hit_share).fold(1.0, f64::min);
-    println!(
+    outln!(
         "\nOf the calls that should be hits at least {:.2} % were, whoever made them.",
         least * 100.0
     );
-    println!("\nHow many times faster the median hit is: min / median / max over the rounds\n");
+    outln!("\nHow many times faster the median hit is: min / median / max over the rounds\n");
     for ratio in &run.hit_ratios {
         let names = format!("{} / {}", name(ratio.client), name(ratio.drop_in));
         let times = ratio.times.text(1);
-        println!("  {:<18} {names:<42}{times:>24}", ratio.read);
+        outln!("  {:<18} {names:<42}{times:>24}", ratio.read);
     }
-    println!("\nPass-through, two workers: thousand calls a second, and microseconds a call\n");
-    println!(
-        "  {:<14}{:>6} {:<10}{:>24}{:>26}{:>28}",
-        "command", "tasks", "client", "1000/s", "p50", "p99"
-    );
+    outln!("\nPass-through, two workers: thousand calls a second, and microseconds a call\n");
+    let mut grid = Grid::new(["command", ">tasks", "client", ">1000/s", ">p50", ">p99"]);
     for row in &run.through {
-        println!(
-            "  {:<14}{:>6} {:<10}{:>24}{:>26}{:>28}",
-            row.command,
-            row.tasks,
-            row.client,
+        grid.row([
+            row.command.to_string(),
+            row.tasks.to_string(),
+            row.client.to_string(),
             scaled(row.per_second, 1e-3).text(1),
             scaled(row.spreads.p50_ns, 1e-3).text(1),
-            scaled(row.spreads.p99_ns, 1e-3).text(1)
-        );
+            scaled(row.spreads.p99_ns, 1e-3).text(1),
+        ]);
     }
-    println!("\nGoals, by the median over the rounds\n");
+    outln!("{}", grid.text(terminal::columns()));
+    outln!("\nGoals, by the median over the rounds\n");
     for goal in &run.goals {
         let mark = match goal.reached {
             true => "reached",
             false => "NOT REACHED",
         };
-        println!(
+        outln!(
             "  {:<44}{:>8.2}   {:<18}{mark}",
-            goal.name, goal.value, goal.goal
+            goal.name,
+            goal.value,
+            goal.goal
         );
     }
 }

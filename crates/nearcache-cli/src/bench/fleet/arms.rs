@@ -208,7 +208,7 @@ impl Bench<'_> {
         };
         let urls = servers.as_ref().map(Servers::urls).unwrap_or_default();
         Ok(Stage {
-            fleet: Fleet::start(plan, arm, self.place, &urls)?,
+            fleet: Fleet::start(plan, arm, self.place, &urls, &mut self.progress)?,
             servers,
             arm,
             plan: plan.clone(),

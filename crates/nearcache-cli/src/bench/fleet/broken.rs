@@ -20,6 +20,7 @@ use crate::fleet::sabotage::Sabotage;
 use crate::fleet::show;
 use crate::fleet::side::Measured;
 use crate::fleet::writer::{Updates, Writer};
+use crate::terminal::outln;
 use crate::{Failure, Outcome};
 
 /// What was found.
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Args, broken: Sabotage) -> Result<Outcome, Failure> {
     };
     for made_for in wanted {
         let scenario = scenario(args, made_for, broken)?;
-        println!(
+        outln!(
             "broken: {broken:?}; run made for {made_for:?}: {} of {} reads stale, the oldest behind by {}",
             scenario.stale_reads,
             show::count(scenario.checked_reads as f64),
@@ -96,7 +97,7 @@ fn scenario(args: &Args, made_for: Sabotage, broken: Sabotage) -> Result<Scenari
         sabotage: broken,
         ..options::parse(args)?.0
     };
-    let (place, _server) = crate::bench::place(args.redis.as_deref(), args.server.as_deref())?;
+    let (place, _server) = crate::bench::place(&args.redis, args.server.as_deref())?;
     let delay = match made_for {
         // The longer a push is on its way, the more reads there are that must wait for it.
         Sabotage::Fence => Duration::from_millis(20),
@@ -104,15 +105,18 @@ fn scenario(args: &Args, made_for: Sabotage, broken: Sabotage) -> Result<Scenari
         _ => Duration::ZERO,
     };
     let (pods_place, proxy) = behind(&place, delay)?;
+    let mut progress = Progress::new();
+    progress.say("starting pods");
     let mut stage = Stage {
-        fleet: Fleet::start(&plan, Arm::After, &pods_place, &[])?,
+        fleet: Fleet::start(&plan, Arm::After, &pods_place, &[], &mut progress)?,
         control: Control::open(&place)?,
-        progress: Progress::new(),
+        progress,
         acks: Acks::default(),
         stream: 0,
     };
     let mut writer = Writer::new(&place, &plan)?;
-    stage.acks.add(&writer.fill()?);
+    let filled = writer.fill(&mut stage.progress)?;
+    stage.acks.add(&filled);
     let updates = |per_s| Updates {
         per_s,
         skewed: true,
@@ -138,7 +142,8 @@ fn scenario(args: &Args, made_for: Sabotage, broken: Sabotage) -> Result<Scenari
         Sabotage::Null => {
             stage.control.flush()?;
             let mut writer = writer;
-            stage.acks.add(&writer.fill()?);
+            let filled = writer.fill(&mut stage.progress)?;
+            stage.acks.add(&filled);
             stage.phase(writer, Load::Paced, 3.0, updates(0.0))?.0
         }
         Sabotage::Fence | Sabotage::None => stage.phase(writer, Load::Paced, 4.0, updates(50.0))?.0,

@@ -11,9 +11,7 @@ use crate::fleet::message::Load;
 use crate::fleet::plan::{Arm, Plan, WATCHED};
 use crate::fleet::side::{Measured, Phases, Side};
 use crate::fleet::writer::Updates;
-
-/// Buckets for every factor of ten.
-const PER_DECADE: f64 = 20.0;
+use crate::page::percentiles::buckets;
 
 /// One phase as it was asked for and measured.
 pub(crate) struct Done {
@@ -130,24 +128,6 @@ fn steady(keys: u32, exponent: f64, reads_per_pod: f64, updates: Updates) -> f64
         })
         .sum();
     1.0 - missed / reads_per_pod.max(f64::MIN_POSITIVE)
-}
-
-/// Upper ends in microseconds, with how many lie below each and above the one before. Empty ones are left out.
-fn buckets(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
-    let mut buckets: Vec<(i64, u64)> = Vec::new();
-    for bar in histogram.iter_recorded() {
-        let us = bar.value_iterated_to() as f64 / 1e3;
-        let number = (us.log10() * PER_DECADE).ceil() as i64;
-        match buckets.last_mut() {
-            Some((last, count)) if *last == number => *count += bar.count_at_value(),
-            _ => buckets.push((number, bar.count_at_value())),
-        }
-    }
-    let end = |number: i64| 10f64.powf(number as f64 / PER_DECADE);
-    buckets
-        .into_iter()
-        .map(|(number, count)| ((end(number) * 1e4).round() / 1e4, count))
-        .collect()
 }
 
 /// How many reads were checked, and by how much those were behind that were.

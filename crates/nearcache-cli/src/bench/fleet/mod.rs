@@ -17,17 +17,18 @@ use std::time::Duration;
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::plan::Plan;
+use crate::fleet::program;
 use crate::fleet::progress::Progress;
 use crate::fleet::proxy::Proxy;
-use crate::fleet::server;
 use crate::fleet::show;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, free_bytes, now_ns};
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use arms::{Arms, Bench};
 pub(crate) use options::Args;
 use options::Options;
-pub(super) use report::Goal;
+pub(crate) use report::Goal;
 use report::Run;
 pub(super) use table::{or_dash, percent};
 
@@ -42,12 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     options::room(&plan, &options, free_bytes())?;
     let hardware = Hardware::detect();
     // Both are held until the end: dropping them ends them.
-    let (place, _server) = super::place(args.redis.as_deref(), args.server.as_deref())?;
+    let (place, _server) = super::place(&args.redis, args.server.as_deref())?;
     let program = match args.sidecar {
-        true => Some(
-            server::find(args.server.as_deref())?
-                .ok_or("--sidecar needs valkey-server or redis-server on PATH, or --server")?,
-        ),
+        true => Some(program::needed(args.server.as_deref())?),
         false => None,
     };
     let (pods_place, _proxy) = behind(&place, Duration::from_micros(options.l2_latency_us))?;
@@ -101,7 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
 fn fill(bench: &mut Bench<'_>, place: &Place) -> Result<(), Failure> {
     bench.progress.say("filling L2");
     let mut writer = Writer::new(place, bench.plan)?;
-    bench.acks.add(&writer.fill()?);
+    bench.acks.add(&writer.fill(&mut bench.progress)?);
     bench.writer = Some(writer);
     let now = bench.control.snapshot()?;
     bench.other_connections = now.map_or(0, |snapshot| snapshot.connections);
@@ -144,12 +142,14 @@ fn finish(
 }
 
 fn show(run: &Run) {
-    print!("\n{}", table::arms(run));
-    print!("\n{}", table::rows(run));
-    print!("\n{}", table::goals(run));
-    println!("\n{}\n", show::wrapped(&run.verdict, "", 110));
+    let columns = terminal::columns();
+    outln!("\n{}", table::arms(run, columns));
+    outln!("{}", table::rows(run, columns));
+    outln!("{}", super::goals(&run.goals, terminal::columns()));
+    terminal::paragraph(&run.verdict);
+    outln!("");
     for note in table::notes(run) {
-        println!("- {}", show::wrapped(&note, "  ", 108));
+        terminal::item(&note);
     }
 }
 
@@ -216,5 +216,5 @@ fn announce(plan: &Plan, options: &Options, server: &str) {
         plan.seconds,
         plan.seed
     );
-    println!("{}", show::wrapped(&text, "", 110));
+    terminal::paragraph(&text);
 }

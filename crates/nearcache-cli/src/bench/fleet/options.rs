@@ -12,7 +12,7 @@ use crate::fleet::plan::{self, Plan};
 use crate::fleet::show;
 use crate::fleet::traffic::Traffic;
 use crate::machine::now_ns;
-use crate::record::duration;
+use crate::text::duration;
 use crate::trace;
 
 const KEYS_MAX: u32 = 10_000_000;
@@ -57,9 +57,9 @@ pub(crate) struct Args {
     /// What a delay proxy adds to every round trip to L2, in all arms, for example 1ms
     #[arg(long, value_name = "TIME", value_parser = latency, default_value = "0ms")]
     l2_latency: Duration,
-    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
-    #[arg(long, value_name = "URL")]
-    pub(crate) redis: Option<String>,
+    /// The server, for example redis://127.0.0.1:6379; auto starts one
+    #[arg(long, default_value = "auto", value_name = "URL")]
+    pub(crate) redis: String,
     /// Start this server program instead of one found on PATH; sidecars always are started
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,

@@ -65,6 +65,25 @@ impl Run {
     }
 }
 
+impl Run {
+    /// An arm at 80 % of the rate, where nothing queues yet and a fleet is run; at all of it, where that was not timed.
+    pub(crate) fn usual(&self, arm: Arm) -> Option<&Figures> {
+        let rate = self.base_rate_per_s * USUAL;
+        let rows = self.rows.iter();
+        let row = rows
+            .filter(|row| row.arm == arm && row.kind == Kind::Rate)
+            .find(|row| {
+                let asked = row.figures.asked_reads_per_s.unwrap_or(0.0);
+                (asked - rate).abs() < rate * 1e-6
+            });
+        let full = || self.arms().find(|full| full.0 == arm).map(|full| full.1);
+        row.map(|row| &row.figures).or_else(full)
+    }
+}
+
+/// The share of the highest rate that the finding is about.
+const USUAL: f64 = 0.8;
+
 /// Which kind of phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

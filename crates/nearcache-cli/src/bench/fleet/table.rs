@@ -6,6 +6,8 @@ use super::report::{Figures, Row, Run};
 use super::verdict::{stale, times_own};
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
+use crate::grid::Grid;
+use crate::page::Line;
 
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
@@ -15,28 +17,15 @@ pub(crate) fn or_dash(value: Option<f64>, show: impl Fn(f64) -> String) -> Strin
     value.map_or_else(|| "-".to_owned(), show)
 }
 
-/// One figure of every arm.
-pub(crate) struct Line {
-    /// What it belongs to.
-    pub(crate) group: &'static str,
-    /// What it is.
-    pub(crate) name: String,
-    /// One for each arm.
-    pub(crate) cells: Vec<String>,
-}
-
 /// The arms at the 100 % rate.
-pub(crate) fn arms(run: &Run) -> String {
-    let line = |name: &str, cells: &[String]| {
-        let cells: String = cells.iter().map(|cell| format!("{cell:>16}")).collect();
-        format!("  {name:<34}{cells}\n")
-    };
+pub(crate) fn arms(run: &Run, columns: usize) -> String {
     let title = format!("at {} reads/s (100 %)", count(run.base_rate_per_s));
-    let heads = run.arms().map(|(arm, _)| arm.name().to_owned());
-    let head = line(&title, &heads.collect::<Vec<_>>());
-    let lines = compared(run);
-    let lines = lines.iter().map(|own| line(&own.name, &own.cells));
-    head + &lines.collect::<String>()
+    let names = run.arms().map(|(arm, _)| format!(">{}", arm.name()));
+    let mut grid = Grid::new(std::iter::once(title).chain(names));
+    for line in compared(run) {
+        grid.row(std::iter::once(line.name).chain(line.cells));
+    }
+    grid.text(columns)
 }
 
 /// The same, figure by figure.
@@ -156,23 +145,21 @@ pub(crate) fn compared(run: &Run) -> Vec<Line> {
 }
 
 /// Every phase in a line.
-pub(crate) fn rows(run: &Run) -> String {
-    let mut text = format!(
-        "  {:<8}{:<33}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>7}\n",
-        "",
+pub(crate) fn rows(run: &Run, columns: usize) -> String {
+    let mut grid = Grid::new([
         "all phases",
-        "room",
-        "writes/s",
-        "reads/s",
-        "mean",
-        "p99",
-        "p99.9",
-        "due p99",
-        "hit",
-        "steady",
-        "at L2/s",
-        "stale"
-    );
+        ">room",
+        ">writes/s",
+        ">reads/s",
+        ">mean",
+        ">p99",
+        ">p99.9",
+        ">due p99",
+        ">hit",
+        ">steady",
+        ">at L2/s",
+        ">stale",
+    ]);
     for Row {
         arm,
         name,
@@ -183,11 +170,10 @@ pub(crate) fn rows(run: &Run) -> String {
     {
         let side = &figures.side;
         let room = (*arm != Arm::Before).then_some(*capacity_bytes as f64);
-        text += &format!(
-            "  {:<8}{name:<33}{:>10}{:>10.1}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>7}\n",
-            arm.name(),
+        grid.row([
+            format!("{}: {name}", arm.name()),
             or_dash(room, bytes),
-            figures.writes_per_s,
+            format!("{:.1}", figures.writes_per_s),
             count(side.reads_per_s),
             time(side.mean_us),
             time(side.p99_us),
@@ -196,24 +182,10 @@ pub(crate) fn rows(run: &Run) -> String {
             percent(side.hit_rate),
             or_dash(figures.steady_hit_rate, percent),
             count(side.l2_reads_per_s),
-            side.stale_reads
-        );
+            side.stale_reads.to_string(),
+        ]);
     }
-    text
-}
-
-/// What was to be reached, and what was.
-pub(crate) fn goals(run: &Run) -> String {
-    let lines = run.goals.iter().map(|goal| {
-        format!(
-            "  {:<3} {:<72}{:>16}   wanted {}\n",
-            if goal.reached { "yes" } else { "NO" },
-            goal.name,
-            goal.found,
-            goal.wanted
-        )
-    });
-    lines.collect()
+    grid.text(columns)
 }
 
 /// What a reader of the tables should know.

@@ -106,27 +106,33 @@ fn checked(run: &Run, arm: Arm) -> u64 {
     of(run, arm).map(|row| row.figures.side.checked_reads).sum()
 }
 
-/// What there is to win where nothing queues: the lowest rate, if that is not the 100 % one.
-fn easy(run: &Run) -> Option<String> {
-    let lowest = |arm| {
+/// What there is to win at the rate that the user's own fleet has.
+fn own(run: &Run) -> Option<String> {
+    let rate = run.options.trace_reads_per_s?;
+    let at = |arm| {
         let rows = of(run, arm).filter(|row| row.kind == Kind::Rate);
-        let rate = |row: &&Row| row.figures.asked_reads_per_s.unwrap_or(f64::MAX);
-        let row = rows.min_by(|a, b| rate(a).total_cmp(&rate(b)))?;
-        (rate(&row) < run.base_rate_per_s).then_some(&row.figures)
+        let mut rows = rows.filter(|row| row.figures.asked_reads_per_s == Some(rate));
+        rows.next().map(|row| &row.figures)
     };
-    let (before, after) = (lowest(Arm::Before)?, lowest(Arm::After)?);
-    let rate = before.asked_reads_per_s?;
-    let rate = match run.options.trace_reads_per_s == Some(rate) {
-        true => format!("the trace's own {} reads/s", count(rate)),
-        false => format!("{:.0} % of that rate", 100.0 * rate / run.base_rate_per_s),
-    };
+    let (before, after) = (at(Arm::Before)?, at(Arm::After)?);
     Some(format!(
-        " (mean {} -> {} and p99 {} -> {} at {rate})",
+        " (mean {} -> {} and p99 {} -> {} at the trace's own {} reads/s)",
         time(before.side.mean_us),
         time(after.side.mean_us),
         time(before.side.p99_us),
         time(after.side.p99_us),
+        count(rate),
     ))
+}
+
+/// Which share of which rate these figures are at.
+pub(crate) fn share(run: &Run, figures: &Figures) -> String {
+    let asked = figures.asked_reads_per_s.unwrap_or(run.base_rate_per_s);
+    let whole = match run.options.rate {
+        Some(_) => "--rate",
+        None => "before's maximum",
+    };
+    format!("{:.0} % of {whole}", 100.0 * asked / run.base_rate_per_s)
 }
 
 /// How far a rate is from that of the trace.
@@ -170,22 +176,33 @@ pub(crate) fn verdict(run: &Run) -> (String, bool) {
         );
         return (text, false);
     }
-    let (before, after) = (&run.before, &run.after);
+    let before = run.usual(Arm::Before).unwrap_or(&run.before);
+    let after = run.usual(Arm::After).unwrap_or(&run.after);
     let better = after.side.mean_us < before.side.mean_us && gone(before, after) > 0.0;
+    // A maximum that was not to be had for long makes a part of it too much as well.
+    let asked = before.asked_reads_per_s.unwrap_or(0.0);
+    let short = match before.side.reads_per_s < 0.95 * asked {
+        true => format!(
+            " (before managed {} of them)",
+            count(before.side.reads_per_s)
+        ),
+        false => String::new(),
+    };
     let text = format!(
-        "{}: at {} reads/s of {} pods{}, mean {} -> {} and p99 {} -> {} a call{}; {:.2} % of the reads gone from L2; none of \
+        "{}: at {} reads/s{short} of {} pods, {}{}, mean {} -> {} and p99 {} -> {} a call{}; {:.2} % of the reads gone from L2; none of \
          {} checked reads older than {}.",
         if better { "Better" } else { "NOT BETTER" },
-        count(run.base_rate_per_s),
+        count(before.asked_reads_per_s.unwrap_or(run.base_rate_per_s)),
         run.plan.pods,
+        share(run, before),
         times_own(run)
-            .map(|times| format!(" ({times})"))
+            .map(|times| format!(" (all of it: {times})"))
             .unwrap_or_default(),
         time(before.side.mean_us),
         time(after.side.mean_us),
         time(before.side.p99_us),
         time(after.side.p99_us),
-        easy(run).unwrap_or_default(),
+        own(run).unwrap_or_default(),
         gone(before, after) * 100.0,
         count((checked(run, Arm::Before) + checked(run, Arm::After)) as f64),
         time(run.plan.max_staleness_ms as f64 * 1e3),

@@ -15,6 +15,7 @@ use nearcache_sim::Lines;
 use serde::Serialize;
 
 use crate::machine::Hardware;
+use crate::terminal::outln;
 use crate::{Failure, Outcome, trace};
 use hits::{Effort, Row};
 use overhead::Overhead;
@@ -93,28 +94,30 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         ratios: Vec::new(),
         hit_ratio: Vec::new(),
     };
-    println!(
+    outln!(
         "{}; {}; seed {}",
         run.hardware.line(),
         run.libraries.join(", "),
         run.seed
     );
     if let Some(busy) = run.hardware.busy() {
-        println!("Note: {busy}.");
+        outln!("Note: {busy}.");
     }
     if !args.only_traces {
         run.measure(args)?;
     }
     for (name, trace) in &traces {
-        println!(
+        outln!(
             "\n{name}: {} requests of {} keys; hit ratio by entries kept",
             trace.requests.len(),
             trace.keys
         );
         ratio::measure(name, trace, |row| {
-            println!(
+            outln!(
                 "  {:<14}{:>10} entries {:>8.4}",
-                row.library, row.capacity_entries, row.hit_ratio
+                row.library,
+                row.capacity_entries,
+                row.hit_ratio
             );
             run.hit_ratio.push(row);
         })?;
@@ -148,10 +151,10 @@ impl Run {
         } else {
             effort
         };
-        println!(
+        outln!(
             "\nHits: nanoseconds per look-up as each thread sees it, values found on every look-up\n"
         );
-        println!(
+        outln!(
             "  {:<17}{:>9}{:>12}{:>8}  {:<12}{:>8}{:>10}{:>8}",
             "library",
             "keys",
@@ -165,7 +168,7 @@ impl Run {
         for &keys in sizes {
             for value_bytes in [SMALL, LARGE] {
                 hits::measure(keys, value_bytes, args.seed, effort, |row| {
-                    println!(
+                    outln!(
                         "  {:<17}{:>9}{:>12}{:>8}  {:<12}{:>8.1}{:>10.1}{:>8.1}",
                         row.library,
                         row.keys,
@@ -181,23 +184,25 @@ impl Run {
             }
         }
         self.overhead = overhead::measure(GOAL_KEYS);
-        println!(
+        outln!(
             "\nOverhead: bytes set aside per entry beside key and value, {GOAL_KEYS} keys, {SMALL} B values\n"
         );
         for row in &self.overhead {
-            println!("  {:<17}{:>9.0}", row.library, row.bytes_per_entry);
+            outln!("  {:<17}{:>9.0}", row.library, row.bytes_per_entry);
         }
         self.ratios = self.goals();
-        println!("\nAt {GOAL_KEYS} keys, Zipf 0.99, one thread\n");
+        outln!("\nAt {GOAL_KEYS} keys, Zipf 0.99, one thread\n");
         for goal in &self.ratios {
             let mark = if goal.reached {
                 "reached"
             } else {
                 "NOT REACHED"
             };
-            println!(
+            outln!(
                 "  {:<44}{:>8.2}   {:<18}{mark}",
-                goal.name, goal.value, goal.goal
+                goal.name,
+                goal.value,
+                goal.goal
             );
         }
         Ok(())

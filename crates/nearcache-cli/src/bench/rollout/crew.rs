@@ -9,7 +9,7 @@ use crate::fleet::control::{Control, Place, Snapshot};
 use crate::fleet::message::{Command, Event, Load, Phase, Report, Service, Setup, Start};
 use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::pods::Handle;
-use crate::fleet::progress::Progress;
+use crate::fleet::progress::{Count, Progress};
 use crate::machine::now_ns;
 
 /// How often the server is asked.
@@ -181,6 +181,9 @@ impl<'a> Crew<'a> {
     pub(super) fn title(&mut self, title: &str, seconds: f64) {
         title.clone_into(&mut self.title);
         self.reads_before = self.reads();
+        if seconds == 0.0 {
+            self.progress.say(title);
+        }
         let reads = self.looks.last().map(|look| look.reads);
         self.progress
             .begin(title, now_ns(), (seconds * 1e9) as u64, reads);
@@ -253,7 +256,11 @@ impl<'a> Crew<'a> {
             let look = self.look()?;
             if self.progress.due() {
                 let reads = self.reads().saturating_sub(self.reads_before);
-                self.progress.show(reads, Some(look.reads));
+                let l2 = Count {
+                    number: look.reads,
+                    at_ns: look.at_ns,
+                };
+                self.progress.show(Count::now(reads), Some(l2), None);
             }
         }
         Ok(())

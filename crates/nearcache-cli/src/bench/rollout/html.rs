@@ -1,30 +1,29 @@
 //! A run as one page for a browser: the table, the time lines, and how the new pods differ. It fetches nothing.
 
-use std::fmt::Write as _;
-
 use super::report::{Newcomer, Run, Side, Stage};
 use super::table;
-use crate::bench::page::chart::{Axis, Line, chart};
-use crate::bench::page::text::escape;
-use crate::bench::page::{self, head};
+use crate::chart::{Axis, Line, chart};
 use crate::fleet::show::{bytes, count, time};
+use crate::page;
 
-/// The page.
+/// The page: the finding, then what there is to see, then all figures.
 pub(super) fn page(run: &Run, command: &str) -> String {
     let title = format!("nearcache bench rollout: {} pods", run.plan.pods);
-    let mut page = head(&title);
-    let kind = if run.good { "verdict" } else { "verdict bad" };
-    let _ = write!(
-        page,
-        "<h1>{} pods are replaced, and {} join at once</h1>\n<p class=\"{kind}\">{}</p>\n<p class=\"legend\">\
-         <span class=\"after\"><i></i><b>warm</b>: a new pod fetches what the fleet reads before it is ready</span>\
-         <span class=\"before\"><i></i><b>cold</b>: it does not</span></p>\n",
-        run.options.restarts,
-        run.options.join,
-        escape(&run.verdict)
+    let mut page = page::head(&title);
+    let title = format!(
+        "{} pods are replaced, and {} join at once",
+        run.options.restarts, run.options.join
     );
-    page += &facts(run, command);
-    page += &compared(run);
+    page += &page::opening(&title, &run.verdict, run.good);
+    page += &tiles(run);
+    page += &page::legend([
+        (
+            "after",
+            "warm",
+            "a new pod fetches what the fleet reads before it is ready".to_owned(),
+        ),
+        ("before", "cold", "it does not".to_owned()),
+    ]);
     for (title, pick) in STAGES {
         let stages: Vec<(&str, &Stage)> = run
             .sides()
@@ -34,12 +33,46 @@ pub(super) fn page(run: &Run, command: &str) -> String {
             page += &section(title, &stages);
         }
     }
-    page += &goals(run);
-    page += "<h2>What to know</h2>\n<ul>";
-    for note in table::notes(run) {
-        let _ = write!(page, "<li>{}</li>", escape(&note));
-    }
-    page + "</ul>\n</body></html>\n"
+    let names: Vec<(&str, &str)> = run.sides().map(|(name, _)| (class(name), name)).collect();
+    page += "<h2>Side by side</h2>\n";
+    page += &page::compared(&names, &table::lines(run));
+    page += &page::goals(&run.goals, "");
+    page += &page::facts(&facts(run), command);
+    page += &page::notes(&table::notes(run));
+    page + "</body></html>\n"
+}
+
+/// The figures that matter of the first change that was tried: warm, and what it is without.
+fn tiles(run: &Run) -> String {
+    let (warm, cold) = (first(&run.warm), first(&run.cold));
+    let Some(shown) = warm.or(cold) else {
+        return String::new();
+    };
+    let other = cold.filter(|_| warm.is_some());
+    let tile = |name: &str, show: &dyn Fn(&Stage) -> String| page::Tile {
+        name: name.to_owned(),
+        figure: show(shown),
+        beside: other.map_or_else(String::new, |cold| format!("cold {}", show(cold))),
+    };
+    page::tiles(&[
+        tile("hit rate, first 100 reads of a new pod", &|stage| {
+            format!("{:.1} %", 100.0 * stage.first_100.hit_rate)
+        }),
+        tile("p99 of the other pods meanwhile", &|stage| {
+            stage.change.p99_old_us.map_or_else(|| "-".to_owned(), time)
+        }),
+        tile("most reads at L2 in a second", &|stage| {
+            count(stage.change.l2_peak_second_per_s)
+        }),
+        tile("process start to ready, p50", &|stage| {
+            time(stage.ready_p50_seconds * 1e6)
+        }),
+    ])
+}
+
+fn first(side: &Option<Side>) -> Option<&Stage> {
+    let side = side.as_ref()?;
+    side.rolling.as_ref().or(side.join.as_ref())
 }
 
 type Pick = fn(&Side) -> Option<&Stage>;
@@ -51,9 +84,9 @@ const STAGES: [(&str, Pick); 2] = [
     ("Pods joining at the same moment", |side| side.join.as_ref()),
 ];
 
-fn facts(run: &Run, command: &str) -> String {
+fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let (plan, options) = (&run.plan, &run.options);
-    let rows = [
+    vec![
         (
             "data",
             format!(
@@ -95,44 +128,7 @@ fn facts(run: &Run, command: &str) -> String {
             format!("nearcache {}; {}", run.version, run.server),
         ),
         ("took", format!("{:.0} s", run.elapsed_seconds)),
-    ];
-    let mut text = "<dl>".to_owned();
-    for (name, value) in rows {
-        let _ = write!(text, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
-    }
-    let _ = writeln!(
-        text,
-        "<dt>command</dt><dd><code>{}</code></dd></dl>",
-        escape(command)
-    );
-    text
-}
-
-fn compared(run: &Run) -> String {
-    let mut text =
-        "<h2>Side by side</h2>\n<div class=\"wide\"><table><thead><tr><th></th>".to_owned();
-    for (name, _) in run.sides() {
-        let _ = write!(text, "<th class=\"{}\">{name}</th>", class(name));
-    }
-    text += "</tr></thead><tbody>\n";
-    let columns = run.sides().count() + 1;
-    let mut group = "";
-    for line in table::lines(run) {
-        if line.group != group {
-            group = line.group;
-            let _ = writeln!(
-                text,
-                "<tr class=\"group\"><th colspan=\"{columns}\">{}</th></tr>",
-                escape(group)
-            );
-        }
-        let _ = write!(text, "<tr><th>{}</th>", escape(line.name));
-        for cell in &line.cells {
-            let _ = write!(text, "<td>{}</td>", escape(cell));
-        }
-        text += "</tr>\n";
-    }
-    text + "</tbody></table></div>\n"
+    ]
 }
 
 fn section(title: &str, stages: &[(&str, &Stage)]) -> String {
@@ -220,6 +216,15 @@ fn section(title: &str, stages: &[(&str, &Stage)]) -> String {
     text + "</div>\n"
 }
 
+/// Beside whole seconds only: others would look like their neighbours.
+fn whole_second(at: f64) -> String {
+    match (at - at.round()).abs() < 0.01 {
+        // Rounding may leave a zero with a sign.
+        true => format!("{:.0}", at.round() + 0.0),
+        false => String::new(),
+    }
+}
+
 /// A time on an axis that begins at none.
 fn round(us: f64) -> String {
     match us {
@@ -283,7 +288,7 @@ fn over_time(
         to: (first + count) * step,
         ticks: (0..=count as u32)
             .map(|number| (first + f64::from(number)) * step)
-            .map(|at| (at, format!("{at:.0}")))
+            .map(|at| (at, whole_second(at)))
             .collect(),
     };
     chart(title, "", &x, &y, &lines)
@@ -319,13 +324,6 @@ fn by_pod(
         format!("{percent:.0}")
     });
     chart(title, "", &x, &y, &lines)
-}
-
-fn goals(run: &Run) -> String {
-    if run.goals.is_empty() {
-        return String::new();
-    }
-    format!("<h2>Goals</h2>\n{}", page::goals(&run.goals))
 }
 
 /// The colour of a side: those of the page's architectures.

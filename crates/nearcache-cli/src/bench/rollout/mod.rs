@@ -17,6 +17,7 @@ use crate::fleet::progress::Progress;
 use crate::fleet::show;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, now_ns};
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 pub(super) use options::Args;
 use options::Options;
@@ -29,7 +30,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (plan, options) = options::parse(args)?;
     let hardware = Hardware::detect();
     // Held until the end: dropping it ends it.
-    let (place, _server) = super::place(args.redis.as_deref(), args.server.as_deref())?;
+    let (place, _server) = super::place(&args.redis, args.server.as_deref())?;
     let mut control = Control::open(&place)?;
     let server = control.describe()?;
     announce(&plan, &options, &server);
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     bench.progress.say("filling L2");
     let mut writer = Writer::new(&place, &plan)?;
-    let result = writer.fill().and_then(|log| {
+    let result = writer.fill(&mut bench.progress).and_then(|log| {
         bench.acks.add(&log);
         bench.writer = Some(writer);
         sides(&mut bench)
@@ -78,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         super::write(path, &run)?;
     }
     if let Some(path) = &args.html {
-        let command = super::page::text::command(std::env::args().skip(1));
+        let command = crate::text::command(std::env::args().skip(1));
         super::put(path, &html::page(&run, &command))?;
     }
     Ok(if run.good {
@@ -121,11 +122,12 @@ fn stage(bench: &mut Bench<'_>, warm: bool, change: Change) -> Result<Stage, Fai
 }
 
 fn show(run: &Run) {
-    print!("\n{}", table::compared(run));
-    print!("\n{}", table::goals(run));
-    println!("\n{}\n", show::wrapped(&run.verdict, "", 110));
+    outln!("\n{}", table::compared(run, terminal::columns()));
+    outln!("{}", super::goals(&run.goals, terminal::columns()));
+    terminal::paragraph(&run.verdict);
+    outln!("");
     for note in table::notes(run) {
-        println!("- {}", show::wrapped(&note, "  ", 108));
+        terminal::item(&note);
     }
 }
 
@@ -151,5 +153,5 @@ fn announce(plan: &Plan, options: &Options, server: &str) {
         show::count(options.warm_reads as f64),
         options.warm_share
     );
-    println!("{}", show::wrapped(&text, "", 110));
+    terminal::paragraph(&text);
 }

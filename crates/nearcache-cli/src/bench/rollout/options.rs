@@ -1,12 +1,14 @@
 //! What `bench rollout` can be told, and what it does with it. Starts nothing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Serialize;
 
 use crate::Failure;
 use crate::fleet::plan::{self, Plan};
+use crate::text::duration;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
@@ -35,15 +37,15 @@ pub(crate) struct Args {
     /// Pods that are replaced one after the other; by default all
     #[arg(long, value_name = "N")]
     restarts: Option<u16>,
-    /// Milliseconds from one replacement to the next at least
-    #[arg(long, default_value_t = 800, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
-    every: u64,
+    /// From one replacement to the next at least, for example 800ms
+    #[arg(long, default_value = "800ms", value_name = "T", value_parser = humantime::parse_duration)]
+    every: Duration,
     /// Pods that join at the same moment, a fleet of the others; 0 leaves that out
     #[arg(long, default_value_t = 30, value_name = "N")]
     join: u16,
-    /// Seconds of steady state that are measured before each change
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    duration: u64,
+    /// For how long the steady state is measured before each change, for example 8s
+    #[arg(long, value_name = "T", default_value = "8s", value_parser = duration)]
+    duration: Duration,
     /// Only with the warm start
     #[arg(long, conflicts_with = "no_warm")]
     warm: bool,
@@ -53,12 +55,12 @@ pub(crate) struct Args {
     /// Keys a second that all pods together may fetch ahead (the setting `warm_reads`)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     warm_reads: Option<u32>,
-    /// Milliseconds between two publications of a pod (the setting `publish_every`, there 10 s: this fleet is young)
-    #[arg(long, default_value_t = 2000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1000..=600_000))]
-    publish_every: u64,
-    /// Use this server, for example redis://127.0.0.1:6379, instead of starting one
-    #[arg(long, value_name = "URL")]
-    pub(super) redis: Option<String>,
+    /// Between two publications of a pod (the setting `publish_every`, there 10s: this fleet is young)
+    #[arg(long, default_value = "2s", value_name = "T", value_parser = humantime::parse_duration)]
+    publish_every: Duration,
+    /// The server, for example redis://127.0.0.1:6379; auto starts one
+    #[arg(long, default_value = "auto", value_name = "URL")]
+    pub(super) redis: String,
     /// Start this server program instead of one found on PATH
     #[arg(long, value_name = "PATH")]
     pub(super) server: Option<PathBuf>,
@@ -138,19 +140,29 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     if restarts + join == 0 {
         return Err("with --restarts 0 and --join 0 there is nothing to measure".to_owned());
     }
+    if args.duration > Duration::from_secs(3600) {
+        return Err("--duration must be at most 1h".to_owned());
+    }
+    let ms = |name: &str, value: Duration, least: u64| {
+        let ms = value.as_millis() as u64;
+        match (least..=600_000).contains(&ms) {
+            true => Ok(ms),
+            false => Err(format!("--{name} must be from {least}ms to 10m")),
+        }
+    };
     let options = Options {
         rate: args.rate,
         restarts,
-        every_ms: args.every,
+        every_ms: ms("every", args.every, 1)?,
         join,
-        steady_seconds: args.duration as f64,
-        fill_seconds: (args.duration as f64 / 2.0).clamp(1.0, 5.0),
+        steady_seconds: args.duration.as_secs_f64(),
+        fill_seconds: (args.duration.as_secs_f64() / 2.0).clamp(1.0, 5.0),
         warm_reads: args
             .warm_reads
             .map_or(settings.warm_reads, |reads| reads as usize),
         warm_share: settings.warm_share,
         warm_deadline_ms: settings.warm_deadline.as_millis() as u64,
-        publish_every_ms: args.publish_every,
+        publish_every_ms: ms("publish-every", args.publish_every, 1000)?,
         arms: match (args.warm, args.no_warm) {
             (true, _) => vec![true],
             (_, true) => vec![false],
@@ -169,7 +181,7 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         pool: 1,
         capacity_bytes,
         sidecar_ttl_ms: 0,
-        seconds: args.duration,
+        seconds: args.duration.as_secs(),
         cold_seconds: 0,
         flat_out_seconds: 0,
         max_staleness_ms: 1000,

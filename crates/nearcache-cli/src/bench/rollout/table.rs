@@ -3,39 +3,22 @@
 use super::report::{First, Run, Side, Stage};
 use crate::bench::fleet::{or_dash, percent};
 use crate::fleet::show::{bytes, count, time};
+use crate::grid::Grid;
+use crate::page::Line;
 
-/// One figure of every side.
-pub(super) struct Line {
-    /// What it belongs to.
-    pub(super) group: &'static str,
-    /// What it is.
-    pub(super) name: &'static str,
-    /// One for each side.
-    pub(super) cells: Vec<String>,
-}
-
-/// The sides beside each other.
-pub(super) fn compared(run: &Run) -> String {
-    let mut text = format!("  {:<52}", "");
-    for (name, _) in run.sides() {
-        text += &format!("{name:>22}");
-    }
-    text += "\n";
+/// The sides beside each other, in lines that fit.
+pub(super) fn compared(run: &Run, columns: usize) -> String {
+    let names = run.sides().map(|(name, _)| format!(">{name}"));
+    let mut grid = Grid::new(std::iter::once(String::new()).chain(names));
     let mut group = "";
     for line in lines(run) {
         if line.group != group {
             group = line.group;
-            text += &format!("{group}\n");
+            grid.group(group);
         }
-        text += &format!("  {:<52}", line.name);
-        text += &line
-            .cells
-            .iter()
-            .map(|cell| format!("{cell:>22}"))
-            .collect::<String>();
-        text += "\n";
+        grid.row(std::iter::once(line.name).chain(line.cells));
     }
-    text
+    grid.text(columns)
 }
 
 /// The same, figure by figure.
@@ -51,10 +34,10 @@ pub(super) fn lines(run: &Run) -> Vec<Line> {
         if stages.is_empty() {
             continue;
         }
-        let mut row = |name, show: &dyn Fn(&Stage) -> String| {
+        let mut row = |name: &str, show: &dyn Fn(&Stage) -> String| {
             lines.push(Line {
                 group,
-                name,
+                name: name.to_owned(),
                 cells: stages.iter().map(|stage| show(stage)).collect(),
             });
         };
@@ -155,20 +138,6 @@ fn of_first(first: &First) -> String {
             200.0 * first.standard_error
         ),
     }
-}
-
-/// What was to be reached, and what was.
-pub(super) fn goals(run: &Run) -> String {
-    let lines = run.goals.iter().map(|goal| {
-        format!(
-            "  {:<3} {:<58}{:>22}   wanted {}\n",
-            if goal.reached { "yes" } else { "NO" },
-            goal.name,
-            goal.found,
-            goal.wanted
-        )
-    });
-    lines.collect()
 }
 
 /// What a reader of the tables should know.

@@ -14,10 +14,12 @@ use std::thread;
 use nearcache::{NearCache, blocking};
 
 use crate::fleet::control::{Control, Place};
-use crate::fleet::progress::Progress;
-use crate::fleet::server::{self, Server};
+use crate::fleet::program;
+use crate::fleet::progress::{Count, Progress};
+use crate::fleet::server::Server;
 use crate::fleet::show;
 use crate::machine::{Hardware, now_ns, resident_bytes, sleep_until};
+use crate::terminal::{self, outln};
 use crate::{Failure, Outcome};
 use load::Load;
 pub(super) use options::Args;
@@ -33,9 +35,7 @@ const LOOK_NS: u64 = 10_000_000;
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let options = options::parse(args)?;
     let hardware = Hardware::detect();
-    let program = server::find(args.server.as_deref())?.ok_or(
-        "there is no server: put valkey-server or redis-server on PATH, or name one with --server",
-    )?;
+    let program = program::needed(args.server.as_deref())?;
     let limit = options.server_memory_bytes.to_string();
     let limits = ["--maxmemory", &limit, "--maxmemory-policy", "allkeys-lru"];
     let server = Server::start(&program, &limits)?;
@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         good: false,
     };
     run.judge();
-    print!("\n{}", table::table(&run));
+    outln!("\n{}", table::table(&run, terminal::columns()));
     if let Some(path) = &args.json {
         super::write(path, &run)?;
     }
@@ -143,10 +143,12 @@ fn watch(load: &Load<'_>, start_ns: u64) -> Result<Vec<Sample>, Failure> {
         sample.reads = load.reads.load(Ordering::Relaxed);
         samples.push(std::mem::take(&mut sample));
         if progress.due() {
-            progress.show(load.reads.load(Ordering::Relaxed), None);
+            let reads = Count::now(load.reads.load(Ordering::Relaxed));
+            progress.show(reads, None, None);
         }
     }
-    progress.end();
+    let reads = Count::now(load.reads.load(Ordering::Relaxed));
+    progress.finish(reads, None);
     Ok(samples)
 }
 
@@ -173,5 +175,5 @@ fn announce(options: &Options, sizes: &Distribution, server: &str) {
         options.duration_ms / 1000,
         options.seed
     );
-    println!("{}", show::wrapped(&text, "", 110));
+    terminal::paragraph(&text);
 }

@@ -13,7 +13,7 @@ use crate::Failure;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// How long it lasts, for example 3m or 10m
-    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "T", default_value = "10m", value_parser = crate::text::duration)]
     duration: Duration,
     /// Bytes L1 may hold
     #[arg(long, default_value = "256MiB")]

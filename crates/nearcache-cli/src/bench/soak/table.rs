@@ -2,27 +2,24 @@
 
 use super::report::{Run, bytes};
 use crate::bench::errors;
-use crate::fleet::show::{count, wrapped};
-
-const WIDTH: usize = 110;
+use crate::fleet::show::count;
+use crate::grid::Grid;
 
 /// Everything that is shown at the end.
-pub(super) fn table(run: &Run) -> String {
+pub(super) fn table(run: &Run, columns: usize) -> String {
     let capacity = run.options.capacity_bytes as u64;
-    let mut text = format!(
-        "{:<12}{:>16}{:>14}{:>16}{:>14}{:>12}{:>12}{:>12}\n",
+    let mut grid = Grid::new([
         "until",
-        "L1 counted max",
-        "of capacity",
-        "process median",
-        "process max",
-        "entries",
-        "evictions",
-        "reads"
-    );
+        ">L1 counted max",
+        ">of capacity",
+        ">process median",
+        ">process max",
+        ">entries",
+        ">evictions",
+        ">reads",
+    ]);
     for tenth in &run.tenths {
-        text += &format!(
-            "{:<12}{:>16}{:>14}{:>16}{:>14}{:>12}{:>12}{:>12}\n",
+        grid.row([
             format!("{:.1} s", tenth.until_seconds),
             bytes(tenth.l1_bytes_max),
             share(tenth.l1_bytes_max as f64 / capacity as f64),
@@ -30,9 +27,10 @@ pub(super) fn table(run: &Run) -> String {
             bytes(tenth.resident_bytes_max),
             count(tenth.entries as f64),
             count(tenth.evictions as f64),
-            count(tenth.reads as f64)
-        );
+            count(tenth.reads as f64),
+        ]);
     }
+    let mut text = grid.text(columns);
     text += &format!(
         "\nL1 counted {} at most, {} of its capacity of {}.\n",
         bytes(run.l1_bytes_max),
@@ -62,18 +60,10 @@ pub(super) fn table(run: &Run) -> String {
         count(run.expired as f64),
         count(run.invalidated as f64)
     );
-    text += &errors::listed(&run.errors, WIDTH);
+    text += &errors::listed(&run.errors, columns);
     text += "\n";
-    for goal in &run.goals {
-        text += &format!(
-            "  {:<3} {:<60}{:>12}   wanted {}\n",
-            if goal.reached { "yes" } else { "NO" },
-            goal.name,
-            goal.found,
-            goal.wanted
-        );
-    }
-    text + "\n" + &wrapped(&run.verdict, "", WIDTH) + "\n"
+    text += &super::super::goals(&run.goals, columns);
+    text + "\n" + &run.verdict
 }
 
 fn share(share: f64) -> String {

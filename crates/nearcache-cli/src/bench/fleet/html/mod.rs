@@ -5,47 +5,27 @@ mod cost;
 mod plots;
 mod tables;
 
-use std::fmt::Write as _;
-
 use super::report::Run;
-use super::table;
-use crate::bench::page;
-pub(super) use crate::bench::page::text::command;
-use crate::bench::page::text::escape;
+use super::{table, verdict};
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
+use crate::page;
+pub(super) use crate::text::command;
 
 const SCRIPT: &str = include_str!("cost.js");
 
-/// The page.
+/// The page: the finding, then what there is to see, then all figures.
 pub(super) fn page(run: &Run, command: &str) -> String {
-    let mut page = page::head(&format!("nearcache bench fleet: {} pods", run.plan.pods));
-    page += &header(run, command);
-    page += &tables::compared(run);
-    page += &plots::distributions(run);
-    page += &plots::over_time(run);
-    page += &tables::sensitivity(run);
-    page += &cost::cost(run);
-    page += &tables::phases(run);
-    page += &tables::goals(run);
-    page += "<h2>What to know</h2>\n<ul>";
-    for note in table::notes(run) {
-        let _ = write!(page, "<li>{}</li>", escape(&note));
-    }
-    let _ = write!(page, "</ul>\n<script>\n{SCRIPT}</script>\n</body></html>\n");
-    page
-}
-
-fn header(run: &Run, command: &str) -> String {
-    let (plan, options) = (&run.plan, &run.options);
-    let kind = if run.good { "verdict" } else { "verdict bad" };
-    let mut text = format!(
-        "<h1>{} pods, {} architectures, the same reads</h1>\n<p class=\"{kind}\">{}</p>\n<p class=\"legend\">",
+    let plan = &run.plan;
+    let title = format!(
+        "{} pods, {} architectures, the same reads",
         plan.pods,
-        run.arms().count(),
-        escape(&run.verdict)
+        run.arms().count()
     );
-    for (arm, _) in run.arms() {
+    let mut page = page::head(&format!("nearcache bench fleet: {} pods", plan.pods));
+    page += &page::opening(&title, &run.verdict, run.good);
+    page += &tiles(run);
+    page += &page::legend(run.arms().map(|(arm, _)| {
         let what = match arm {
             Arm::Before => format!(
                 "every read asks the shared server, {} pooled connections a pod",
@@ -54,16 +34,35 @@ fn header(run: &Run, command: &str) -> String {
             Arm::After => "nearcache in front of the same server".to_owned(),
             Arm::Sidecar => "a server in each pod, filled cache-aside".to_owned(),
         };
-        let name = arm.name();
-        let _ = write!(
-            text,
-            "<span class=\"{name}\"><i></i><b>{name}</b>: {what}</span>"
-        );
-    }
-    text += "</p>\n<dl>";
-    let mut pair = |name: &str, value: &str| {
-        let _ = write!(text, "<dt>{name}</dt><dd>{}</dd>", escape(value));
-    };
+        (arm.name(), arm.name(), what)
+    }));
+    page += &plots::distributions(run);
+    page += &plots::over_time(run);
+    page += &tables::compared(run);
+    page += &tables::sensitivity(run);
+    page += &cost::cost(run);
+    page += &tables::phases(run);
+    page += &page::goals(
+        &run.goals,
+        "Set for the defaults on 2 cores; with other parameters they are only figures.",
+    );
+    page += &page::facts(&facts(run), command);
+    page += &page::notes(&table::notes(run));
+    page + &format!("<script>\n{SCRIPT}</script>\n</body></html>\n")
+}
+
+/// The figures that matter, where a fleet is run.
+fn tiles(run: &Run) -> String {
+    let before = run.usual(Arm::Before).unwrap_or(&run.before);
+    let after = run.usual(Arm::After).unwrap_or(&run.after);
+    let at = format!(" at {}", verdict::share(run, before));
+    page::tiles(&page::before_after(&at, &before.side, &after.side))
+}
+
+fn facts(run: &Run) -> Vec<(&'static str, String)> {
+    let (plan, options) = (&run.plan, &run.options);
+    let mut rows = Vec::new();
+    let mut pair = |name, value: &str| rows.push((name, value.to_owned()));
     pair(
         "data",
         &format!(
@@ -126,12 +125,7 @@ fn header(run: &Run, command: &str) -> String {
         &format!("nearcache {}; {}", run.version, run.server),
     );
     pair("took", &format!("{:.0} s", run.elapsed_seconds));
-    let _ = write!(
-        text,
-        "<dt>command</dt><dd><code>{}</code></dd>",
-        escape(command)
-    );
-    text + "</dl>\n"
+    rows
 }
 
 #[cfg(test)]

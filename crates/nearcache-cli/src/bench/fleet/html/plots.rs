@@ -2,39 +2,45 @@
 
 use super::super::arms::OWN_RATE;
 use super::super::report::{Figures, Kind, Run, Second};
-use crate::bench::page::chart::{Axis, Line, chart};
-use crate::bench::page::text::escape;
+use super::super::verdict::share;
+use crate::chart::{Axis, Line, chart};
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{bytes, count, time};
+use crate::fleet::show::{bytes, count};
+use crate::page::percentiles::{Buckets, percentiles, steps};
+use crate::text::escape;
 
-type Buckets = [(f64, u64)];
-
-/// Latency distributions at the lowest rate and at the 100 % one.
+/// Latency distributions where a fleet is run, and at saturation.
 pub(super) fn distributions(run: &Run) -> String {
     let full: Vec<(Arm, &Figures)> = run.arms().collect();
-    let lowest: Vec<(Arm, &Figures)> = full
+    let asked = |figures: &Figures| figures.asked_reads_per_s.unwrap_or(run.base_rate_per_s);
+    let own: Vec<(Arm, &Figures)> = full
         .iter()
         .filter_map(|&(arm, _)| {
-            let rows = run.rows.iter();
-            let timed = rows.filter(|row| row.arm == arm && row.kind == Kind::Rate);
-            let asked = |figures: &Figures| figures.asked_reads_per_s.unwrap_or(f64::MAX);
-            let row = timed.min_by(|a, b| asked(&a.figures).total_cmp(&asked(&b.figures)))?;
-            (asked(&row.figures) < run.base_rate_per_s).then_some((arm, &row.figures))
+            let own = run.options.trace_reads_per_s?;
+            let mut rows = run.rows.iter();
+            let row = rows.find(|row| {
+                row.arm == arm && row.kind == Kind::Rate && asked(&row.figures) == own
+            })?;
+            Some((arm, &row.figures))
         })
+        .collect();
+    let usual: Vec<(Arm, &Figures)> = full
+        .iter()
+        .filter_map(|&(arm, _)| Some((arm, run.usual(arm)?)))
+        .filter(|(_, figures)| asked(figures) < run.base_rate_per_s)
         .collect();
     let mut text = "<h2>Latencies</h2>\n<p class=\"soft\">How long all but the slowest reads took, on logarithmic axes: at \
                     p99 one read in a hundred took longer. The call includes waiting for a pooled connection; since the \
                     read was due also counts what it waited before it began.</p>\n"
         .to_owned();
-    for (name, arms) in [("a part of it", lowest), ("100 %", full)] {
+    for arms in [own, usual, full] {
         let Some(&(_, first)) = arms.first() else {
             continue;
         };
-        let rate = first.asked_reads_per_s.unwrap_or(run.base_rate_per_s);
-        let share = match name {
-            "100 %" => name.to_owned(),
-            _ if run.options.trace_reads_per_s == Some(rate) => OWN_RATE.to_owned(),
-            _ => format!("{:.0} %", 100.0 * rate / run.base_rate_per_s),
+        let rate = asked(first);
+        let share = match run.options.trace_reads_per_s == Some(rate) {
+            true => OWN_RATE.to_owned(),
+            false => share(run, first),
         };
         let title = format!("At {share}: {} reads/s", count(rate));
         text += &format!("<h3>{}</h3>\n<div class=\"charts\">", escape(&title));
@@ -76,57 +82,6 @@ fn distribution(title: &str, arms: &[(Arm, &Figures)], pick: fn(&Figures) -> &Bu
         }
     };
     percentiles(title, "latency", arms.iter().map(points))
-}
-
-/// Lines over the percentiles of the reads; nothing, where no line has a point.
-fn percentiles(title: &str, what: &'static str, lines: impl Iterator<Item = Line>) -> String {
-    let lines: Vec<Line> = lines.collect();
-    let points = || lines.iter().flat_map(|line| &line.points);
-    let range = points().fold((f64::MAX, f64::MIN), |(least, most), point| {
-        (least.min(point.1), most.max(point.1))
-    });
-    if range.0 > range.1 {
-        return String::new();
-    }
-    let most = points().fold(2.0f64, |most, point| most.max(point.0));
-    let names = ["0", "p90", "p99", "p99.9", "p99.99", "p99.999", "p99.9999"];
-    let ticks = names.iter().zip(0u32..);
-    let x = Axis {
-        name: "percentile of the reads",
-        from: 0.0,
-        to: most,
-        ticks: ticks
-            .map(|(name, nines)| (f64::from(nines), (*name).to_owned()))
-            .filter(|(nines, _)| *nines <= most)
-            .chain([(0.5f64.log10().abs(), "p50".to_owned())])
-            .collect(),
-    };
-    let y = Axis::decades(what, range, round_time);
-    chart(title, "", &x, &y, &lines)
-}
-
-/// A power of ten of microseconds.
-fn round_time(us: f64) -> String {
-    match us {
-        us if us >= 1e6 => format!("{:.0} s", us / 1e6),
-        us if us >= 1e3 => format!("{:.0} ms", us / 1e3),
-        us if us >= 1.0 => format!("{us:.0} us"),
-        us => time(us),
-    }
-}
-
-/// Nines of the share of all reads, against the logarithm of the time they took at most. Those in no bucket took none.
-fn steps(buckets: &Buckets, all: u64) -> Vec<(f64, f64)> {
-    let nines = |slower: f64| (all as f64 / slower.max(0.5)).log10();
-    let mut slower: u64 = buckets.iter().map(|bucket| bucket.1).sum();
-    let mut points = Vec::new();
-    for &(upper_us, reads) in buckets.iter().filter(|bucket| bucket.1 > 0) {
-        let height = upper_us.max(1e-3).log10();
-        points.push((nines(slower as f64), height));
-        slower -= reads;
-        points.push((nines(slower as f64), height));
-    }
-    points
 }
 
 /// Hit rate and the load at L2, second by second.
@@ -232,20 +187,4 @@ fn seconds(lines: &[Line]) -> Axis {
             false => format!("{value:.0}"),
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_rise_with_the_share_of_reads() {
-        let points = steps(&[(10.0, 90), (100.0, 0), (1000.0, 10)], 100);
-        let expected = [(0.0, 1.0), (1.0, 1.0), (1.0, 3.0), (200f64.log10(), 3.0)];
-        for (found, expected) in points.iter().zip(expected) {
-            assert!((found.0 - expected.0).abs() < 1e-9 && (found.1 - expected.1).abs() < 1e-9);
-        }
-        assert_eq!(points.len(), 4);
-        assert!(steps(&[], 0).is_empty());
-    }
 }

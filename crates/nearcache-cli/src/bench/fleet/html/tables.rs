@@ -4,40 +4,23 @@ use std::fmt::Write as _;
 
 use super::super::report::{Kind, Row, Run};
 use super::super::table::{self, or_dash, percent};
-use crate::bench::page::{self, text::escape};
 use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count, time};
+use crate::page;
+use crate::text::escape;
 
 /// The architectures side by side.
 pub(super) fn compared(run: &Run) -> String {
-    let mut text = format!(
-        "<h2>Side by side</h2>\n<p class=\"soft\">All at {} reads/s of the fleet, the 100 % rate. All reads count, misses \
-         included; what was checked for staleness \
-         includes filling and the own maximum.</p>\n<div class=\"wide\"><table><thead><tr><th></th>",
-        count(run.base_rate_per_s)
-    );
-    let columns = run.arms().count() + 1;
-    for (arm, _) in run.arms() {
-        let _ = write!(text, "<th class=\"{0}\">{0}</th>", arm.name());
-    }
-    text += "</tr></thead><tbody>\n";
-    let mut group = "";
-    for line in table::compared(run) {
-        if line.group != group {
-            group = line.group;
-            let _ = writeln!(
-                text,
-                "<tr class=\"group\"><th colspan=\"{columns}\">{}</th></tr>",
-                escape(group)
-            );
-        }
-        let _ = write!(text, "<tr><th>{}</th>", escape(&line.name));
-        for cell in &line.cells {
-            let _ = write!(text, "<td>{}</td>", escape(cell));
-        }
-        text += "</tr>\n";
-    }
-    text + "</tbody></table></div>\n"
+    let names: Vec<(&str, &str)> = run
+        .arms()
+        .map(|(arm, _)| (arm.name(), arm.name()))
+        .collect();
+    format!(
+        "<h2>Side by side, as fast as before could go</h2>\n<p class=\"soft\">All at {} reads/s of the fleet, the 100 % \
+         rate. All reads count, misses included; what was checked for staleness includes filling and the own maximum.</p>\n{}",
+        count(run.base_rate_per_s),
+        page::compared(&names, &table::compared(run))
+    )
 }
 
 /// What other parameters make of it.
@@ -67,24 +50,27 @@ pub(super) fn phases(run: &Run) -> String {
     format!("<h2>All phases</h2>\n{}", phases_of(&rows))
 }
 
+/// The figures of a phase.
+const NAMES: [&str; 13] = [
+    "room per pod",
+    "writes/s",
+    "reads/s",
+    "mean",
+    "p50",
+    "p99",
+    "p99.9",
+    "max",
+    "p99 since due",
+    "hit rate",
+    "steady",
+    "reads/s at L2",
+    "stale",
+];
+
 fn phases_of(rows: &[&Row]) -> String {
     let mut text = "<div class=\"wide\"><table class=\"phases\"><thead><tr>".to_owned();
-    for name in [
-        "phase",
-        "room per pod",
-        "writes/s",
-        "reads/s",
-        "mean",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "p99 since due",
-        "hit rate",
-        "steady",
-        "reads/s at L2",
-        "stale",
-    ] {
+    text += "<th>phase</th>";
+    for name in NAMES {
         let _ = write!(text, "<th>{name}</th>");
     }
     text += "</tr></thead><tbody>\n";
@@ -96,7 +82,7 @@ fn phases_of(rows: &[&Row]) -> String {
             row.arm.name(),
             escape(&row.name)
         );
-        for cell in [
+        let cells = [
             or_dash(
                 (row.arm != Arm::Before).then_some(row.capacity_bytes as f64),
                 bytes,
@@ -112,8 +98,9 @@ fn phases_of(rows: &[&Row]) -> String {
             percent(side.hit_rate),
             or_dash(figures.steady_hit_rate, percent),
             count(side.l2_reads_per_s),
-        ] {
-            let _ = write!(text, "<td>{cell}</td>");
+        ];
+        for (name, cell) in NAMES.iter().zip(cells) {
+            let _ = write!(text, "<td data-name=\"{name}\">{cell}</td>");
         }
         let class = if side.stale_reads > 0 {
             " class=\"bad\""
@@ -122,20 +109,9 @@ fn phases_of(rows: &[&Row]) -> String {
         };
         let _ = writeln!(
             text,
-            "<td{class}>{}</td></tr>",
+            "<td{class} data-name=\"stale\">{}</td></tr>",
             count(side.stale_reads as f64)
         );
     }
     text + "</tbody></table></div>\n"
-}
-
-/// What was to be reached, and what was.
-pub(super) fn goals(run: &Run) -> String {
-    if run.goals.is_empty() {
-        return String::new();
-    }
-    format!(
-        "<h2>Goals</h2>\n<p class=\"soft\">Set for the defaults on 2 cores; with other parameters they are only figures.</p>\n{}",
-        page::goals(&run.goals)
-    )
 }
