@@ -222,8 +222,8 @@ impl NearCache {
     /// A value that L2 refuses to keep is returned all the same, and counted.
     ///
     /// # Errors
-    /// - [`ErrorKind::Loader`] for everyone who waits, when the loader fails, panics, or takes longer than
-    ///   `load_timeout` (its future is dropped then); the next caller tries again.
+    /// - [`ErrorKind::Loader`] for all who wait when the loader fails (with its error's own text and those of its sources,
+    ///   cut to a line), panics, or outlasts `load_timeout` (its future is dropped then); the next caller tries again.
     /// - [`ErrorKind::Retry`] when another caller's loader or a place among `max_loads` was waited for in vain, a little
     ///   longer than `load_timeout`; and when L2 does not answer, under `on_l2_down = error`.
     /// - [`ErrorKind::Usage`] when it is called for a key inside the loader of that key.

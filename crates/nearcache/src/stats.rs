@@ -64,6 +64,9 @@ impl fmt::Display for Stats {
         match &self.lane {
             LaneState::Up => write!(f, "lane    up")?,
             LaneState::Degraded(why) => write!(f, "lane    UP WITHOUT INVALIDATIONS: {why}")?,
+            LaneState::Down(why) if t.connects_total == 0 => {
+                write!(f, "lane    DOWN, never up yet: {why}")?;
+            }
             LaneState::Down(why) => write!(f, "lane    DOWN: {why}")?,
             LaneState::Closed => write!(f, "lane    closed")?,
             other => write!(f, "lane    {other:?}")?,
