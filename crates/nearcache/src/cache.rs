@@ -399,7 +399,7 @@ impl NearCache {
     /// # Cost
     /// One shared lock per part of L1; not for every read.
     pub fn stats(&self) -> Stats {
-        Stats::of(self.cache(), &self.inner.place)
+        Stats::of(self.cache(), &self.inner.place, self.inner.settings.enabled)
     }
 
     /// Whether this pod should be sent requests, how far it is on its way there, and why. For a readiness

@@ -93,6 +93,7 @@ async fn status(State(cache): State<NearCache>) -> Json<Value> {
         "keys_warmed": readiness.keys,
         "keys_planned": readiness.keys_planned,
         "warm_start": warm,
+        "enabled": stats.enabled,
         "lane": lane(&stats),
         "hit_rate": stats.hit_rate(),
         "entries": stats.store.entries,
