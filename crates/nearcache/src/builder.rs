@@ -53,7 +53,8 @@ impl Builder {
 
     /// L2 is a new embedded store, inside this process and of this cache only: no server is needed, and
     /// nothing is shared with other processes, nor with a forked child, whose store is empty at first. Pods of
-    /// one process that share an embedded store are made with [`store`](Self::store) and clones of one [`MemoryL2`].
+    /// one process that share an embedded store are made with [`store`](Self::store) and clones of one [`MemoryL2`], and so
+    /// are tests that turn the clock. [`MemoryL2`] also has the list of the commands it knows.
     pub fn memory(self) -> Self {
         Self {
             store: None,

@@ -1,6 +1,7 @@
 //! Every call of the facade on the embedded store. What the promises mean on a server is tested elsewhere.
 
 mod blocking;
+mod clock;
 mod disabled;
 mod life;
 mod load;
