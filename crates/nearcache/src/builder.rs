@@ -318,7 +318,7 @@ fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig 
 
 /// A number nobody can foresee: each hasher of the standard library is keyed anew. A forked child inherits what comes
 /// next; its id and the moment set it apart from its parent and from whoever had that id before.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let moment = nearcache_redis::now().as_micros();
     RandomState::new().hash_one((std::process::id(), moment))
 }

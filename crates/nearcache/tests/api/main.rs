@@ -9,6 +9,7 @@ mod read;
 mod session;
 mod setup;
 mod stores;
+mod trace;
 mod typed;
 mod write;
 
