@@ -298,3 +298,46 @@ fn c12_bad_input_is_told_what_to_do() {
         "{said}"
     );
 }
+
+#[test]
+fn what_a_pod_exports_of_its_own_reads_is_a_trace() {
+    let folder = Folder::new("exported");
+    let builder = nearcache::NearCache::builder().memory();
+    let cache = builder
+        .publish_every("200ms")
+        .build()
+        .expect("good settings");
+    let cache = cache.into_blocking();
+    let salt = nearcache::TraceNames::Hashed("salt".to_owned());
+    let trace = cache.export_trace(salt, 1 << 20).expect("the first");
+    for number in 0..600 {
+        let key = format!("product:{}", number % 50);
+        if number < 50 {
+            cache
+                .set(&key, "a value", nearcache::Ttl::NONE)
+                .expect("it is there");
+        }
+        cache.get(&key).expect("it is there");
+    }
+    nearcache_testkit::eventually("all reads were counted", || trace.lines_total() >= 600);
+    let file = folder.file("pod.csv");
+    fs::write(&file, trace.take()).expect("a trace");
+    let output = simulate(
+        &file,
+        &[
+            "--pods",
+            "1",
+            "--restarts",
+            "0",
+            "--skip-top-up",
+            "--skip-sizing",
+        ],
+    );
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("600") && said.contains("50 keys"), "{said}");
+}

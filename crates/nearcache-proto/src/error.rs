@@ -34,7 +34,7 @@ pub enum ErrorKind {
     Usage,
     /// A stored value does not decode, or a value does not encode, with the codec in use.
     Codec,
-    /// The loader returned an error or panicked.
+    /// The loader returned an error, whose text this one repeats and which is its source, or it panicked.
     Loader,
     /// The cache was shut down: give up.
     Closed,
@@ -186,5 +186,66 @@ impl StdError for Error {
             .source
             .as_deref()
             .map(|s| s as &(dyn StdError + 'static))
+    }
+}
+
+/// An error and what caused it, in one line of bounded length. What repeats the words of its cause is not said twice.
+pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
+    const DEPTH: usize = 8;
+    const LONGEST: usize = 512;
+    let mut said = String::new();
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    for text in chain.take(DEPTH).map(ToString::to_string) {
+        if said.contains(&text) {
+            continue;
+        }
+        if !said.is_empty() {
+            said.push_str(": ");
+        }
+        said.push_str(&text);
+    }
+    let mut line: String = said
+        .chars()
+        .map(|sign| if sign.is_control() { ' ' } else { sign })
+        .take(LONGEST + 1)
+        .collect();
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.replace_range(end.., "…");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Link(&'static str, Option<Box<Link>>);
+
+    impl fmt::Display for Link {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Link {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn causes_are_chained_once_each_in_one_bounded_line() {
+        let cause = Link("connection\nrefused", None);
+        let chain = Link(
+            "no row: timed out",
+            Some(Box::new(Link("timed out", Some(Box::new(cause))))),
+        );
+        assert_eq!(causes(&chain), "no row: timed out: connection refused");
+        assert_eq!(
+            causes(&Link("ä".repeat(900).leak(), None)).chars().count(),
+            513
+        );
+        assert_eq!(causes(&Link("", None)), "");
     }
 }

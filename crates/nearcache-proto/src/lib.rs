@@ -52,7 +52,7 @@ pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};
 pub use config::{LaneConfig, PodConfig};
 pub use counters::Totals;
 pub use error::{Error, ErrorKind, WriteOutcome};
-pub use lane::{Action, BatchId, Lane, Line, Report, Side, TooLargeFor};
+pub use lane::{Action, BatchId, Condition, Lane, Line, Report, Side, TooLargeFor};
 pub use load::{Call, LoadPolicy, Loaded, OnL2Down};
 pub use op::{
     BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply, Protocol,

@@ -13,7 +13,7 @@ use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
 use crate::error::{Error, ErrorKind};
 use crate::pod::{FillMeta, LaneState, PodFlight, Purpose, Verdict};
 use crate::request::{Guard, RenewTicket, Work};
-use crate::slots::REPLIES;
+use crate::slots::{REPLIES, subject};
 
 /// How often a read starts over (a leader was cancelled, a key crowded, a lease lapsed) before it gives up.
 const ROUNDS: usize = 16;
@@ -101,6 +101,10 @@ impl<I: Io> Cache<I> {
             };
             match flight? {
                 Fetch::Hit(hit) => return Ok(from_l1(hit.value)),
+                // Nobody may join a fetch of it, and its readers may be many.
+                Fetch::Crowded(_) if self.pod.is_bypassed(subject(slot).bytes) => {
+                    return self.read_beside(slot).await;
+                }
                 Fetch::Crowded(flight) => {
                     flight.wait_landed().await;
                 }
@@ -290,6 +294,9 @@ impl<I: Io> Cache<I> {
         for _ in 0..ROUNDS {
             match self.fetch(slot, deadline, Share::Validated(start))? {
                 Fetch::Hit(_) => unreachable!("no hit is usable here"),
+                Fetch::Crowded(_) if self.pod.is_bypassed(key) => {
+                    return Ok(self.read_beside(slot).await?.value);
+                }
                 Fetch::Crowded(flight) => {
                     flight.wait_landed().await;
                 }

@@ -272,6 +272,14 @@ impl<I: Io> Cache<I> {
         reads
     }
 
+    /// Reads one key of L2 with no flight in L1, in line with the commands.
+    pub(crate) async fn read_beside(&self, slot: Key<'_>) -> Result<Read, Error> {
+        self.pod.count_miss(slot);
+        self.pod.counters.bypassed_total.bump();
+        let read = self.read_batch(slot.db, &[slot.bytes]).await?;
+        Ok(from_l2(read.into_iter().flatten().next()))
+    }
+
     async fn read_batch(&self, db: u32, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error> {
         let ops = keys
             .iter()

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
+use crate::server::Refusal;
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{Error, ErrorKind};
@@ -164,9 +165,41 @@ pub(crate) fn url_error(error: &RedisError) -> Error {
     Error::new(ErrorKind::Configuration, format!("{what}{why}"))
 }
 
-/// Why a connection to `place` could not be opened.
-pub(crate) fn connect_error(place: &str, tls: bool, error: RedisError) -> Error {
-    let (kind, advice) = advise(tls, &error);
+/// What is known of the port that was dialled.
+#[derive(Clone, Copy)]
+pub(crate) struct Port {
+    pub(crate) tls: bool,
+    /// A connection to it was made before: whatever is wrong now, it is not the address.
+    pub(crate) worked: bool,
+}
+
+/// Whether the other end hung up before it answered.
+pub(crate) fn is_closed(error: &RedisError) -> bool {
+    match io_error(error) {
+        Some(io) => is_hang_up(io.kind()),
+        None => error.kind() == redis::ErrorKind::Io,
+    }
+}
+
+fn is_hang_up(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// Why a connection to `place` could not be opened; `refusal` is what the server itself said about it.
+pub(crate) fn connect_error(
+    place: &str,
+    port: Port,
+    error: RedisError,
+    refusal: Option<Refusal>,
+) -> Error {
+    let (kind, advice) = match refusal {
+        Some(Refusal::MaxClients) => (ErrorKind::Retry, MAX_CLIENTS.to_owned()),
+        Some(Refusal::Protected) => (ErrorKind::Configuration, PROTECTED.to_owned()),
+        None => advise(port, &error),
+    };
     let message = format!("cannot connect to {place}: {advice}");
     if error.kind() == redis::ErrorKind::Parse || quotes_arguments(&error) {
         // Its text quotes what was received, or the password that was sent.
@@ -185,12 +218,18 @@ fn quotes_arguments(error: &RedisError) -> bool {
         .is_some_and(|detail| detail.starts_with("unknown command"))
 }
 
-fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
+const MAX_CLIENTS: &str = "the server has as many connections as it may have: raise its maxclients, or find who holds \
+                           them (CLIENT LIST)";
+
+const PROTECTED: &str =
+    "the server is in protected mode: give it a password or bind it to this network";
+
+fn advise(port: Port, error: &RedisError) -> (ErrorKind, String) {
     use ErrorKind::{Configuration, Retry};
     use redis::ErrorKind as Kind;
 
     if let Some(io) = io_error(error) {
-        return advise_io(tls, io);
+        return advise_io(port, io);
     }
     let detail = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
@@ -202,11 +241,8 @@ fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
             Configuration,
             "the server asks for a password: put user and password in the URL".to_owned(),
         ),
-        (_, Some("DENIED")) => (
-            Configuration,
-            "the server is in protected mode: give it a password or bind it to this network"
-                .to_owned(),
-        ),
+        (_, Some("DENIED")) => (Configuration, PROTECTED.to_owned()),
+        _ if detail.starts_with("max number of clients") => (Retry, MAX_CLIENTS.to_owned()),
         (Kind::Server(ServerErrorKind::NoPerm), _) => (
             Configuration,
             format!("this user may not do what is needed (NOPERM {detail}): extend its ACL"),
@@ -226,21 +262,43 @@ fn advise(tls: bool, error: &RedisError) -> (ErrorKind, String) {
              use rediss://"
                 .to_owned(),
         ),
-        (Kind::Io, _) => (Retry, CLOSED.to_owned()),
+        (Kind::Io, _) => (Retry, closed(port)),
         (Kind::InvalidClientConfig, _) => (Configuration, error.to_string()),
         (_, Some(code)) => (Retry, format!("{code} {detail}")),
         (_, None) => (Retry, error.category().to_owned()),
     }
 }
 
-/// Both are likely: a server that was ended behind a proxy closes in the middle, one that expects TLS at the start.
-const CLOSED: &str = "the connection was closed before an answer came: the server is gone or restarting; \
-                      if it never worked, that port may expect TLS (rediss://)";
+/// Hung up before it answered. What never worked may be the wrong kind of port; what did is a server that went away.
+fn closed(port: Port) -> String {
+    let closed = match port.tls {
+        true => "the connection was closed during the TLS handshake",
+        false => "the connection was closed before an answer came",
+    };
+    let advice = match port {
+        Port { worked: true, .. } => {
+            "the server, or a proxy before it, is restarting, has failed over or takes no more connections (maxclients)"
+        }
+        Port { tls: true, .. } => {
+            "if that port is plain, use redis://; else the server may be starting, or takes no more connections \
+             (maxclients)"
+        }
+        Port { tls: false, .. } => {
+            "the server is gone or starting; if it never works, that port may expect TLS (rediss://)"
+        }
+    };
+    format!("{closed}: {advice}")
+}
 
-fn advise_io(tls: bool, error: &io::Error) -> (ErrorKind, String) {
+fn advise_io(port: Port, error: &io::Error) -> (ErrorKind, String) {
     use ErrorKind::{Configuration, Retry};
     let text = error.to_string();
+    let Port { tls, worked } = port;
     match error.kind() {
+        io::ErrorKind::ConnectionRefused if worked => (
+            Retry,
+            "nothing listens there any more: the server is down or restarting".to_owned(),
+        ),
         io::ErrorKind::ConnectionRefused => (
             Retry,
             "nothing listens there: start the server or correct the address".to_owned(),
@@ -253,6 +311,10 @@ fn advise_io(tls: bool, error: &io::Error) -> (ErrorKind, String) {
             Configuration,
             "permission denied: let this user open the socket".to_owned(),
         ),
+        io::ErrorKind::TimedOut if worked => (
+            Retry,
+            "no answer in time: the server is frozen or overloaded, or the network is broken".to_owned(),
+        ),
         io::ErrorKind::TimedOut if tls => (
             Retry,
             "no answer in time: check the address, the network and firewalls; if that port is plain, \
@@ -263,16 +325,7 @@ fn advise_io(tls: bool, error: &io::Error) -> (ErrorKind, String) {
             Retry,
             "no answer in time: check the address, the network and firewalls".to_owned(),
         ),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if tls => (
-            Retry,
-            "closed during the TLS handshake; if that port is plain, use redis://".to_owned(),
-        ),
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe => (
-            Retry,
-            CLOSED.to_owned(),
-        ),
+        kind if is_hang_up(kind) => (Retry, closed(port)),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if tls => {
             (Configuration, format!("TLS failed ({text}): {}", advise_tls(&text)))
         }
@@ -334,6 +387,11 @@ fn io_error(error: &RedisError) -> Option<&io::Error> {
 mod tests {
     use super::*;
 
+    const PLAIN: Port = Port {
+        tls: false,
+        worked: false,
+    };
+
     #[test]
     fn c1_bulk_bytes_are_moved_not_copied() {
         let bytes = vec![7u8; 4096];
@@ -365,14 +423,31 @@ mod tests {
     #[test]
     fn io_errors_say_what_to_do() {
         let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
-        let error = connect_error("redis://h:1", false, refused);
+        let error = connect_error("redis://h:1", PLAIN, refused, None);
         assert_eq!(error.kind(), ErrorKind::Retry);
         assert!(
             error.to_string().contains("nothing listens there"),
             "{error}"
         );
+        let reset = || RedisError::from(io::Error::from(io::ErrorKind::ConnectionReset));
+        let error = connect_error("redis://h:1", PLAIN, reset(), None);
+        assert!(error.to_string().contains("TLS"), "{error}");
+        let worked = Port {
+            worked: true,
+            ..PLAIN
+        };
+        let error = connect_error("redis://h:1", worked, reset(), None);
+        assert!(!error.to_string().contains("TLS"), "{error}");
         let tls = RedisError::from(io::Error::new(io::ErrorKind::InvalidData, "UnknownIssuer"));
-        let error = connect_error("rediss://h:1", true, tls);
+        let error = connect_error(
+            "rediss://h:1",
+            Port {
+                tls: true,
+                worked: false,
+            },
+            tls,
+            None,
+        );
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains("UnknownIssuer"), "{error}");
     }
@@ -384,7 +459,7 @@ mod tests {
         let Ok(Value::ServerError(quoted)) = redis::parse_redis_value(text) else {
             panic!("not an error of the server");
         };
-        let error = connect_error("redis://h:1", false, RedisError::from(quoted));
+        let error = connect_error("redis://h:1", PLAIN, RedisError::from(quoted), None);
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains("RESP3"), "{error}");
         let source = error.source().map(|source| format!("{source:?}"));
@@ -397,7 +472,7 @@ mod tests {
         let error = lost_error("redis://h:1", parse.clone());
         assert!(error.source().is_none());
         assert!(!format!("{error} {error:?}").contains("secret"));
-        let error = connect_error("redis://h:1", false, parse);
+        let error = connect_error("redis://h:1", PLAIN, parse, None);
         assert!(error.source().is_none());
         assert!(!format!("{error} {error:?}").contains("secret"));
     }

@@ -6,8 +6,9 @@ mod outbox;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nearcache_l1::Timestamp;
 use nearcache_proto::memory::{ConnId, MemoryServer};
 use nearcache_proto::resp::Batch;
 use nearcache_proto::{
@@ -19,6 +20,12 @@ use outbox::Outbox;
 
 /// A store inside this process, shared by all clones: several pods of one process stay coherent
 /// through it as they would through a server. In a forked child it is another, and empty at first.
+///
+/// # Time
+/// Keys expire by the clock that leases are measured with, or by one of a test's own ([`with_clock`](Self::with_clock),
+/// [`on_tokio_time`](Self::on_tokio_time)).
+///
+#[doc = include_str!("memory/commands.md")]
 #[derive(Clone)]
 pub struct MemoryL2 {
     shared: Arc<PerProcess<Arc<Shared>>>,
@@ -27,10 +34,64 @@ pub struct MemoryL2 {
 impl MemoryL2 {
     /// An empty store.
     pub fn new() -> Self {
-        let make = Arc::<Shared>::default;
+        Self::on(Arc::new(clock::now))
+    }
+
+    /// An empty store whose keys expire by a test's own clock: `clock` says how much time has passed on it. It must not
+    /// go back. After it was moved, [`tick`](Self::tick) lets expire what has to.
+    ///
+    /// Only what is *in the store* follows it. The pods in front of it keep real time: heartbeats, leases, deadlines of
+    /// calls, `max_staleness` and `negative_ttl`, and the longest life of a copy in L1. A copy goes with its key in the
+    /// store, by the push that `tick` delivers before it returns.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicU64, Ordering};
+    /// # use std::time::Duration;
+    /// # use nearcache_redis::MemoryL2;
+    /// let seconds = Arc::new(AtomicU64::new(0));
+    /// let time = seconds.clone();
+    /// let l2 = MemoryL2::with_clock(move || Duration::from_secs(time.load(Ordering::Relaxed)));
+    /// // ... a cache on it, and a key that lives for a minute
+    /// seconds.store(61, Ordering::Relaxed);
+    /// l2.tick(); // it is gone, in the store and in every pod
+    /// ```
+    pub fn with_clock(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let micros = move || u64::try_from(clock().as_micros()).unwrap_or(u64::MAX);
+        Self::on(Arc::new(move || Timestamp::from_micros(micros())))
+    }
+
+    /// The same with the clock of the tokio runtime that this is called in, which a test may have paused
+    /// (`#[tokio::test(start_paused = true)]`): `tokio::time::advance(..).await`, then [`tick`](Self::tick).
+    ///
+    /// Tokio moves a paused clock by itself to the next timer when all tasks wait, also while one waits for an answer of
+    /// this cache, which comes from another thread: a `timeout` around a call would end it at once.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn on_tokio_time() -> Self {
+        let (runtime, start) = (
+            tokio::runtime::Handle::current(),
+            tokio::time::Instant::now(),
+        );
+        Self::with_clock(move || {
+            // The store works on other threads, too, where tokio's clock is another.
+            let _inside = runtime.enter();
+            start.elapsed()
+        })
+    }
+
+    fn on(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
+        let make = move || Arc::new(Shared::new(clock.clone()));
         Self {
             shared: Arc::new(PerProcess::new(make(), make)),
         }
+    }
+
+    /// Lets expire what has to by now, without waiting for the next request. What that pushes is delivered before this
+    /// returns.
+    pub fn tick(&self) {
+        self.with_server(|_| ());
     }
 
     /// Works on the store itself, as an operator or a test does: set a memory limit, change its role,
@@ -114,9 +175,9 @@ impl L2 for MemoryL2 {
 // outbox at a time, under that outbox's own lock (see `Outbox`). Lock order: `state`, then an outbox's
 // queue; an outbox's delivery lock, then its queue. No thread holds two delivery locks or a delivery
 // lock and `state`, so none can wait in a circle, unless a listener calls into the store.
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 struct State {
@@ -125,28 +186,30 @@ struct State {
     refusing: bool,
 }
 
-impl Default for State {
-    fn default() -> Self {
+impl Shared {
+    fn new(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
         let mut server = MemoryServer::new();
         // For commands that name a date, such as EXPIREAT; nothing else looks at the calendar.
         let calendar = SystemTime::now().duration_since(UNIX_EPOCH);
-        server.set_unix_time(clock::now(), calendar.unwrap_or_default());
-        Self {
+        server.set_unix_time(clock(), calendar.unwrap_or_default());
+        let state = State {
             server,
             outboxes: HashMap::new(),
             refusing: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            clock,
         }
     }
-}
 
-impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` on the store, first letting expire what has to, and delivers what came of it.
     fn run<R>(&self, work: impl FnOnce(&mut MemoryServer) -> R) -> R {
-        let now = clock::now();
+        let now = (self.clock)();
         let (result, touched) = {
             let mut state = self.lock();
             if state.server.next_expiry().is_some_and(|at| at <= now) {
@@ -215,9 +278,10 @@ impl MemoryConnection {
             ));
         }
         let id = self.id;
+        let clock = &self.shared.clock;
         self.shared.run(|server| {
             for argv in &commands {
-                server.execute(id, argv, clock::now());
+                server.execute(id, argv, clock());
             }
         });
         let (replies, pushed_in_time) = self.outbox.take_replies();
@@ -235,5 +299,35 @@ impl Drop for MemoryConnection {
             state.outboxes.remove(&self.id);
         }
         self.outbox.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// What the documentation says of commands, made from the table of the store.
+    fn page() -> String {
+        let names: BTreeSet<_> = nearcache_proto::memory::command_names().collect();
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        format!(
+            "# Commands\n\
+             The embedded store answers the commands below as Redis and Valkey do; any other is an unknown command to it. \
+             Of `CLIENT` it knows what clients and tracking need, of `SCRIPT` `LOAD`, `EXISTS` and `FLUSH`, of `ZRANGE` \
+             all but `BYLEX`. Scripts may hold `redis.call`, `if` and `return`, without variables, loops or arithmetic. \
+             This list is made from its table: `UPDATE_DOCS=1 cargo test -p nearcache-redis --lib commands` writes it \
+             anew.\n\n{}\n",
+            names.join(", ")
+        )
+    }
+
+    #[test]
+    fn the_list_of_commands_is_that_of_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/memory/commands.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, page()).expect("the page can be written");
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(committed, page(), "run it with UPDATE_DOCS=1");
     }
 }

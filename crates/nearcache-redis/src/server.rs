@@ -4,9 +4,11 @@
 
 mod answer;
 mod connection;
+mod greeting;
 mod push;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Protocol, Tracking};
@@ -16,6 +18,7 @@ use rustls::crypto::CryptoProvider;
 
 use crate::convert;
 use connection::RedisConnection;
+pub(crate) use greeting::Refusal;
 use push::{Canary, PushSink, Reports};
 
 /// A Redis or Valkey server as the L2.
@@ -29,6 +32,8 @@ pub struct RedisL2 {
     tls: bool,
     db: u32,
     connect_timeout: Duration,
+    /// Whether a connection was ever made: then the address is right, and advice about it would mislead.
+    worked: Arc<AtomicBool>,
 }
 
 impl RedisL2 {
@@ -40,6 +45,7 @@ impl RedisL2 {
     /// # Errors
     /// [`ErrorKind::Configuration`]: the URL cannot be used.
     pub fn open(url: &str, connect_timeout: Duration) -> Result<Self, Error> {
+        check_encoding(url)?;
         let client = Client::open(url).map_err(|error| convert::url_error(&error))?;
         Self::with_info(client.get_connection_info().clone(), connect_timeout)
     }
@@ -101,6 +107,7 @@ impl RedisL2 {
             tls,
             db,
             connect_timeout,
+            worked: Arc::default(),
         })
     }
 
@@ -128,16 +135,32 @@ impl RedisL2 {
             Protocol::Resp2 => self.client_resp2.clone(),
             Protocol::Resp3 => self.client.clone(),
         };
-        let place = self.place.clone();
-        let tls = self.tls;
+        let (place, worked) = (self.place.clone(), self.worked.clone());
+        let (tls, timeout) = (self.tls, self.connect_timeout);
         Box::pin(async move {
             if tls {
                 choose_crypto();
             }
-            client
+            let dialled = client
                 .get_multiplexed_async_connection_with_config(&config)
-                .await
-                .map_err(|error| convert::connect_error(&place, tls, error))
+                .await;
+            let error = match dialled {
+                Ok(con) => {
+                    worked.store(true, Ordering::Relaxed);
+                    return Ok(con);
+                }
+                Err(error) => error,
+            };
+            let addr = client.get_connection_info().addr();
+            let refusal = match convert::is_closed(&error) {
+                true => greeting::refusal(addr, timeout).await,
+                false => None,
+            };
+            let port = convert::Port {
+                tls,
+                worked: worked.load(Ordering::Relaxed),
+            };
+            Err(convert::connect_error(&place, port, error, refusal))
         })
     }
 }
@@ -189,6 +212,24 @@ impl L2 for RedisL2 {
     }
 }
 
+/// A sign of the password that ends the part of a URL where passwords are: what follows would be read as a database,
+/// and what is before it as a host and a port, which are no secrets.
+fn check_encoding(url: &str) -> Result<(), Error> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']);
+    let unix = rest.starts_with('/');
+    let cut = end.is_some_and(|end| rest[end..].contains('@')) && !unix;
+    // TLS has a meaning for it, and refuses any other.
+    let ignored =
+        rest.contains('#') && !url.starts_with("rediss://") && !url.starts_with("valkeys://");
+    if !cut && !ignored {
+        return Ok(());
+    }
+    let what = "the URL has a `/`, `?` or `#` where none can be: in a user or password write %2F, %3F and %23 \
+                instead (and %40 for `@`, %25 for `%`)";
+    Err(Error::new(ErrorKind::Configuration, what))
+}
+
 /// With two providers compiled in (another crate of the build may bring one), rustls would panic at
 /// the first connection. A provider that the program installed itself stays.
 fn choose_crypto() {
@@ -235,6 +276,8 @@ mod tests {
             "valkey://h",
             "valkeys://h",
             "unix:///p",
+            "unix:///p?pass=a@b",
+            "redis://u:p%2Fa%23@h/1?protocol=resp3",
             "redis+unix:///p",
         ] {
             assert!(open(url).is_ok(), "{url}");
@@ -249,6 +292,12 @@ mod tests {
             ("redis://h/x", "database number"),
             ("redis://:s3cret@0.0.0.0", "listen"),
             ("redis://h/-1", "0 or more"),
+            ("redis://:s3cret/s3cret@h/0", "%2F"),
+            ("redis://user:12/s3cret@h", "%2F"),
+            ("redis://user:12#s3cret@h", "%23"),
+            ("redis://:s3cret?s3cret@h:1/0", "%3F"),
+            ("rediss://user:12#s3cret@h", "%23"),
+            ("unix:///run/r.sock?pass=ab#s3cret", "%23"),
             ("rediss://:s3cret@h/#insecure", "always verified"),
             ("rediss://:s3cret@h/#other", "leave the `#` part out"),
         ] {

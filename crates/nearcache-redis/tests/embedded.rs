@@ -54,6 +54,9 @@ fn command(random: &mut Random, number: usize) -> Vec<String> {
     let v = v.as_str();
     let set = "return redis.call('set', KEYS[1], ARGV[1])";
     let again = "redis.call('get', KEYS[1]) return redis.call('set', KEYS[1], ARGV[1])";
+    if random.below(4) == 0 {
+        return sorted_set(random, v);
+    }
     let words: &[&str] = match random.below(100) {
         0..14 => &["CLIENT", "CACHING", "YES"],
         14..26 => &["GET", k],
@@ -106,6 +109,87 @@ fn command(random: &mut Random, number: usize) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// One of a sorted set, or a script that is called by name.
+fn sorted_set(random: &mut Random, v: &str) -> Vec<String> {
+    let k = random.of(&["z0", "z1", "z1", "z1", "k0"]);
+    let (m, other) = (
+        random.of(&["a", "b", "c", "d"]),
+        random.of(&["a", "b", "e"]),
+    );
+    let scores = ["1", "1", "2.5", "-3", "0.1", "inf", "1e3", "nan", "x", "17"];
+    let (s, t) = (random.of(&scores), random.of(&scores));
+    let bounds = ["-inf", "+inf", "(1", "1", "(2.5", "0", "x", "1000"];
+    let (min, max) = (random.of(&bounds), random.of(&bounds));
+    let places = ["0", "-1", "1", "2", "-2", "9", "x"];
+    let (from, to) = (random.of(&places), random.of(&places));
+    let flag = random.of(&["NX", "XX", "GT", "LT", "CH", "INCR"]);
+    let scan = random.of(&["1", "0", "-1", "2"]);
+    let get = "return redis.call('get', KEYS[1])";
+    // Its digest.
+    let sha = "4e6d8fc8bb01276962cce5371fa795a7763657ae";
+    let ranges = "return redis.call('zrange', KEYS[1], '0', '-1', 'WITHSCORES')";
+    let words: &[&str] = match random.below(42) {
+        0..5 => &["ZADD", k, s, m],
+        5 => &["ZADD", k, s, m, t, other],
+        6 => &["ZADD", k, flag, s, m],
+        7 => &["ZADD", k, flag, "CH", s, m, t, other],
+        8 => &["ZADD", k, "GT", flag, s, m],
+        9 => &["ZINCRBY", k, s, m],
+        10 => &["ZREM", k, m],
+        11 => &["ZREM", k, m, other],
+        12 => &["ZCARD", k],
+        13 => &["ZSCORE", k, m],
+        14 => &["ZMSCORE", k, m, other],
+        15 => &["ZRANK", k, m],
+        16 => &["ZREVRANK", k, m],
+        17 => &["ZCOUNT", k, min, max],
+        18 => &["ZRANGE", k, from, to],
+        19 => &["ZRANGE", k, from, to, "WITHSCORES"],
+        20 => &["ZRANGE", k, from, to, "REV", "WITHSCORES"],
+        21 => &["ZRANGE", k, min, max, "BYSCORE"],
+        22 => &["ZRANGE", k, max, min, "BYSCORE", "REV", "LIMIT", from, scan],
+        23 => &[
+            "ZRANGE",
+            k,
+            min,
+            max,
+            "BYSCORE",
+            "LIMIT",
+            from,
+            scan,
+            "WITHSCORES",
+        ],
+        24 => &["ZRANGE", k, from, to, "LIMIT", "0", "1"],
+        25 => &["ZREVRANGE", k, from, to, "WITHSCORES"],
+        26 => &["ZREVRANGE", k, from, to],
+        27 => &["ZRANGEBYSCORE", k, min, max],
+        28 => &[
+            "ZRANGEBYSCORE",
+            k,
+            min,
+            max,
+            "WITHSCORES",
+            "LIMIT",
+            from,
+            scan,
+        ],
+        29 => &["ZREVRANGEBYSCORE", k, max, min, "LIMIT", from, scan],
+        30 => &["ZREMRANGEBYSCORE", k, min, max],
+        31 => &["ZREMRANGEBYRANK", k, from, to],
+        32 => &["ZPOPMIN", k],
+        33 => &["ZPOPMAX", k],
+        34 => &["ZPOPMIN", k, scan],
+        35 => &["ZPOPMAX", k, scan],
+        36 => &["TYPE", k],
+        37 => &["EVAL", ranges, "1", k],
+        38 => &["EVALSHA", sha, "1", "k1"],
+        39 => &["SCRIPT", "LOAD", get],
+        40 => &["SCRIPT", "EXISTS", sha, v],
+        _ => &["SCRIPT", "FLUSH"],
+    };
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
 fn of_value(value: &Value) -> String {
     match value {
         Value::Nil => "nil".to_owned(),
@@ -114,6 +198,7 @@ fn of_value(value: &Value) -> String {
         Value::Error(text) => format!("-{}", text.split(' ').next().unwrap_or_default()),
         Value::Int(number) => number.to_string(),
         Value::Bulk(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        Value::Number(text) => format!("{:?}", text.parse::<f64>()),
         Value::Array(items) => items.iter().map(|item| of_value(item) + ",").collect(),
         other => format!("{other:?}"),
     }
@@ -126,6 +211,7 @@ fn of_reply(reply: &Reply) -> String {
         Reply::Error { code, .. } => format!("-{code}"),
         Reply::Int(number) => number.to_string(),
         Reply::Bulk(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        Reply::Double(number) => format!("{:?}", Ok::<_, ()>(number)),
         Reply::Array(items) => items.iter().map(|item| of_reply(item) + ",").collect(),
         other => format!("{other:?}"),
     }
@@ -254,6 +340,7 @@ fn steps(seed: u64) -> Vec<Step> {
 fn difference(server: &Server, steps: &[Step]) -> Option<String> {
     let mut embedded = MemoryServer::new();
     server.client().ok(&["FLUSHALL"]);
+    server.client().ok(&["SCRIPT", "FLUSH"]);
     let mut pairs: Vec<_> = (0..CONNECTIONS)
         .map(|_| Pair::open(server, &mut embedded))
         .collect();

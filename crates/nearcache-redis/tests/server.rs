@@ -341,6 +341,31 @@ async fn what_can_heal_is_told_from_what_cannot() {
 }
 
 #[tokio::test]
+async fn c10_a_server_that_is_full_is_told_from_one_that_expects_tls() {
+    let server = Server::start();
+    // A client of the test's own holds the only place there is.
+    let mut only = server.client();
+    only.ok(&["CONFIG", "SET", "maxclients", "1"]);
+    for url in [server.url(), server.unix_url()] {
+        let error = refusal(&l2(&url)).await;
+        assert_eq!(error.kind(), ErrorKind::Retry);
+        assert!(error.to_string().contains("maxclients"), "{error}");
+        assert!(!error.to_string().contains("TLS"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_worked_before_is_not_advised_to_change_its_address() {
+    let mut server = Server::start();
+    let l2 = l2(&server.url());
+    l2.connect_side(Protocol::Resp3).await.unwrap();
+    server.kill();
+    let error = refusal(&l2).await.to_string();
+    assert!(error.contains("nothing listens there any more"), "{error}");
+    assert!(!error.contains("correct the address"), "{error}");
+}
+
+#[tokio::test]
 async fn a_tls_client_on_a_plain_port_says_so() {
     let server = Server::start();
     // To the server the greeting of TLS is a command that does not end, so it says nothing.

@@ -13,7 +13,7 @@ use nearcache_proto::resp::Reply;
 use nearcache_proto::{Error, LoadPolicy, Read, ReadPolicy};
 use pollster::block_on;
 
-use crate::{Codec, Readiness, Settings, Stats, Ttl, WarmReport};
+use crate::{Codec, Readiness, Settings, Stats, TraceExport, TraceNames, Ttl, WarmReport};
 
 pub use redis::Connection;
 pub use typed::Typed;
@@ -238,6 +238,14 @@ impl NearCache {
     /// As [`NearCache::settings`](crate::NearCache::settings).
     pub fn settings(&self) -> &Settings {
         self.0.settings()
+    }
+
+    /// As [`NearCache::export_trace`](crate::NearCache::export_trace).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn export_trace(&self, names: TraceNames, most_bytes: usize) -> Result<TraceExport, Error> {
+        self.0.export_trace(names, most_bytes)
     }
 
     /// As [`NearCache::shutdown`](crate::NearCache::shutdown).

@@ -53,7 +53,8 @@ impl Builder {
 
     /// L2 is a new embedded store, inside this process and of this cache only: no server is needed, and
     /// nothing is shared with other processes, nor with a forked child, whose store is empty at first. Pods of
-    /// one process that share an embedded store are made with [`store`](Self::store) and clones of one [`MemoryL2`].
+    /// one process that share an embedded store are made with [`store`](Self::store) and clones of one [`MemoryL2`], and so
+    /// are tests that turn the clock. [`MemoryL2`] also has the list of the commands it knows.
     pub fn memory(self) -> Self {
         Self {
             store: None,
@@ -123,6 +124,9 @@ impl Builder {
     /// [`ErrorKind::Configuration`](crate::ErrorKind) with the first thing that is wrong, and what is allowed.
     pub fn build(self) -> Result<NearCache, Error> {
         let settings = check(self.settings, self.store.is_some())?;
+        for warning in settings.warnings() {
+            tracing::warn!("{warning}");
+        }
         let (l2, db) = open(self.store, &settings)?;
         let lane = lane_config(&settings, &*l2, db);
         let (place, protocol) = (l2.describe(), l2.protocol());
@@ -237,11 +241,15 @@ fn pod_config(settings: &Settings) -> PodConfig {
         admit_after: u32::try_from(settings.admit_after).unwrap_or(u32::MAX),
         max_inline: settings.max_inline,
         operation_timeout: settings.operation_timeout,
-        bypass: settings
-            .bypass
-            .iter()
-            .map(|p| p.clone().into_bytes())
-            .collect(),
+        bypass: match settings.enabled {
+            true => settings
+                .bypass
+                .iter()
+                .map(|p| p.clone().into_bytes())
+                .collect(),
+            // Every key begins with it.
+            false => vec![Vec::new()],
+        },
         load_timeout: settings.load_timeout,
         max_loads: settings.max_loads,
         hash_field_expiry: settings.hash_field_expiry,
@@ -256,7 +264,7 @@ fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snap
         Arc::new(file) as Arc<dyn Snapshots>
     };
     let config = WarmConfig {
-        statistics: settings.statistics,
+        statistics: counts_reads(settings),
         start: settings.warm_start,
         db,
         names: match settings.manifest_keys {
@@ -279,13 +287,17 @@ fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snap
         most_bytes: statistics_bytes(settings),
         ..WarmConfig::default()
     };
-    let wanted = settings.statistics && !settings.snapshot_dir.is_empty();
+    let wanted = counts_reads(settings) && !settings.snapshot_dir.is_empty();
     (config, wanted.then(snapshots))
+}
+
+fn counts_reads(settings: &Settings) -> bool {
+    settings.statistics && settings.enabled
 }
 
 /// What the counts of reads may take of the capacity.
 fn statistics_bytes(settings: &Settings) -> usize {
-    match settings.statistics {
+    match counts_reads(settings) {
         true => (settings.capacity / 16).min(WarmConfig::default().most_bytes),
         false => 0,
     }
@@ -306,7 +318,7 @@ fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig 
 
 /// A number nobody can foresee: each hasher of the standard library is keyed anew. A forked child inherits what comes
 /// next; its id and the moment set it apart from its parent and from whoever had that id before.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let moment = nearcache_redis::now().as_micros();
     RandomState::new().hash_one((std::process::id(), moment))
 }

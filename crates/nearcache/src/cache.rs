@@ -223,8 +223,8 @@ impl NearCache {
     /// A value that L2 refuses to keep is returned all the same, and counted.
     ///
     /// # Errors
-    /// - [`ErrorKind::Loader`] for everyone who waits, when the loader fails, panics, or takes longer than
-    ///   `load_timeout` (its future is dropped then); the next caller tries again.
+    /// - [`ErrorKind::Loader`] for all who wait when the loader fails (with its error's own text and those of its sources,
+    ///   cut to a line), panics, or outlasts `load_timeout` (its future is dropped then); the next caller tries again.
     /// - [`ErrorKind::Retry`] when another caller's loader or a place among `max_loads` was waited for in vain, a little
     ///   longer than `load_timeout`; and when L2 does not answer, under `on_l2_down = error`.
     /// - [`ErrorKind::Usage`] when it is called for a key inside the loader of that key.
@@ -400,7 +400,7 @@ impl NearCache {
     /// # Cost
     /// One shared lock per part of L1; not for every read.
     pub fn stats(&self) -> Stats {
-        Stats::of(self.cache(), &self.inner.place)
+        Stats::of(self.cache(), &self.inner.place, self.inner.settings.enabled)
     }
 
     /// Whether this pod should be sent requests, how far it is on its way there, and why. For a readiness

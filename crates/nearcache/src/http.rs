@@ -11,7 +11,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
-use crate::NearCache;
+use nearcache_proto::LaneState;
+
+use crate::{NearCache, Stats};
 
 /// Where [`serve`] listens unless told otherwise: on this machine only.
 pub const DEFAULT_ADDRESS: SocketAddr =
@@ -22,7 +24,9 @@ pub const DEFAULT_ADDRESS: SocketAddr =
 /// - `GET /livez`: 200 as long as this is answered at all.
 /// - `GET /readyz`: 200 when the pod should be sent requests, else 503; the reason in the body. Use it as
 ///   `readinessProbe`; a `startupProbe` would have the pod killed for being cold.
-/// - `GET /status`: readiness, warm start, lane and counters as JSON.
+/// - `GET /status`: readiness, warm start, lane and counters as JSON. `lane` is an object: `state` (`up`, `degraded`,
+///   `down`, `closed`), `reason` (text or null), `was_up` (whether it ever was), `l2`, `lease_age_ms` (null: nothing is
+///   served as fresh), `connects`, `losses` and `failures`.
 ///
 /// ```
 /// # use nearcache::NearCache;
@@ -89,13 +93,33 @@ async fn status(State(cache): State<NearCache>) -> Json<Value> {
         "keys_warmed": readiness.keys,
         "keys_planned": readiness.keys_planned,
         "warm_start": warm,
-        "lane": format!("{:?}", stats.lane),
-        "lease_age_seconds": stats.lease_age.map(|age| age.as_secs_f64()),
-        "l2": stats.l2,
+        "enabled": stats.enabled,
+        "lane": lane(&stats),
         "hit_rate": stats.hit_rate(),
         "entries": stats.store.entries,
         "weight_bytes": stats.store.weight,
         "capacity_bytes": stats.store.capacity,
         "totals": totals,
     }))
+}
+
+fn lane(stats: &Stats) -> Value {
+    let (state, reason) = match &stats.lane {
+        LaneState::Up => ("up", None),
+        LaneState::Degraded(why) => ("degraded", Some(why)),
+        LaneState::Down(why) => ("down", Some(why)),
+        LaneState::Closed => ("closed", None),
+        _ => ("unknown", None),
+    };
+    let totals = &stats.totals;
+    json!({
+        "state": state,
+        "reason": reason,
+        "was_up": totals.connects_total > 0,
+        "l2": stats.l2,
+        "lease_age_ms": stats.lease_age.map(|age| age.as_millis() as u64),
+        "connects": totals.connects_total,
+        "losses": totals.disconnects_total,
+        "failures": totals.connect_failures_total,
+    })
 }

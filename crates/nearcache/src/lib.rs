@@ -37,6 +37,7 @@ pub mod redis;
 mod session;
 pub mod settings;
 mod stats;
+mod trace;
 mod ttl;
 mod typed;
 mod versioned;
@@ -52,6 +53,7 @@ pub use codec::{Codec, Raw};
 pub use nearcache_l1::{DefaultWeigher, Key, RemovalCause, RemovalHook, StoreStats, Weigher};
 pub use nearcache_proto::resp::Reply;
 pub use nearcache_proto::warm::{Phase, Readiness, WarmEnd, WarmReport};
+pub use nearcache_proto::working_set::TraceNames;
 pub use nearcache_proto::{
     Error, ErrorKind, Freshness, L2, LaneState, LoadPolicy, OnL2Down, Read, ReadPolicy, Source,
     Totals, WriteOutcome,
@@ -62,6 +64,7 @@ pub use nearcache_redis::{MemoryL2, RedisL2};
 pub use session::Session;
 pub use settings::{ManifestKeys, Settings, SettingsBuilder};
 pub use stats::Stats;
+pub use trace::TraceExport;
 pub use ttl::Ttl;
 pub use typed::Typed;
 pub use versioned::versioned;

@@ -22,6 +22,8 @@ pub struct Stats {
     pub lane: LaneState,
     /// How long ago the heartbeat was sent under which hits are served; `None`: none are.
     pub lease_age: Option<Duration>,
+    /// Whether L1 is on (setting `enabled`).
+    pub enabled: bool,
     /// One read in so many is counted for the fleet's statistics, and counts as so many.
     pub sampling_period: u32,
     /// Where L2 is, without credentials.
@@ -31,13 +33,14 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn of(cache: &Cache<IoThread>, l2: &str) -> Self {
+    pub(crate) fn of(cache: &Cache<IoThread>, l2: &str, enabled: bool) -> Self {
         let pod = cache.pod();
         Self {
             totals: pod.totals(),
             store: pod.store_stats(),
             lane: pod.state(),
             lease_age: pod.lease_age(cache.io().now()),
+            enabled,
             sampling_period: pod.sampling_period(),
             l2: l2.to_owned(),
             pid: std::process::id(),
@@ -64,12 +67,16 @@ impl fmt::Display for Stats {
         match &self.lane {
             LaneState::Up => write!(f, "lane    up")?,
             LaneState::Degraded(why) => write!(f, "lane    UP WITHOUT INVALIDATIONS: {why}")?,
+            LaneState::Down(why) if t.connects_total == 0 => {
+                write!(f, "lane    DOWN, never up yet: {why}")?;
+            }
             LaneState::Down(why) => write!(f, "lane    DOWN: {why}")?,
             LaneState::Closed => write!(f, "lane    closed")?,
             other => write!(f, "lane    {other:?}")?,
         }
         writeln!(f, " | {} | pid {}", self.l2, self.pid)?;
         match self.hit_rate() {
+            _ if !self.enabled => f.write_str("reads   L1 IS OFF (enabled = false), no hits")?,
             Some(rate) => write!(f, "reads   {:.2} % hits", rate * 100.0)?,
             None => write!(f, "reads   none yet")?,
         }

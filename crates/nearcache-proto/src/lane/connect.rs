@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::{Action, Lane, Line, Phase, Report, SentWork};
+use super::{Action, Lane, Line, Phase, SentWork};
 use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpError, OpReply, Tracking};
 use crate::pod::LaneState;
@@ -165,22 +165,20 @@ impl Lane {
     pub(super) fn note_tracking(&mut self, tracking: Result<(), String>, now: Timestamp) {
         let wanted = self.config.tracking == Tracking::Pushes;
         let tracked = wanted && tracking.is_ok();
-        let was = self.pod.is_tracked();
         self.pod.set_tracked(tracked);
         match tracking {
             Err(why) if wanted => {
                 self.retest_later(now);
                 self.pod.counters.degraded_total.bump();
                 self.pod.set_state(LaneState::Degraded(why.clone()));
-                self.actions
-                    .push_back(Action::Report(Report::Degraded(why)));
+                let report = self.told.degraded(why, now);
+                self.actions.extend(report.map(Action::Report));
             }
             _ => {
                 self.retest_at = None;
                 self.pod.set_state(LaneState::Up);
-                if !was {
-                    self.actions.push_back(Action::Report(Report::Connected));
-                }
+                let report = self.told.connected(now);
+                self.actions.extend(report.map(Action::Report));
             }
         }
     }
@@ -194,8 +192,8 @@ impl Lane {
         };
         self.pod.connection_lost(connection);
         self.actions.push_back(Action::Disconnect { connection });
-        self.actions
-            .push_back(Action::Report(Report::Disconnected(why.to_owned())));
+        let report = self.told.lost(why, now);
+        self.actions.extend(report.map(Action::Report));
         // It may have died of the same cause, and is opened again when it is used.
         self.actions.push_back(Action::CloseSide(BULK.id));
         // The whole fleet lost the server at the same time: even the first attempts are spread.
@@ -222,8 +220,8 @@ impl Lane {
         }
         self.pod.counters.connect_failures_total.bump();
         self.pod.set_state(LaneState::Down(error.to_string()));
-        self.actions
-            .push_back(Action::Report(Report::ConnectFailed(error.clone())));
+        let report = self.told.failed(&error, now);
+        self.actions.extend(report.map(Action::Report));
         self.phase = Phase::Waiting {
             until: now.saturating_add(self.backoff.next()),
             failed: Some(error.clone()),

@@ -15,6 +15,7 @@ mod send;
 mod sweep;
 #[cfg(all(test, not(feature = "loom")))]
 mod tests;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,7 +35,8 @@ use large::{Oversize, Tally};
 use pace::{Backoff, FillPace};
 use ready::Waiter;
 pub(crate) use reply::op_error;
-pub use report::Report;
+pub use report::{Condition, Report};
+use told::Told;
 
 /// Number of a batch: the order in which batches were sent.
 pub type BatchId = u64;
@@ -131,6 +133,7 @@ pub struct Lane {
     oversize: Oversize,
     large_inline: Tally,
     large_entries: Tally,
+    told: Told,
     actions: VecDeque<Action>,
 }
 
@@ -269,6 +272,7 @@ impl Lane {
             oversize: Oversize::default(),
             large_inline: Tally::default(),
             large_entries: Tally::default(),
+            told: Told::default(),
             actions: VecDeque::new(),
             pod,
         }

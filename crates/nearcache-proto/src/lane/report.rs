@@ -1,6 +1,7 @@
 //! What an operator should hear about the lane. Never names a key or shows a value.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::TooLargeFor;
 use crate::error::Error;
@@ -9,13 +10,36 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 pub enum Report {
     /// It is up and invalidations are proven to arrive.
-    Connected,
+    Connected {
+        /// How long it was not, if it had been up before.
+        after: Option<Duration>,
+    },
     /// It is up but invalidations cannot be relied upon: entries live for a bounded time only.
     Degraded(String),
     /// It is down; what was resident follows the read policy.
     Disconnected(String),
     /// An attempt to open it failed.
-    ConnectFailed(Error),
+    ConnectFailed {
+        /// Why.
+        error: Error,
+        /// How long ago it was lost; `None`: it was never up.
+        lost: Option<Duration>,
+    },
+    /// What has happened since the last one, once a minute while the lane is in trouble.
+    Summary {
+        /// How it is; `None`: it is up.
+        condition: Option<Condition>,
+        /// How long it has been so; `None`: it was never up.
+        lost: Option<Duration>,
+        /// Attempts to connect that failed.
+        attempts: u32,
+        /// How often it was lost.
+        losses: u32,
+        /// The time that this is about.
+        over: Duration,
+        /// The last reason.
+        last: String,
+    },
     /// Values were too large to be kept. Told once for each reason.
     TooLarge {
         /// What for.
@@ -29,23 +53,77 @@ pub enum Report {
     },
 }
 
+/// How a lane is that is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Up without invalidations.
+    Degraded,
+    /// Down.
+    Down,
+}
+
 impl Report {
     /// Whether somebody may have to act.
     pub fn is_problem(&self) -> bool {
-        !matches!(self, Self::Connected)
+        !matches!(self, Self::Connected { .. })
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connected => f.write_str("lane up, invalidations proven"),
+            Self::Connected { after: None } => f.write_str("lane up, invalidations proven"),
+            Self::Connected { after: Some(after) } => {
+                write!(
+                    f,
+                    "lane up again after {}, invalidations proven",
+                    Time(*after)
+                )
+            }
             Self::Degraded(why) => write!(
                 f,
                 "lane up without invalidations, entries are short-lived: {why}"
             ),
             Self::Disconnected(why) => write!(f, "lane lost: {why}"),
-            Self::ConnectFailed(error) => write!(f, "lane cannot connect: {error}"),
+            Self::ConnectFailed { error, lost: None } => {
+                write!(f, "lane not up yet, it never was: {error}")
+            }
+            Self::ConnectFailed {
+                error,
+                lost: Some(lost),
+            } => {
+                write!(
+                    f,
+                    "lane down for {}, it was up before: {error}",
+                    Time(*lost)
+                )
+            }
+            Self::Summary {
+                condition,
+                lost,
+                attempts,
+                losses,
+                over,
+                last,
+            } => {
+                match (condition, lost) {
+                    (Some(Condition::Down), None) => {
+                        f.write_str("lane still down, it never was up")?
+                    }
+                    (Some(Condition::Down), Some(lost)) => {
+                        write!(f, "lane still down, for {}", Time(*lost))?;
+                    }
+                    (Some(Condition::Degraded), _) => {
+                        f.write_str("lane still up without invalidations")?;
+                    }
+                    (None, _) => f.write_str("lane up, but not steadily")?,
+                }
+                write!(f, ": {attempts} attempts failed")?;
+                if *losses > 0 {
+                    write!(f, ", it was lost {losses} times")?;
+                }
+                write!(f, " in {}, last: {last}", Time(*over))
+            }
             Self::TooLarge {
                 what,
                 keys,
@@ -71,6 +149,18 @@ impl fmt::Display for Report {
                     ),
                 }
             }
+        }
+    }
+}
+
+/// A time, as people say it.
+struct Time(Duration);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs_f64() {
+            seconds if seconds < 10.0 => write!(f, "{seconds:.1} s"),
+            seconds => write!(f, "{seconds:.0} s"),
         }
     }
 }

@@ -27,6 +27,7 @@ impl Lane {
             self.retest_at,
             patient,
             tell,
+            self.told.due(),
             loads,
         ];
         others.into_iter().chain([phase]).flatten().min()
@@ -42,6 +43,8 @@ impl Lane {
             self.end_impatient(&error, now);
         }
         self.tell_large(now);
+        let summary = self.told.summary(now);
+        self.actions.extend(summary.map(Action::Report));
         if self.renew_by.is_some_and(|by| now >= by) {
             self.pod.counters.timeouts_total.bump();
             self.end_renewal(Err(timed_out()));

@@ -4,6 +4,7 @@ mod ahead;
 mod edges;
 mod large;
 mod ready;
+mod told;
 
 use std::fmt;
 use std::sync::Mutex;

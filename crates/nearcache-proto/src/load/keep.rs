@@ -140,7 +140,10 @@ impl<I: Io> Cache<I> {
     pub(super) fn land(&self, seat: &Seat, lead: &Lead, started: Timestamp, kept: &Kept) {
         let Some(guard) = seat.take() else { return };
         let outcome = Ok(fetched(kept.read.value.clone(), started));
-        let Some(until) = kept.lend_until.filter(|until| *until > self.io.now()) else {
+        // What L1 is not to hold is not lent either.
+        let bypassed = self.pod.is_bypassed(lead.flight.key().bytes);
+        let lend_until = kept.lend_until.filter(|_| !bypassed);
+        let Some(until) = lend_until.filter(|until| *until > self.io.now()) else {
             return guard.complete(outcome);
         };
         let filled = Filled {

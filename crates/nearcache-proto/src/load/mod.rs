@@ -19,7 +19,7 @@ use bytes::Bytes;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
 use crate::cache::{Cache, Io, Read, ReadPolicy};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, causes};
 use crate::pod::{FillMeta, FillOutcome, LaneState, PodFlight, Purpose};
 use crate::read::{crowded, from_l1, from_origin};
 use crate::slots;
@@ -303,8 +303,11 @@ impl<I: Io> Cache<I> {
     }
 }
 
+/// The loader's own words are its user's: they are passed on, whatever they quote.
 fn failed(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
-    Error::with_source(ErrorKind::Loader, "the loader failed", error)
+    let error = error.into();
+    let message = format!("the loader failed: {}", causes(&*error));
+    Error::with_source(ErrorKind::Loader, message, error)
 }
 
 #[cold]

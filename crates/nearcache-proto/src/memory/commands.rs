@@ -6,7 +6,9 @@ use super::args::Outcome;
 use super::keyspace::Keyspace;
 use super::server::MemoryServer;
 use super::session::ConnId;
-use super::{collections, connections, expiry, keys, numbers, script, strings, transaction};
+use super::{
+    collections, connections, expiry, keys, numbers, script, sorted, strings, transaction,
+};
 
 /// Registers its keys for tracking, and may run in read-only scripts.
 const READ: u8 = 1;
@@ -39,6 +41,11 @@ pub(super) enum Run {
     Data(fn(&mut Keyspace, &[Bytes]) -> Outcome),
     /// On the connection's state too.
     Session(fn(&mut MemoryServer, ConnId, &[Bytes]) -> Outcome),
+}
+
+/// The names of all commands that the embedded store knows, in upper case.
+pub fn command_names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|command| command.name)
 }
 
 impl Command {
@@ -149,7 +156,8 @@ static TABLE: &[Command] = &[
     session("EVAL", -3, ALONE, script::eval),
     session("EVAL_RO", -3, ALONE, script::eval_ro),
     session("EVALSHA", -3, ALONE, script::evalsha),
-    session("EVALSHA_RO", -3, ALONE, script::evalsha),
+    session("EVALSHA_RO", -3, ALONE, script::evalsha_ro),
+    session("SCRIPT", -2, ALONE, script::script),
     data("SETEX", 4, FILL, strings::setex),
     data("PSETEX", 4, FILL, strings::psetex),
     data("SETNX", 3, FILL, strings::setnx),
@@ -198,4 +206,21 @@ static TABLE: &[Command] = &[
     data("LLEN", 2, READ, collections::llen),
     data("SADD", -3, FILL, collections::sadd),
     data("SMEMBERS", 2, READ, collections::smembers),
+    data("ZADD", -4, FILL, sorted::zadd),
+    data("ZINCRBY", 4, FILL, sorted::zincrby),
+    data("ZREM", -3, WRITE, sorted::zrem),
+    data("ZCARD", 2, READ, sorted::zcard),
+    data("ZSCORE", 3, READ, sorted::zscore),
+    data("ZMSCORE", -3, READ, sorted::zmscore),
+    data("ZRANK", -3, READ, sorted::zrank),
+    data("ZREVRANK", -3, READ, sorted::zrevrank),
+    data("ZCOUNT", 4, READ, sorted::zcount),
+    data("ZRANGE", -4, READ, sorted::zrange),
+    data("ZREVRANGE", -4, READ, sorted::zrevrange),
+    data("ZRANGEBYSCORE", -4, READ, sorted::zrangebyscore),
+    data("ZREVRANGEBYSCORE", -4, READ, sorted::zrevrangebyscore),
+    data("ZREMRANGEBYRANK", 4, WRITE, sorted::zremrangebyrank),
+    data("ZREMRANGEBYSCORE", 4, WRITE, sorted::zremrangebyscore),
+    data("ZPOPMIN", -2, WRITE, sorted::zpopmin),
+    data("ZPOPMAX", -2, WRITE, sorted::zpopmax),
 ];

@@ -14,10 +14,12 @@ mod numbers;
 mod script;
 mod server;
 mod session;
+mod sorted;
 mod strings;
 mod tracking;
 mod transaction;
 mod value;
 
+pub use commands::command_names;
 pub use server::MemoryServer;
 pub use session::{ConnId, Output, Push};

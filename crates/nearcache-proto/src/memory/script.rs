@@ -5,13 +5,16 @@
 //! `if redis.call(...) ~= value then return value end`. Anything else is an error.
 
 mod parse;
+mod sha1;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::args::{Outcome, int};
+use super::args::{Outcome, flag, int, is, shown, wrong_arity};
 use super::server::{MemoryServer, find};
 use super::session::ConnId;
-use crate::resp::Reply;
+use crate::resp::{DoubleText, Reply};
 use parse::{Statement, Term};
 
 pub(super) fn eval(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes]) -> Outcome {
@@ -22,9 +25,84 @@ pub(super) fn eval_ro(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes]) -
     run(server, conn, argv, false)
 }
 
-pub(super) fn evalsha(_: &mut MemoryServer, _: ConnId, _: &[Bytes]) -> Outcome {
-    Err(Reply::error(
-        "NOSCRIPT No matching script. Please use EVAL.",
+pub(super) fn evalsha(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes]) -> Outcome {
+    run_known(server, conn, argv, true)
+}
+
+pub(super) fn evalsha_ro(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes]) -> Outcome {
+    run_known(server, conn, argv, false)
+}
+
+/// `SCRIPT LOAD`, `EXISTS` and `FLUSH`.
+pub(super) fn script(server: &mut MemoryServer, _: ConnId, argv: &[Bytes]) -> Outcome {
+    match &argv[1..] {
+        [word, script] if is(word, "LOAD") => {
+            parse::parse(script).map_err(not_compiled)?;
+            Ok(Reply::Bulk(server.scripts.keep(script)))
+        }
+        [word, names @ ..] if is(word, "EXISTS") && !names.is_empty() => {
+            let known = names.iter().map(|name| server.scripts.find(name).is_some());
+            Ok(Reply::Array(known.map(flag).collect()))
+        }
+        [word] if is(word, "FLUSH") => {
+            server.scripts = Scripts::default();
+            Ok(Reply::ok())
+        }
+        [word, how] if is(word, "FLUSH") && (is(how, "ASYNC") || is(how, "SYNC")) => {
+            server.scripts = Scripts::default();
+            Ok(Reply::ok())
+        }
+        [word, ..] => Err(Reply::error(&format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}': the embedded store knows SCRIPT LOAD, EXISTS \
+             and FLUSH",
+            shown(word)
+        ))),
+        [] => Err(wrong_arity("script")),
+    }
+}
+
+/// The scripts that can be called by name. The oldest are forgotten, as by servers that keep 500 of those that `EVAL` ran.
+#[derive(Default)]
+pub(super) struct Scripts {
+    known: BTreeMap<Bytes, Bytes>,
+    order: VecDeque<Bytes>,
+}
+
+impl Scripts {
+    const MOST: usize = 500;
+
+    /// Keeps a script under its name, which this gives back.
+    fn keep(&mut self, script: &Bytes) -> Bytes {
+        let name = Bytes::from(sha1::hex(script));
+        if self.known.insert(name.clone(), script.clone()).is_none() {
+            self.order.push_back(name.clone());
+            if self.order.len() > Self::MOST
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+        name
+    }
+
+    fn find(&self, name: &[u8]) -> Option<Bytes> {
+        self.known.get(&name.to_ascii_lowercase()[..]).cloned()
+    }
+}
+
+fn run_known(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes], may_write: bool) -> Outcome {
+    let Some(script) = server.scripts.find(&argv[1]) else {
+        let why = "NOSCRIPT No matching script. Please use EVAL.";
+        return Err(Reply::error(why));
+    };
+    let mut argv = argv.to_vec();
+    argv[1] = script;
+    run(server, conn, &argv, may_write)
+}
+
+fn not_compiled(what: String) -> Reply {
+    Reply::error(&format!(
+        "ERR Error compiling script: {what} (the embedded store knows only redis.call, if and return: see MemoryL2)"
     ))
 }
 
@@ -36,8 +114,8 @@ fn run(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes], may_write: bool)
             "ERR Number of keys can't be greater than number of args",
         ));
     };
-    let statements = parse::parse(&argv[1])
-        .map_err(|what| Reply::error(&format!("ERR Error compiling script: {what}")))?;
+    let statements = parse::parse(&argv[1]).map_err(not_compiled)?;
+    server.scripts.keep(&argv[1]);
     for statement in &statements {
         match statement {
             Statement::Call {
@@ -118,6 +196,18 @@ fn through_lua(reply: Reply) -> Reply {
                 .collect(),
         ),
         Reply::Set(members) => Reply::Array(members),
+        Reply::Double(number) => Reply::Bulk(DoubleText::default().score(number).into()),
+        Reply::Array(items) => Reply::Array(
+            items
+                .into_iter()
+                .flat_map(|item| match item {
+                    // Members with their scores lie one behind the other there.
+                    Reply::Array(pair) if matches!(pair[..], [_, Reply::Double(_)]) => pair,
+                    item => vec![item],
+                })
+                .map(through_lua)
+                .collect(),
+        ),
         other => other,
     }
 }

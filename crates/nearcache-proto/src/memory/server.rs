@@ -12,6 +12,7 @@ use nearcache_l1::Timestamp;
 use super::args::{shown, wrong_arity};
 use super::commands::{Command, Run};
 use super::keyspace::{Change, Keyspace};
+use super::script::Scripts;
 use super::session::{ConnId, Output, Push, Session, Tracking};
 use super::tracking::TrackingTable;
 use crate::resp::Reply;
@@ -21,6 +22,7 @@ pub struct MemoryServer {
     pub(super) space: Keyspace,
     pub(super) tracking: TrackingTable,
     pub(super) faults: Faults,
+    pub(super) scripts: Scripts,
     sessions: BTreeMap<ConnId, Session>,
     last_conn: u64,
     /// Whose command is being executed.
@@ -45,6 +47,7 @@ impl MemoryServer {
             space: Keyspace::new(),
             tracking: TrackingTable::new(),
             faults: Faults::default(),
+            scripts: Scripts::default(),
             sessions: BTreeMap::new(),
             last_conn: 0,
             executing: None,
@@ -316,11 +319,12 @@ pub(super) fn find(argv: &[Bytes]) -> Result<&'static Command, Reply> {
     let name = argv.first().map_or(&[][..], |name| name);
     let Some(command) = Command::find(name) else {
         let mut message = format!(
-            "ERR unknown command '{}', with args beginning with: ",
+            "ERR unknown command '{}' (the embedded store knows only those that the documentation of MemoryL2 lists), \
+             with args beginning with: ",
             shown(name)
         );
         for word in argv.iter().skip(1) {
-            if message.len() > 128 {
+            if message.len() > 256 {
                 break;
             }
             message.push_str(&format!("'{}' ", shown(word)));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use super::args::wrong_type;
+use super::sorted::SortedSet;
 use crate::resp::Reply;
 
 /// Bookkeeping of one key, in bytes (estimated).
@@ -20,6 +21,7 @@ pub(super) enum Value {
     List(VecDeque<Bytes>),
     Hash(BTreeMap<Bytes, Bytes>),
     Set(BTreeSet<Bytes>),
+    Sorted(SortedSet),
 }
 
 /// A value with its expiry.
@@ -39,6 +41,7 @@ impl Value {
             Self::List(_) => "list",
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
+            Self::Sorted(_) => "zset",
         }
     }
 
@@ -70,6 +73,13 @@ impl Value {
         }
     }
 
+    pub(super) fn sorted(&mut self) -> Result<&mut SortedSet, Reply> {
+        match self {
+            Self::Sorted(set) => Ok(set),
+            _ => Err(wrong_type()),
+        }
+    }
+
     /// Whether it is a collection without elements.
     pub(super) fn is_empty(&self) -> bool {
         match self {
@@ -77,6 +87,7 @@ impl Value {
             Self::List(list) => list.is_empty(),
             Self::Hash(hash) => hash.is_empty(),
             Self::Set(set) => set.is_empty(),
+            Self::Sorted(set) => set.is_empty(),
         }
     }
 
@@ -90,6 +101,7 @@ impl Value {
                 .map(|(field, value)| element_weight(field) + value.len())
                 .sum(),
             Self::Set(set) => set.iter().map(|e| element_weight(e)).sum(),
+            Self::Sorted(set) => set.weight(),
         };
         KEY_OVERHEAD + 2 * key.len() + content
     }

@@ -207,13 +207,19 @@ impl<I: Io> Background<I> {
         let now = self.cache.io.now();
         let pod = &self.cache.pod;
         let mut samples = 0_usize;
+        let trace = pod.warmth.trace();
         let (counts, ledger) = (&mut self.counts, &mut self.ledger);
         let mut renewals = self.config.refetch.then_some(&mut self.renewals);
         pod.sampler.drain(|slot, weight| {
             samples += 1;
             counts.add(now, slot, weight);
             ledger.read(slot, pod);
-            if let Some(hit) = pod.store.peek(slot) {
+            let resident = pod.store.peek(slot);
+            if let Some(trace) = &trace {
+                let value = resident.as_ref().and_then(|hit| hit.value.as_ref());
+                trace.push(now, slot, weight, value.map(bytes::Bytes::len));
+            }
+            if let Some(hit) = resident {
                 counts.note_bytes(slot, hit.value.as_ref().map_or(0, bytes::Bytes::len));
                 if let (Some(renewals), Some(life)) = (&mut renewals, pod.bounded_life(&hit))
                     && counts

@@ -4,6 +4,7 @@
 //!
 //! Concurrency: each lock here is held for a few instructions, and never with another.
 
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use nearcache_l1::{Promise, PromiseFuture};
 
 use crate::pod::Pod;
 use crate::shim::{AtomicBool, Mutex, Ordering, lock};
+use crate::working_set::ReadTrace;
 
 /// Changed keys that may wait for the background.
 const MOST_LOST: usize = 1024;
@@ -183,6 +185,8 @@ pub(crate) struct Warmth {
     lost: Mutex<Vec<(u32, Box<[u8]>)>>,
     /// What the operator has not been told of yet; the last few.
     warnings: Mutex<Vec<String>>,
+    /// What is being made of the samples, for as long as somebody wants it.
+    trace: Mutex<Weak<ReadTrace>>,
 }
 
 impl Warmth {
@@ -202,6 +206,10 @@ impl Warmth {
         if ready {
             self.ready.complete(());
         }
+    }
+
+    pub(crate) fn trace(&self) -> Option<Arc<ReadTrace>> {
+        lock(&self.trace).upgrade()
     }
 
     pub(crate) fn report(&self) -> Option<WarmReport> {
@@ -280,6 +288,16 @@ impl Pod {
     /// One read in so many is counted, for as many: the busier the pod, the rarer.
     pub fn sampling_period(&self) -> u32 {
         self.sampler.period()
+    }
+
+    /// Adds to a trace what is read from now on, until nobody else holds it; false while another is being made.
+    pub fn begin_trace(&self, trace: &Arc<ReadTrace>) -> bool {
+        let mut current = lock(&self.warmth.trace);
+        let free = current.strong_count() == 0;
+        if free {
+            *current = Arc::downgrade(trace);
+        }
+        free
     }
 
     /// What the warm start did; `None` until it has ended.

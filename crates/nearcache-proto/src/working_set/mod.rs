@@ -16,6 +16,7 @@ mod plan;
 mod sample;
 mod snapshot;
 mod tally;
+mod trace;
 
 pub use blob::{Blob, Rates};
 pub use counts::Counts;
@@ -27,6 +28,7 @@ pub use names::KeyNames;
 pub use plan::Plan;
 pub use sample::Sampler;
 pub use snapshot::Snapshot;
+pub use trace::{ReadTrace, TraceNames};
 
 #[cfg(all(test, not(feature = "loom")))]
 mod tests;

@@ -148,7 +148,8 @@ fn errors_read_as_the_servers_give_them() {
         ("MSET a", "ERR wrong number of arguments for 'mset' command"),
         (
             "FOO a",
-            "ERR unknown command 'FOO', with args beginning with: 'a' ",
+            "ERR unknown command 'FOO' (the embedded store knows only those that the documentation of MemoryL2 lists), \
+             with args beginning with: 'a' ",
         ),
         ("INCR n", "ERR increment or decrement would overflow"),
         ("INCRBY n 01", "ERR value is not an integer or out of range"),

@@ -37,6 +37,12 @@ macro_rules! settings_table {
             /// Where L2 is: `redis://host:6379/0`, `rediss://` for TLS (`valkey://` and `valkeys://` mean the same),
             /// `unix:///path`, or `memory:` for the embedded L2. Must be given.
             url: String, URL, "";
+            /// Whether L1 is on. Without it nothing is kept, counted or fetched ahead, and every read goes to L2; loaders are
+            /// still shared while they run, and everything else works as ever.
+            enabled: bool, SWITCH, "true";
+            /// Whether what is otherwise only a warning stops the start: names that this version does not know, in the file or
+            /// among the variables, and a `bypass` that looks like a pattern.
+            strict: bool, SWITCH, "false";
             /// Bytes that L1 may hold, bookkeeping included.
             capacity: usize, SIZE, "256MiB";
             /// Weight of the largest entry that L1 keeps; a heavier one passes through. Empty: an eighth of `capacity`.
@@ -81,7 +87,8 @@ macro_rules! settings_table {
             /// Life of an entry on a store that cannot announce writes. Empty: `max_staleness`;
             /// more than that gives up bounded staleness on such a store.
             untracked_life: Option<Duration>, OPTIONAL_DURATION, "";
-            /// Prefixes of keys that L1 is not to hold, with commas between them: their reads all go to L2.
+            /// Prefixes of keys that L1 is not to hold, with commas between them: their reads all go to L2. They are no
+            /// patterns: `*` stands for itself (all keys: `enabled = false`).
             bypass: Vec<String>, LIST, "";
             /// Whether fields of hashes may have expiries of their own (`HEXPIRE`). Then, on servers that know them,
             /// replies about hashes are kept for `max_staleness` at most, as the end of a field is announced late.
@@ -137,6 +144,8 @@ macro_rules! define_settings {
         #[non_exhaustive]
         pub struct Settings {
             $($(#[doc = $doc])+ pub $name: $type,)+
+            /// What the sources said that is not known here.
+            ignored: Vec<String>,
         }
 
         /// The table of settings, in the order of the documentation.
@@ -158,6 +167,7 @@ macro_rules! define_settings {
             fn default() -> Self {
                 Self {
                     $($name: ($kind.parse)($default).expect("a default of the table parses"),)+
+                    ignored: Vec::new(),
                 }
             }
         }
@@ -195,6 +205,24 @@ impl Settings {
     /// The text of one field, with the credentials of `url` masked; `None` if there is no such field.
     pub fn get(&self, name: &str) -> Option<String> {
         Field::find(name).map(|field| field.text(self))
+    }
+
+    /// What is likely not meant so, in words for an operator: names that this version does not know, in the file or
+    /// among the variables (a newer one may: a rollback must not stop), and a `bypass` that looks like a pattern. They
+    /// are logged when the cache is built, and errors under `strict`.
+    pub fn warnings(&self) -> Vec<String> {
+        let patterns = self
+            .bypass
+            .iter()
+            .filter(|prefix| prefix.contains(['*', '?', '[']));
+        let patterns = patterns.map(|prefix| {
+            let prefix = field::quoted(prefix);
+            format!(
+                "setting `bypass` has {prefix}, which is taken as it is and not as a pattern: give the prefix alone; \
+                 for all keys set enabled = false"
+            )
+        });
+        self.ignored.iter().cloned().chain(patterns).collect()
     }
 
     /// Whether `url` selects the embedded L2.

@@ -11,7 +11,10 @@ use nearcache_proto::{Error, ErrorKind};
 use toml::Value;
 
 use super::field::{LIST, nearest, unknown};
-use super::{Field, Settings, configuration};
+use super::{FIELDS, Field, Settings, configuration};
+
+/// Names that are told of.
+const MOST_IGNORED: usize = 16;
 
 pub(super) const VARIABLE_PREFIX: &str = "NEARCACHE_";
 
@@ -31,7 +34,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if the file cannot be read or parsed, a name is unknown, or a value does not parse.
+    /// [`ErrorKind::Configuration`] if the file cannot be read or parsed, a name is a setting's but for one letter, or
+    /// a value does not parse. Other unknown names are [warnings](Settings::warnings).
     pub fn load(
         path: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
@@ -78,8 +82,14 @@ impl Settings {
             .parse()
             .map_err(|cause| not_toml(&cause, text, origin))?;
         for (name, value) in &table {
-            let field = Field::find(name)
-                .ok_or_else(|| configuration(format!("{origin}: {}", unknown(name))))?;
+            let Some(field) = Field::find(name) else {
+                // No version has tables: somebody took a section's name for part of the settings.
+                if value.is_table() || is_typo(name) {
+                    return Err(configuration(format!("{origin}: {}", unknown(name))));
+                }
+                self.ignore(format!("{origin}: {} It is ignored.", unknown(name)));
+                continue;
+            };
             let label = format!("{origin}: setting `{name}`");
             match value {
                 Value::String(text) => field.set(self, text, &label)?,
@@ -114,19 +124,41 @@ impl Settings {
             // Field names are lower case, so a variable in lower case is not one of ours.
             let field = Some(name.to_ascii_lowercase())
                 .filter(|_| !name.contains(|c: char| c.is_ascii_lowercase()))
-                .and_then(|name| Field::find(&name))
-                .ok_or_else(|| {
-                    configuration(format!(
-                        "there is no environment variable {variable}: did you mean {}?",
-                        nearest(name).variable()
-                    ))
-                })?;
+                .and_then(|name| Field::find(&name));
+            let Some(field) = field else {
+                let unknown = format!(
+                    "there is no environment variable {variable}: did you mean {}?",
+                    nearest(name).variable()
+                );
+                if is_typo(name) {
+                    return Err(configuration(unknown));
+                }
+                self.ignore(format!("{unknown} It is ignored."));
+                continue;
+            };
             if !text.is_empty() {
                 field.set(self, &text, &format!("environment variable {variable}"))?;
             }
         }
         Ok(())
     }
+}
+
+impl Settings {
+    /// Keeps what was said of a name that is not known here: that of a newer version, before a rollback.
+    fn ignore(&mut self, what: String) {
+        if self.ignored.len() < MOST_IGNORED && !self.ignored.contains(&what) {
+            self.ignored.push(what);
+        }
+    }
+}
+
+/// Whether a name is that of a setting but for its case or one letter: then nobody meant another.
+fn is_typo(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    FIELDS
+        .iter()
+        .any(|field| strsim::damerau_levenshtein(field.name, &name) <= 1)
 }
 
 /// The variables of this process that may be settings.

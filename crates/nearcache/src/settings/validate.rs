@@ -23,7 +23,13 @@ impl Settings {
         self.check_sizes()?;
         self.check_durations()?;
         self.check_counts()?;
-        self.check_namespace()
+        self.check_namespace()?;
+        match self.warnings().into_iter().next() {
+            Some(warning) if self.strict => {
+                Err(configuration(format!("{warning} (strict = true)")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_sizes(&self) -> Result<(), Error> {

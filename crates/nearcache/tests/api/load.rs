@@ -47,6 +47,7 @@ async fn c8_a_loader_that_fails_poisons_nothing() {
     let fails = || async { Err::<Bytes, _>(io::Error::other("no such row")) };
     let error = cache.get_or_load("k", Ttl::NONE, fails).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Loader);
+    assert_eq!(error.to_string(), "the loader failed: no such row");
     let source = std::error::Error::source(&error).unwrap();
     assert!(source.is::<io::Error>(), "{source:?}");
     let works = || async { Ok::<_, io::Error>(Bytes::from("row")) };

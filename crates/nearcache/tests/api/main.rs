@@ -1,12 +1,15 @@
 //! Every call of the facade on the embedded store. What the promises mean on a server is tested elsewhere.
 
 mod blocking;
+mod clock;
+mod disabled;
 mod life;
 mod load;
 mod read;
 mod session;
 mod setup;
 mod stores;
+mod trace;
 mod typed;
 mod write;
 

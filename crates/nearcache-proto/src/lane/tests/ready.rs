@@ -17,14 +17,17 @@ fn unconnected() -> Hand {
 
 /// The attempt under way fails.
 fn fail(hand: &mut Hand, kind: ErrorKind) {
-    let error = Error::new(kind, "nothing listens there");
+    fail_with(hand, Error::new(kind, "nothing listens there"));
+}
+
+pub(super) fn fail_with(hand: &mut Hand, error: Error) {
     let (connection, now) = (hand.lane.connections, hand.now());
     hand.lane.handle_connect_failed(connection, error, now);
     hand.turn();
 }
 
 /// Lets the pause before the next attempt pass.
-fn next_attempt(hand: &mut Hand) {
+pub(super) fn next_attempt(hand: &mut Hand) {
     let before = hand.lane.connections;
     let due = hand.lane.poll_timeout().expect("it will try again");
     let pause = due.saturating_since(hand.now());
@@ -32,7 +35,7 @@ fn next_attempt(hand: &mut Hand) {
     assert_eq!(hand.lane.connections, before + 1);
 }
 
-fn succeed(hand: &mut Hand) {
+pub(super) fn succeed(hand: &mut Hand) {
     let (connection, now) = (hand.lane.connections, hand.now());
     hand.lane.handle_connected(connection, now);
     hand.turn();

@@ -78,11 +78,82 @@ fn variable_refusals_name_the_variable() {
         "there is no environment variable NEARCACHE_CAPACTY: did you mean NEARCACHE_CAPACITY?"
     );
     assert!(refused("NEARCACHE_capacity", "1").contains("did you mean NEARCACHE_CAPACITY?"));
-    assert!(refused("NEARCACHE_", "1").contains("there is no environment variable NEARCACHE_:"));
-    assert!(refused("NEARCACHE_TEST_SERVERS", "1").contains("there is no"));
     assert!(
         refused("NEARCACHE_CAPACITY", "x")
             .starts_with("environment variable NEARCACHE_CAPACITY is \"x\": must be a size")
+    );
+}
+
+#[test]
+fn names_of_a_newer_version_are_warnings_unless_strict() {
+    let names = [
+        "NEARCACHE_FUTURE_THING",
+        "NEARCACHE_",
+        "NEARCACHE_TEST_SERVERS",
+    ];
+    for name in names {
+        let mut settings = environment(&[(name, "s3cret"), ("NEARCACHE_URL", "memory:")]).unwrap();
+        let [warning] = &settings.warnings()[..] else {
+            panic!("{:?}", settings.warnings());
+        };
+        assert!(
+            warning.contains(name) && warning.contains("ignored"),
+            "{warning}"
+        );
+        assert!(!warning.contains("s3cret"), "{warning}");
+        settings.validate().unwrap();
+        settings.strict = true;
+        assert!(text(settings.validate()).contains(name));
+    }
+    let file =
+        Settings::from_toml("url = 'memory:'\nfuture_thing = 's3cret'\nstrict = true").unwrap();
+    let [warning] = &file.warnings()[..] else {
+        panic!("{:?}", file.warnings());
+    };
+    assert!(
+        warning.contains("future_thing") && !warning.contains("s3cret"),
+        "{warning}"
+    );
+    assert!(text(file.validate()).contains("future_thing"));
+
+    // A builder passes them on, once each, however often they are read.
+    let base = environment(&[("NEARCACHE_FUTURE_THING", "1")]).unwrap();
+    let again = SettingsBuilder::new()
+        .base(base)
+        .env_from(variables(&[("NEARCACHE_FUTURE_THING", "1")]));
+    let built = again.url("memory:").build().unwrap();
+    assert_eq!(built.warnings().len(), 1);
+    let many: Vec<_> = (0..100)
+        .map(|n| (format!("NEARCACHE_UNKNOWN_NAME_{n}"), String::new()))
+        .collect();
+    assert_eq!(
+        Settings::load(None, many.into_iter())
+            .unwrap()
+            .warnings()
+            .len(),
+        16
+    );
+}
+
+#[test]
+fn a_bypass_that_looks_like_a_pattern_is_a_warning() {
+    for pattern in ["*", "cart:*", "user:?", "[ab]"] {
+        let settings = environment(&[("NEARCACHE_URL", "memory:"), ("NEARCACHE_BYPASS", pattern)]);
+        let mut settings = settings.unwrap();
+        let warnings = settings.warnings();
+        assert!(
+            warnings[0].contains(pattern) && warnings[0].contains("enabled"),
+            "{warnings:?}"
+        );
+        settings.validate().unwrap();
+        settings.strict = true;
+        assert!(text(settings.validate()).contains(pattern));
+    }
+    assert!(
+        environment(&[("NEARCACHE_BYPASS", "cart:,x")])
+            .unwrap()
+            .warnings()
+            .is_empty()
     );
 }
 
