@@ -39,10 +39,11 @@ fn demo(name: &str, more: &[&str]) -> Value {
     let path = file
         .to_str()
         .expect("the folder for temporary files has a plain name");
+    let page = path.replace(".json", ".html");
     let args: Vec<&str> = SMALL
         .iter()
         .copied()
-        .chain([path])
+        .chain([path, "--html", &page])
         .chain(more.iter().copied())
         .collect();
     let out = nearcache(&args);
@@ -58,9 +59,30 @@ fn demo(name: &str, more: &[&str]) -> Value {
     for word in ["before", "after", "p99.9", "hit rate", "stale", "Seed 1"] {
         assert!(table.contains(word), "no {word} in:\n{table}");
     }
+    let html = fs::read_to_string(&page).expect("the page was written");
+    fs::remove_file(&page).expect("the page can be removed");
+    readable(&html);
     let figures = fs::read_to_string(&file).expect("the figures were written");
     fs::remove_file(&file).expect("the figures can be removed");
     serde_json::from_str(&figures).expect("the figures are JSON")
+}
+
+/// A page that is whole, asks for nothing, and shows first what matters.
+fn readable(page: &str) {
+    assert!(page.ends_with("</html>\n"));
+    for outside in ["src=", "href=", "@import", "url(", "NaN"] {
+        assert!(!page.contains(outside), "{outside} in the page");
+    }
+    assert_eq!(page.matches("class=\"tile\"").count(), 4);
+    let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part}"));
+    assert!(at("class=\"tile\"") < at("<svg") && at("<svg") < at("<table"));
+    for part in [
+        "prefers-color-scheme: dark",
+        "max-width: 640px",
+        "width=device-width",
+    ] {
+        at(part);
+    }
 }
 
 /// What holds on every machine.

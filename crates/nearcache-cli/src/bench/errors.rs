@@ -7,6 +7,9 @@ use crate::fleet::show::{self, wrapped};
 /// Kinds that are told apart.
 const KINDS: usize = 48;
 
+/// Columns before a kind.
+const INDENT: usize = 11;
+
 /// What the others are counted as.
 const OTHERS: &str = "others";
 
@@ -34,9 +37,8 @@ pub(super) fn listed(kinds: &BTreeMap<String, u64>, width: usize) -> String {
         text += "\nerrors\n";
     }
     for (kind, times) in kinds {
-        let line = format!("{:>9}  {kind}", show::count(*times as f64));
-        text += &wrapped(&line, "           ", width);
-        text += "\n";
+        let kind = wrapped(kind, &" ".repeat(INDENT), width.saturating_sub(INDENT));
+        text += &format!("{:>9}  {kind}\n", show::count(*times as f64));
     }
     text
 }

@@ -45,7 +45,7 @@ struct Scenario {
 
 /// Runs what is made for `broken`; everything, where nothing is broken.
 pub(crate) fn run(args: &Args, broken: Sabotage) -> Result<Outcome, Failure> {
-    if args.redis.is_some() {
+    if args.redis != "auto" {
         return Err(
             "--break flushes its server and so starts one of its own: leave out --redis".to_owned(),
         );

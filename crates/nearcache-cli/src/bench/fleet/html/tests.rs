@@ -175,6 +175,41 @@ fn the_page_is_whole_and_alone() {
 }
 
 #[test]
+fn what_matters_comes_first_and_is_of_four_fifths_of_the_rate() {
+    let mut run = run();
+    for (arm, scale) in [(Arm::Before, 700.0), (Arm::After, 7.0)] {
+        let mut figures = figures(scale);
+        figures.asked_reads_per_s = Some(80.0);
+        figures.side.checked_reads = 5;
+        figures.side.reads_per_s = 80.0;
+        figures.side.l2_reads_per_s = scale;
+        run.rows.push(Row {
+            arm,
+            kind: Kind::Rate,
+            name: String::new(),
+            capacity_bytes: 1 << 20,
+            figures,
+        });
+    }
+    let (verdict, good) = crate::bench::fleet::verdict::verdict(&run);
+    assert!(good, "{verdict}");
+    for part in [
+        "80 reads/s of 3 pods, 80 % of before's maximum",
+        "2.10 ms -> 21.0 us",
+        "99.00 %",
+    ] {
+        assert!(verdict.contains(part), "no {part} in {verdict}");
+    }
+    let page = page(&run, "");
+    balanced(&page);
+    assert_eq!(page.matches("class=\"tile\"").count(), 4);
+    let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part}"));
+    assert!(at("<b>21.0 us</b>") < at("<svg"), "tiles before charts");
+    assert!(at("<svg") < at("<table"), "charts before tables");
+    assert!(page.rfind("<svg").unwrap() < at("<table"), "all of them");
+}
+
+#[test]
 fn ages_have_a_chart_where_something_was_old() {
     let mut run = run();
     run.sidecar.as_mut().unwrap().age_buckets = vec![(2_000_000.0, 3), (9_000_000.0, 1)];
