@@ -218,8 +218,9 @@ impl World {
             let name = self.name();
             self.foreign_write(name);
         }
-        let stopped = self.mood.allows(Fault::Stopped) && self.random.per_mille(300);
-        if stopped {
+        // Not any more where calls must succeed: it takes longer than they have.
+        let may_stop = self.mood.allows(Fault::Stopped) && !self.probed;
+        if may_stop && self.random.per_mille(300) {
             // All of the process: its IO thread may be the first to go on.
             self.strike(pod, Fault::Stopped);
             self.advance(200, 1500);
