@@ -4,14 +4,15 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Error, ErrorKind, L2, Op, OpError, OpReply, Protocol};
+use nearcache_proto::{Error, ErrorKind, Events, L2, Op, OpError, OpReply, Protocol};
 use nearcache_redis::RedisL2;
 use nearcache_testkit::Server;
-use support::{ask, command, handshake, lane, proven, read, send, set, value};
+use support::{Log, ask, command, handshake, lane, proven, read, send, set, value};
 
 fn l2(url: &str) -> RedisL2 {
     RedisL2::open(url, Duration::from_secs(10)).unwrap()
@@ -351,6 +352,21 @@ async fn c10_a_server_that_is_full_is_told_from_one_that_expects_tls() {
         assert_eq!(error.kind(), ErrorKind::Retry);
         assert!(error.to_string().contains("maxclients"), "{error}");
         assert!(!error.to_string().contains("TLS"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_failed_ends_nothing_that_was() {
+    // What a pod was lent by its loaders lasts until its history ends, and that ended when the server went away.
+    for words in [
+        &b""[..],
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+    ] {
+        let log = Arc::new(Log::default());
+        let events = Events::new(1, log.clone());
+        let attempt = l2(&answering(words)).connect(events).await;
+        assert!(attempt.is_err());
+        assert_eq!(log.lines(), [""; 0]);
     }
 }
 
