@@ -19,6 +19,7 @@ use rustls::crypto::CryptoProvider;
 use crate::convert;
 use connection::RedisConnection;
 pub(crate) use greeting::Refusal;
+use greeting::Refusals;
 use push::{Canary, PushSink, Reports};
 
 /// A Redis or Valkey server as the L2.
@@ -34,6 +35,7 @@ pub struct RedisL2 {
     connect_timeout: Duration,
     /// Whether a connection was ever made: then the address is right, and advice about it would mislead.
     worked: Arc<AtomicBool>,
+    refusals: Arc<Refusals>,
 }
 
 impl RedisL2 {
@@ -108,6 +110,7 @@ impl RedisL2 {
             db,
             connect_timeout,
             worked: Arc::default(),
+            refusals: Arc::default(),
         })
     }
 
@@ -137,6 +140,7 @@ impl RedisL2 {
             Protocol::Resp3 => self.client.clone(),
         };
         let (place, worked) = (self.place.clone(), self.worked.clone());
+        let refusals = self.refusals.clone();
         let (tls, timeout) = (self.tls, self.connect_timeout);
         Box::pin(async move {
             if tls {
@@ -148,6 +152,7 @@ impl RedisL2 {
             let error = match dialled {
                 Ok(con) => {
                     worked.store(true, Ordering::Relaxed);
+                    refusals.forget();
                     return Ok(con);
                 }
                 Err(error) => error,
@@ -158,7 +163,7 @@ impl RedisL2 {
             }
             let addr = client.get_connection_info().addr();
             let refusal = match convert::is_closed(&error) {
-                true => greeting::refusal(addr, timeout).await,
+                true => refusals.reason(addr, timeout).await,
                 false => None,
             };
             let port = convert::Port {

@@ -347,11 +347,27 @@ async fn c10_a_server_that_is_full_is_told_from_one_that_expects_tls() {
     // A client of the test's own holds the only place there is.
     let mut only = server.client();
     only.ok(&["CONFIG", "SET", "maxclients", "1"]);
+    let rejected = |only: &mut nearcache_testkit::Client| {
+        let info = only.ok(&["INFO", "stats"]).text();
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("rejected_connections:"));
+        line.map(|count| count.parse::<u32>().unwrap()).unwrap()
+    };
     for url in [server.url(), server.unix_url()] {
-        let error = refusal(&l2(&url)).await;
-        assert_eq!(error.kind(), ErrorKind::Retry);
-        assert!(error.to_string().contains("maxclients"), "{error}");
-        assert!(!error.to_string().contains("TLS"), "{error}");
+        let l2 = l2(&url);
+        let before = rejected(&mut only);
+        for _ in 0..8 {
+            let error = refusal(&l2).await;
+            assert_eq!(error.kind(), ErrorKind::Retry);
+            assert!(error.to_string().contains("maxclients"), "{error}");
+            assert!(!error.to_string().contains("TLS"), "{error}");
+        }
+        let asked = rejected(&mut only) - before;
+        assert_eq!(
+            asked, 9,
+            "one more connection than attempts, not twice as many"
+        );
     }
 }
 
