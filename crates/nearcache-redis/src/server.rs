@@ -19,6 +19,7 @@ use rustls::crypto::CryptoProvider;
 use crate::convert;
 use connection::RedisConnection;
 pub(crate) use greeting::Refusal;
+use greeting::Refusals;
 use push::{Canary, PushSink, Reports};
 
 /// A Redis or Valkey server as the L2.
@@ -34,6 +35,7 @@ pub struct RedisL2 {
     connect_timeout: Duration,
     /// Whether a connection was ever made: then the address is right, and advice about it would mislead.
     worked: Arc<AtomicBool>,
+    refusals: Arc<Refusals>,
 }
 
 impl RedisL2 {
@@ -108,6 +110,7 @@ impl RedisL2 {
             db,
             connect_timeout,
             worked: Arc::default(),
+            refusals: Arc::default(),
         })
     }
 
@@ -130,12 +133,14 @@ impl RedisL2 {
         &self,
         protocol: Protocol,
         config: AsyncConnectionConfig,
+        reports: Option<Arc<Reports>>,
     ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
         let client = match protocol {
             Protocol::Resp2 => self.client_resp2.clone(),
             Protocol::Resp3 => self.client.clone(),
         };
         let (place, worked) = (self.place.clone(), self.worked.clone());
+        let refusals = self.refusals.clone();
         let (tls, timeout) = (self.tls, self.connect_timeout);
         Box::pin(async move {
             if tls {
@@ -147,13 +152,18 @@ impl RedisL2 {
             let error = match dialled {
                 Ok(con) => {
                     worked.store(true, Ordering::Relaxed);
+                    refusals.forget();
                     return Ok(con);
                 }
                 Err(error) => error,
             };
+            // The end of what never began is told by the result alone, before `config` lets go of the sink.
+            if let Some(reports) = reports {
+                reports.silence();
+            }
             let addr = client.get_connection_info().addr();
             let refusal = match convert::is_closed(&error) {
-                true => greeting::refusal(addr, timeout).await,
+                true => refusals.reason(addr, timeout).await,
                 false => None,
             };
             let port = convert::Port {
@@ -187,7 +197,8 @@ impl L2 for RedisL2 {
         let canary = Arc::new(Canary::default());
         let reports = Arc::new(Reports::new(events));
         let sink = PushSink::new(reports.clone(), canary.clone());
-        let dial = self.dial(Protocol::Resp3, self.config().set_push_sender(sink));
+        let config = self.config().set_push_sender(sink);
+        let dial = self.dial(Protocol::Resp3, config, Some(reports.clone()));
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {
@@ -202,7 +213,7 @@ impl L2 for RedisL2 {
     }
 
     fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        let dial = self.dial(protocol, self.config());
+        let dial = self.dial(protocol, self.config(), None);
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {

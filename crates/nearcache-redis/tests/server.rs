@@ -4,14 +4,15 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Error, ErrorKind, L2, Op, OpError, OpReply, Protocol};
+use nearcache_proto::{Error, ErrorKind, Events, L2, Op, OpError, OpReply, Protocol};
 use nearcache_redis::RedisL2;
 use nearcache_testkit::Server;
-use support::{ask, command, handshake, lane, proven, read, send, set, value};
+use support::{Log, ask, command, handshake, lane, proven, read, send, set, value};
 
 fn l2(url: &str) -> RedisL2 {
     RedisL2::open(url, Duration::from_secs(10)).unwrap()
@@ -346,11 +347,42 @@ async fn c10_a_server_that_is_full_is_told_from_one_that_expects_tls() {
     // A client of the test's own holds the only place there is.
     let mut only = server.client();
     only.ok(&["CONFIG", "SET", "maxclients", "1"]);
+    let rejected = |only: &mut nearcache_testkit::Client| {
+        let info = only.ok(&["INFO", "stats"]).text();
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("rejected_connections:"));
+        line.map(|count| count.parse::<u32>().unwrap()).unwrap()
+    };
     for url in [server.url(), server.unix_url()] {
-        let error = refusal(&l2(&url)).await;
-        assert_eq!(error.kind(), ErrorKind::Retry);
-        assert!(error.to_string().contains("maxclients"), "{error}");
-        assert!(!error.to_string().contains("TLS"), "{error}");
+        let l2 = l2(&url);
+        let before = rejected(&mut only);
+        for _ in 0..8 {
+            let error = refusal(&l2).await;
+            assert_eq!(error.kind(), ErrorKind::Retry);
+            assert!(error.to_string().contains("maxclients"), "{error}");
+            assert!(!error.to_string().contains("TLS"), "{error}");
+        }
+        let asked = rejected(&mut only) - before;
+        assert_eq!(
+            asked, 9,
+            "one more connection than attempts, not twice as many"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_failed_ends_nothing_that_was() {
+    // What a pod was lent by its loaders lasts until its history ends, and that ended when the server went away.
+    for words in [
+        &b""[..],
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+    ] {
+        let log = Arc::new(Log::default());
+        let events = Events::new(1, log.clone());
+        let attempt = l2(&answering(words)).connect(events).await;
+        assert!(attempt.is_err());
+        assert_eq!(log.lines(), [""; 0]);
     }
 }
 

@@ -90,15 +90,17 @@ async fn what_l2_refuses_to_keep_is_returned_and_counted() {
 async fn c8_a_leader_in_a_full_buffer_is_taken_over() {
     let l2 = MemoryL2::new();
     let cache = builder(&l2).load_timeout("300ms").connect().await.unwrap();
+    let begun = Arc::new(Notify::new());
     let slow = |key: &'static str| {
-        let cache = cache.clone();
+        let (cache, begun) = (cache.clone(), begun.clone());
         async move {
             let load = || async {
-                // The first is there at once, so that the second is begun and left.
+                // The first is there when the second has begun, which is then left.
                 if key != "first" {
-                    tokio::task::yield_now().await;
+                    begun.notify_one();
                     std::future::pending::<()>().await;
                 }
+                begun.notified().await;
                 Ok::<_, io::Error>(Bytes::from(key))
             };
             cache.get_or_load(key, Ttl::NONE, load).await
