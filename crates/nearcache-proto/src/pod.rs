@@ -383,6 +383,13 @@ impl Pod {
 
     /// Ends the current history, once per connection, whoever notices first.
     pub(crate) fn connection_lost(&self, connection: u64) {
+        if self.connection_closed(connection) {
+            self.counters.disconnects_total.bump();
+        }
+    }
+
+    /// The same for a connection that the pod gives up itself: it counts as no loss. Whether it was the current one.
+    pub(crate) fn connection_closed(&self, connection: u64) -> bool {
         let was_current = self
             .connection
             .compare_exchange(connection, 0, Ordering::AcqRel, Ordering::Acquire)
@@ -392,8 +399,8 @@ impl Pod {
             if !off!(History) {
                 self.coherence.bump_history();
             }
-            self.counters.disconnects_total.bump();
         }
+        was_current
     }
 
     /// The attempt to open `connection` failed: nothing was filled through it.

@@ -92,6 +92,7 @@ impl fmt::Display for Stats {
         writeln!(f, ", {} expired, {} invalidated", s.expired, s.invalidated)?;
         match self.lease_age {
             Some(age) => write!(f, "lease   {:.3} s old", age.as_secs_f64())?,
+            None if matches!(self.lane, LaneState::Closed) => write!(f, "lease   given up")?,
             None => write!(f, "lease   NONE, nothing is served as fresh")?,
         }
         let oldest = Duration::from_micros(t.lease_age_max_us).as_secs_f64();

@@ -84,6 +84,11 @@ impl Lane {
             deadline,
         };
         let pod = self.pod.clone();
+        // Counted before the callers resume: who has the value finds it in the statistics.
+        let too_large = pod.store.weigh(slot, bytes) > pod.store.max_entry_weight();
+        if too_large {
+            self.too_large(key_hash(key.bytes), TooLargeFor::Entry, bytes, now);
+        }
         let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.bytes, &token);
         let purpose = guard.meta().purpose;
         #[cfg(feature = "break")]
@@ -92,17 +97,15 @@ impl Lane {
             fetched.clone(),
             pod.fill_meta(slot, true, purpose),
         );
-        let store = &self.pod.store;
+        let store = &pod.store;
         let published = match purpose {
             Purpose::WarmStart => store.publish_in_free_room(guard, filled, valid, Ok(fetched)),
             _ => store.publish(guard, filled, valid, Ok(fetched)),
         };
         match published {
             Published::Stored(_) => {}
-            Published::Refused(Refusal::TooLarge)
-                if purpose == Purpose::WarmStart
-                    && store.weigh(slot, bytes) <= store.max_entry_weight() =>
-            {
+            Published::Refused(Refusal::TooLarge) if too_large => {}
+            Published::Refused(Refusal::TooLarge) if purpose == Purpose::WarmStart => {
                 self.pod.counters.warm_no_room_total.bump();
             }
             Published::Refused(Refusal::TooLarge) => {

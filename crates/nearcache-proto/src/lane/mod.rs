@@ -332,6 +332,9 @@ impl Lane {
 
     /// Ends everything: calls in flight fail with [`ErrorKind::Closed`], the connection is closed.
     pub fn shutdown(&mut self, now: Timestamp) {
+        if let Some(connection) = self.connection() {
+            self.pod.connection_closed(connection);
+        }
         self.end(&Error::closed(), now);
         self.pod.set_state(LaneState::Closed);
     }

@@ -318,10 +318,11 @@ pub(super) fn markdown(fields: &[Field]) -> String {
          - **size**: whole bytes, or a number with a unit: `512KiB`, `256MiB`, `2GiB`; `KB`, `MB` and `GB` count in thousands.\n\
          - **duration**: always with a unit: `500ms`, `2s`, `1m`.\n\
          - **list**: items with commas between them, spaces around them not counted; in a file also a list of texts.\n\
-         - An unknown name in the file, or an unknown variable that begins with `{VARIABLE_PREFIX}`, is ignored with a warning \
-         when the cache is built (`Settings::warnings`), so that an older pod starts after a rollback. It is an error under \
-         `strict`, and in any case when it is a setting's name but for one letter or its case, and when it is a table of the \
-         file. A value that does not parse is always an error, and so is an unknown name in a call.\n\
+         - A name that is a setting's but for one letter or its case is an error, and so are an unknown name in a call, a \
+         table in the file, and a value that does not parse.\n\
+         - Any other unknown name in the file, or unknown variable that begins with `{VARIABLE_PREFIX}`, is ignored with a \
+         warning when the cache is built (`Settings::warnings`), so that an older pod starts after a rollback. Under `strict` \
+         it is an error.\n\
          - No warning is given for {}, and the variables that Kubernetes sets for a Service whose name begins with `nearcache` \
          (`…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_PORT`, `…_PORT_6379_TCP` and the like).\n\
          - An empty variable counts as not set.\n\

@@ -43,7 +43,8 @@ macro_rules! settings_table {
             /// Whether what is otherwise only a warning stops the start: names that this version does not know, in the file or
             /// among the variables, and a `bypass` that looks like a pattern.
             strict: bool, SWITCH, "false";
-            /// Bytes that L1 may hold, bookkeeping included.
+            /// Bytes that L1 may hold, bookkeeping included. Its fixed tables, some 2 % of it, are taken off first: the
+            /// statistics name what is left.
             capacity: usize, SIZE, "256MiB";
             /// Weight of the largest entry that L1 keeps; a heavier one passes through. Empty: an eighth of `capacity`.
             max_entry: Option<usize>, OPTIONAL_SIZE, "";
