@@ -390,10 +390,7 @@ impl Pod {
 
     /// The same for a connection that the pod gives up itself: it counts as no loss. Whether it was the current one.
     pub(crate) fn connection_closed(&self, connection: u64) -> bool {
-        let was_current = self
-            .connection
-            .compare_exchange(connection, 0, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok();
+        let was_current = self.connection_failed(connection);
         if was_current {
             self.tracked.store(false, Ordering::Release);
             if !off!(History) {
@@ -404,10 +401,10 @@ impl Pod {
     }
 
     /// The attempt to open `connection` failed: nothing was filled through it.
-    pub(crate) fn connection_failed(&self, connection: u64) {
-        let _ =
-            self.connection
-                .compare_exchange(connection, 0, Ordering::AcqRel, Ordering::Acquire);
+    pub(crate) fn connection_failed(&self, connection: u64) -> bool {
+        self.connection
+            .compare_exchange(connection, 0, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// A heartbeat was answered: keeps the longest time that hits were served under one lease.

@@ -83,7 +83,7 @@ impl<I: Io> Cache<I> {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let came = self.io.now();
-        let wait_until = came.saturating_add(self.load_timeout() + self.grace());
+        let mut patience = None;
         let mut seat = None;
         // What lies there for callers of this pod was of no use to this one.
         let mut misfit = false;
@@ -93,6 +93,12 @@ impl<I: Io> Cache<I> {
                 Look::Found(read) => return Ok(read),
                 Look::Load(keep) => keep,
             };
+            // What L2 takes to answer, or to be given up, is no time of the loaders': it may be what hangs.
+            let wait_until = *patience.get_or_insert_with(|| {
+                let time = self.load_timeout() + self.grace();
+                self.io.now().saturating_add(time)
+            });
+            let landed_by = wait_until.saturating_add(self.requests());
             match self.enter_load(&call, &keep, misfit) {
                 Entrance::Hit(hit) => {
                     if hit.value.as_ref().is_none_or(&mut *usable) {
@@ -124,7 +130,7 @@ impl<I: Io> Cache<I> {
                     // Whoever leads may need the place of one who waits.
                     seat = None;
                     let proven = self.hears_of_changes(&flight);
-                    match self.wait_for(&flight, wait_until).await? {
+                    match self.wait_for(&flight, landed_by).await? {
                         // It is older than what this caller may be given: only the next will do.
                         Landed::Done(Ok(_)) if !proven && self.is_late(&flight, came) => {}
                         Landed::Done(outcome) => match outcome?.value {
@@ -138,7 +144,7 @@ impl<I: Io> Cache<I> {
                 }
                 Entrance::Crowded(flight) => {
                     seat = None;
-                    self.wait_for(&flight, wait_until).await?;
+                    self.wait_for(&flight, landed_by).await?;
                 }
                 Entrance::Full => {
                     return Err(Error::overloaded(
@@ -277,8 +283,7 @@ impl<I: Io> Cache<I> {
             }
         };
         // What is left is up to L2.
-        let requests = self.pod.config.operation_timeout * 2;
-        self.expect(seat, self.io.now().saturating_add(requests));
+        self.expect(seat, self.io.now().saturating_add(self.requests()));
         let kept = match loaded {
             Ok(Some(loaded)) => {
                 self.keep(call, (&lead, started), keep, loaded, usable)

@@ -111,6 +111,11 @@ impl<I: Io> Cache<I> {
         self.pod.config.load_timeout
     }
 
+    /// What a load may take at L2 after its loader has run: two requests at most.
+    pub(super) fn requests(&self) -> Duration {
+        self.pod.config.operation_timeout * 2
+    }
+
     /// What a caller that is woken may take to be polled.
     pub(super) fn grace(&self) -> Duration {
         self.load_timeout() / 8

@@ -35,6 +35,36 @@ fn c10_a_loader_runs_while_l2_is_away_and_its_value_is_lent_for_l() {
     assert_eq!(read.value, None, "L2 was never told");
 }
 
+/// What L2 takes to be given up is no time of the loaders', whichever of the two limits is longer.
+#[test]
+fn c10_a_server_that_hangs_does_not_use_up_the_time_for_loaders() {
+    for load_timeout in [Duration::from_millis(100), Duration::from_secs(10)] {
+        let mut h = with(PodConfig {
+            load_timeout,
+            ..PodConfig::default()
+        });
+        let cache = h.cache.clone();
+        let origin = Origin::default();
+        let ask = || {
+            let origin = origin.clone();
+            load(&cache, call("k"), move || origin.later())
+        };
+        // The first writes what it loaded when L2 stops, and others wait for it; then for what L2 has.
+        let mut tasks = vec![ask()];
+        drive(&mut h, &mut tasks, 5);
+        h.rtt = Duration::from_secs(3600);
+        origin.open.set(true);
+        tasks.extend([ask(), ask()]);
+        drive(&mut h, &mut tasks, 1000);
+        tasks.extend([ask(), ask()]);
+        drive(&mut h, &mut tasks, 6000);
+        for task in &tasks {
+            assert_eq!(task.value(), bytes("0"), "{load_timeout:?}");
+        }
+        assert_eq!(cache.pod().totals().load_waits_expired_total, 0);
+    }
+}
+
 #[test]
 fn c10_a_call_may_fail_with_l2_instead() {
     let mut h = up();
