@@ -117,7 +117,9 @@ fn sorted_set(random: &mut Random, v: &str) -> Vec<String> {
         random.of(&["a", "b", "e"]),
     );
     // Exact in binary: Redis 7.0 shows a script 17 digits of any other.
-    let scores = ["1", "1", "2.5", "-3", "0.125", "inf", "1e3", "nan", "x", "17"];
+    let scores = [
+        "1", "1", "2.5", "-3", "0.125", "inf", "1e3", "nan", "x", "17",
+    ];
     let (s, t) = (random.of(&scores), random.of(&scores));
     let bounds = ["-inf", "+inf", "(1", "1", "(2.5", "0", "x", "1000"];
     let (min, max) = (random.of(&bounds), random.of(&bounds));
