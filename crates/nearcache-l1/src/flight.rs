@@ -26,6 +26,8 @@ pub enum Entrance<M, O> {
     /// The store has as many flights in the air as it may, or the key has and all of them are settled: there is
     /// nothing to wait for.
     Full,
+    /// The caller might lead, and does not want to: of [`Store::enter_if`](crate::Store::enter_if) alone.
+    Declined,
     /// The caller leads a new flight.
     Lead(FlightGuard<M, O>),
 }

@@ -7,9 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use crate::error::{Error, ErrorKind};
+use crate::admission::Permit;
+use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
+use crate::op::{Op, OpReply};
 use crate::pod::Pod;
-use crate::request::{Answer, Request, Work};
+use crate::read::{ROUNDS, crowded};
+use crate::request::{Answer, CommandWork, Done, Effect, Request, Work};
 use crate::slots;
 
 /// The clock and the way to the lane: what turns the protocol into a running pod.
@@ -79,10 +82,25 @@ pub enum Source {
     Origin,
 }
 
+/// What a call does while L2 is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhileAway {
+    /// It fails at once.
+    #[default]
+    Fail,
+    /// It waits for L2, until its own time (`operation_timeout`) is up: reads, and writes that were not sent. A read
+    /// whose connection is lost is sent again; a write that was sent never is.
+    Wait,
+}
+
 /// The calls of one pod, on the clock and lane of `I`.
 pub struct Cache<I> {
     pub(crate) pod: Arc<Pod>,
     pub(crate) io: Arc<I>,
+    /// How long a call may wait for L2.
+    timeout: Duration,
+    while_away: WhileAway,
 }
 
 impl<I> Clone for Cache<I> {
@@ -90,14 +108,39 @@ impl<I> Clone for Cache<I> {
         Self {
             pod: self.pod.clone(),
             io: self.io.clone(),
+            ..*self
         }
     }
 }
 
 impl<I: Io> Cache<I> {
-    /// The calls of `pod`.
+    /// The calls of `pod`, which fail at once while L2 is away.
     pub fn new(pod: Arc<Pod>, io: Arc<I>) -> Self {
-        Self { pod, io }
+        Self {
+            timeout: pod.config.operation_timeout,
+            while_away: WhileAway::Fail,
+            pod,
+            io,
+        }
+    }
+
+    /// The same calls, which do this while L2 is away.
+    #[must_use]
+    pub fn with_while_away(mut self, while_away: WhileAway) -> Self {
+        self.while_away = while_away;
+        self
+    }
+
+    /// The same calls, each of which may wait so long for L2, in place of `operation_timeout`.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What its calls do while L2 is away.
+    pub fn while_away(&self) -> WhileAway {
+        self.while_away
     }
 
     /// The pod.
@@ -121,7 +164,17 @@ impl<I: Io> Cache<I> {
     /// The lane goes on trying whether or not anybody waits.
     pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
         let until = self.io.now().saturating_add(patience);
-        self.ask(until, Work::Ready).await
+        let (done, answer): (_, Answer<()>) = Done::new();
+        let mut permit = self.pod.admission.permit();
+        // The end of this wait is the lane's to say, whatever other calls do while it is down.
+        match self
+            .in_line(&mut permit, self.call_deadline().max(until), true)
+            .await
+        {
+            Ok(()) => self.submit_with(permit, until, Work::Ready(done)),
+            Err(error) => done.complete(Err(error)),
+        }
+        answer.future().await
     }
 
     /// Drops this pod's copy of one key of one db, and every kept reply about it. L2 is not told.
@@ -135,26 +188,132 @@ impl<I: Io> Cache<I> {
     }
 
     pub(crate) fn call_deadline(&self) -> Timestamp {
-        self.io
-            .now()
-            .saturating_add(self.pod.config.operation_timeout)
+        self.io.now().saturating_add(self.timeout)
     }
 
+    pub(crate) fn is_patient(&self) -> bool {
+        self.while_away == WhileAway::Wait
+    }
+
+    /// Whether a read goes on after this error: its connection was lost or L2 is away, and it may wait.
+    pub(crate) fn waits_out(&self, error: &Error, deadline: Timestamp) -> bool {
+        self.is_patient()
+            && matches!(
+                error.reason(),
+                Some(Reason::Interrupted | Reason::Unavailable)
+            )
+            && error.server_error().is_none()
+            && self.io.now() < deadline
+    }
+
+    /// Submits work that takes no room in line: there is one of its kind at a time.
     pub(crate) fn submit(&self, deadline: Timestamp, work: Work) {
-        self.io.submit(Request { deadline, work });
+        self.submit_with(self.pod.admission.permit(), deadline, work);
     }
 
-    /// Submits the work that `make` builds around a promise, and waits for its answer.
-    pub(crate) fn ask<T: Clone + Send + 'static>(
+    pub(crate) fn submit_with(&self, permit: Permit, deadline: Timestamp, work: Work) {
+        let patient_until = match self.while_away {
+            WhileAway::Fail => Timestamp::ZERO,
+            // What blocks has no deadline, but does not wait for ever to be sent.
+            WhileAway::Wait if deadline == Timestamp::MAX => self.call_deadline(),
+            WhileAway::Wait => deadline,
+        };
+        self.io.submit(Request {
+            deadline,
+            patient_until,
+            permit,
+            work,
+        });
+    }
+
+    /// Adds one to a permit, in line with everybody else.
+    ///
+    /// # Errors
+    /// There was no room until `deadline`, or nothing is sent at present.
+    pub(crate) async fn admit(
+        &self,
+        permit: &mut Permit,
+        deadline: Timestamp,
+    ) -> Result<(), Error> {
+        let until = deadline.min(self.call_deadline());
+        self.in_line(permit, until, self.is_patient()).await
+    }
+
+    async fn in_line(
+        &self,
+        permit: &mut Permit,
+        until: Timestamp,
+        patient: bool,
+    ) -> Result<(), Error> {
+        if permit.try_take() {
+            return Ok(());
+        }
+        self.pod.counters.queue_waits_total.bump();
+        let Some(one) = permit.get_in_line(until, patient)?.await? else {
+            self.pod.counters.rejected_total.bump();
+            return Err(no_room());
+        };
+        permit.merge(one);
+        Ok(())
+    }
+
+    /// Submits the work that `make` builds around a promise, when there is room for it, and waits for its answer.
+    pub(crate) async fn ask<T: Clone + Send + 'static>(
         &self,
         deadline: Timestamp,
-        make: impl FnOnce(crate::request::Done<T>) -> Work,
-    ) -> nearcache_l1::PromiseFuture<Result<T, Error>> {
-        let (done, answer): (_, Answer<T>) = crate::request::Done::new();
-        let future = answer.future();
-        self.submit(deadline, make(done));
-        future
+        make: impl FnOnce(Done<T>) -> Work,
+    ) -> Result<T, Error> {
+        let (done, answer): (_, Answer<T>) = Done::new();
+        let work = make(done);
+        let mut permit = self.pod.admission.permit();
+        match self.admit(&mut permit, deadline).await {
+            Ok(()) => self.submit_with(permit, deadline, work),
+            Err(error) => work.fail(&error, WriteOutcome::NotSent),
+        }
+        answer.future().await
     }
+}
+
+impl<I: Io> Cache<I> {
+    /// Sends ops as one batch, in line with everything else, and returns their answers. Reads whose connection is lost are
+    /// sent again, for callers that wait; what may write never is.
+    pub(crate) async fn send(
+        &self,
+        deadline: Timestamp,
+        ops: Vec<Op>,
+        effect: Effect,
+    ) -> Result<Vec<OpReply>, Error> {
+        let again = (effect == Effect::None && self.is_patient()).then(|| ops.clone());
+        let mut ops = Some(ops);
+        for _ in 0..ROUNDS {
+            let sent = ops.take().unwrap_or_default();
+            let answer = self
+                .ask(deadline, |done| {
+                    Work::Command(CommandWork {
+                        ops: sent,
+                        effect,
+                        done,
+                    })
+                })
+                .await;
+            match (answer, &again) {
+                (Err(error), Some(again)) if self.waits_out(&error, deadline) => {
+                    ops = Some(again.clone());
+                }
+                (answer, _) => return answer,
+            }
+        }
+        Err(crowded())
+    }
+}
+
+#[cold]
+pub(crate) fn no_room() -> Error {
+    Error::retry(
+        Reason::Overloaded,
+        "too many requests wait to be sent to L2 (queue_requests), until operation_timeout: L2 is slow or the load is \
+         too high, try again later",
+    )
 }
 
 /// A key longer than L2 accepts would be refused there with a broken connection.

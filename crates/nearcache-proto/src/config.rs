@@ -32,6 +32,8 @@ pub struct PodConfig {
     pub namespace: String,
     /// Bytes of the budget that the counts of reads may take.
     pub statistics_bytes: usize,
+    /// Requests that may wait to be sent to L2, each key of one that reads several counted; more wait in line for that.
+    pub queue_requests: usize,
 }
 
 impl Default for PodConfig {
@@ -49,6 +51,7 @@ impl Default for PodConfig {
             hash_field_expiry: true,
             namespace: "nearcache".to_owned(),
             statistics_bytes: 0,
+            queue_requests: 4096,
         }
     }
 }
@@ -68,8 +71,6 @@ pub struct LaneConfig {
     pub backoff_min: Duration,
     /// Longest pause between attempts to connect.
     pub backoff_max: Duration,
-    /// Requests that may wait for the lane.
-    pub queue_requests: usize,
     /// Estimated bytes of values that fills may have in flight.
     pub inflight_bytes: usize,
 }
@@ -83,7 +84,6 @@ impl Default for LaneConfig {
             dead_after: Duration::from_secs(10),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),
-            queue_requests: 4096,
             inflight_bytes: 4 << 20,
         }
     }

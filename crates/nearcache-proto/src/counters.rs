@@ -211,7 +211,9 @@ counters! {
     exchange_errors_total,
     /// Blobs, manifests and snapshots that were of no use: corrupt, of a later version, or too large.
     ignored_total,
-    /// Requests refused because a queue was full.
+    /// Requests that waited for room in line (`queue_requests`).
+    queue_waits_total,
+    /// Requests refused because there was no room in line until their time was up.
     rejected_total,
     /// Requests that L2 did not answer in time.
     timeouts_total,

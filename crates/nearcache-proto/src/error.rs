@@ -13,7 +13,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     outcome: Option<WriteOutcome>,
-    overload: bool,
+    reason: Option<Reason>,
     message: String,
     /// The server's own words, which may quote arguments: shown only to who asks for them.
     server: Option<(String, String)>,
@@ -40,6 +40,20 @@ pub enum ErrorKind {
     Closed,
 }
 
+/// What stands in the way of a call that may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// L2 was asked and did not answer in time.
+    Timeout,
+    /// A limit of this pod was reached: try again later, or raise the setting that the message names.
+    Overloaded,
+    /// L2 is away, or says that it cannot serve for now.
+    Unavailable,
+    /// The connection was lost while the call was under way, or what the call relied upon is gone.
+    Interrupted,
+}
+
 /// What is known about a write that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -58,7 +72,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind,
             outcome: None,
-            overload: false,
+            reason: (kind == ErrorKind::Retry).then_some(Reason::Unavailable),
             message: message.into(),
             server: None,
             source: None,
@@ -75,7 +89,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind,
             outcome: None,
-            overload: false,
+            reason: (kind == ErrorKind::Retry).then_some(Reason::Unavailable),
             message: message.into(),
             server: None,
             source: Some(source.into()),
@@ -94,7 +108,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind: self.0.kind,
             outcome: Some(outcome),
-            overload: self.0.overload,
+            reason: self.0.reason,
             message,
             server: self.0.server.clone(),
             source,
@@ -107,28 +121,43 @@ impl Error {
         Self(Arc::new(Inner {
             kind: self.0.kind,
             outcome: self.0.outcome,
-            overload: self.0.overload,
+            reason: self.0.reason,
             message: format!("{}; {tried}", self.0.message),
             server: self.0.server.clone(),
             source,
         }))
     }
 
-    /// An error of this pod's own: it was asked for more than it takes at a time, whatever L2 does.
+    /// An error of kind [`ErrorKind::Retry`] for this reason; [`new`](Self::new) takes [`Reason::Unavailable`].
     #[cold]
-    pub fn overloaded(message: impl Into<String>) -> Self {
+    pub fn retry(reason: Reason, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind: ErrorKind::Retry,
             outcome: None,
-            overload: true,
+            reason: Some(reason),
             message: message.into(),
             server: None,
             source: None,
         }))
     }
 
-    pub(crate) fn is_overload(&self) -> bool {
-        self.0.overload
+    /// The same error, of kind [`ErrorKind::Retry`], for this reason.
+    #[must_use]
+    pub fn because(self, reason: Reason) -> Self {
+        Self(Arc::new(Inner {
+            kind: ErrorKind::Retry,
+            outcome: self.0.outcome,
+            reason: Some(reason),
+            message: self.0.message.clone(),
+            server: self.0.server.clone(),
+            source: Some(Box::new(self)),
+        }))
+    }
+
+    /// What stands in the way of a call that may be tried again: there when [`kind`](Self::kind) is
+    /// [`ErrorKind::Retry`].
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason
     }
 
     /// The same error, with the words of the server that caused it.
@@ -136,7 +165,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind: self.0.kind,
             outcome: self.0.outcome,
-            overload: self.0.overload,
+            reason: self.0.reason,
             message: self.0.message.clone(),
             server: Some((code.to_owned(), message.to_owned())),
             source: None,

@@ -16,6 +16,7 @@ macro_rules! off {
     };
 }
 
+mod admission;
 mod cache;
 mod coherence;
 pub mod commands;
@@ -48,10 +49,10 @@ pub mod warm;
 pub mod working_set;
 mod write;
 
-pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};
+pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, WhileAway};
 pub use config::{LaneConfig, PodConfig};
 pub use counters::Totals;
-pub use error::{Error, ErrorKind, WriteOutcome};
+pub use error::{Error, ErrorKind, Reason, WriteOutcome};
 pub use lane::{Action, BatchId, Condition, Lane, Line, Report, Side, TooLargeFor};
 pub use load::{Call, LoadPolicy, Loaded, OnL2Down};
 pub use op::{

@@ -9,10 +9,12 @@ mod news;
 mod rate;
 mod reads;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nearcache_l1::{EntryInfo, Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
 
+use crate::admission::Admission;
 use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
@@ -60,6 +62,8 @@ pub(crate) struct FillMeta {
     pub(crate) admitted: bool,
     /// Who wants it.
     pub(crate) purpose: Purpose,
+    /// Whether it waits to be sent while L2 is away.
+    pub(crate) patient: bool,
     /// Number of the lane batch; `u64::MAX` until sent.
     seq: AtomicU64,
     /// Microseconds; `u64::MAX` until sent.
@@ -154,6 +158,7 @@ pub struct Pod {
     pub(crate) counting: AtomicBool,
     pub(crate) warmth: Warmth,
     pub(crate) loads: Loads,
+    pub(crate) admission: Arc<Admission>,
     /// Last number given to a session; 0 is the side connection for large values.
     sessions: AtomicU64,
     /// Recently missed keys, for `admit_after = 2`.
@@ -186,6 +191,7 @@ impl Pod {
             coherence: Coherence::new(table),
             lease_time: cut(config.max_staleness),
             loads: Loads::new(config.max_loads, loads),
+            admission: Admission::new(config.queue_requests),
             config,
             counters: Counters::default(),
             connection: AtomicU64::new(0),
@@ -285,12 +291,21 @@ impl Pod {
         (lease.history() == self.coherence.history()).then(|| lease.age(now))
     }
 
+    /// Metadata of a flight about to start, for callers that wait while L2 is away or do not: takes the token.
+    pub(crate) fn fill_meta_for(&self, slot: Key<'_>, patient: bool) -> FillMeta {
+        FillMeta {
+            patient,
+            ..self.fill_meta(slot, self.admit(slot), Purpose::Demand)
+        }
+    }
+
     /// Metadata of a flight about to start: takes the token.
     pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool, purpose: Purpose) -> FillMeta {
         FillMeta {
             token: self.coherence.token(slots::subject(slot).bytes),
             admitted,
             purpose,
+            patient: false,
             seq: AtomicU64::new(u64::MAX),
             sent_at: AtomicU64::new(u64::MAX),
         }
@@ -460,11 +475,6 @@ impl Pod {
 
     pub(crate) fn next_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Counts a request that found its queue full.
-    pub fn count_rejected(&self) {
-        self.counters.rejected_total.bump();
     }
 
     /// The counters.

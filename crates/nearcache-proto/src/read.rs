@@ -9,14 +9,15 @@ use bytes::Bytes;
 use nearcache_l1::RemovalCause::Expired;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
+use crate::admission::Permit;
 use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
-use crate::error::{Error, ErrorKind};
-use crate::pod::{FillMeta, LaneState, PodFlight, Purpose, Verdict};
+use crate::error::{Error, ErrorKind, Reason};
+use crate::pod::{FillMeta, LaneState, Pod, PodFlight, Verdict};
 use crate::request::{Guard, RenewTicket, Work};
 use crate::slots::{REPLIES, subject};
 
 /// How often a read starts over (a leader was cancelled, a key crowded, a lease lapsed) before it gives up.
-const ROUNDS: usize = 16;
+pub(crate) const ROUNDS: usize = 16;
 
 impl<I: Io> Cache<I> {
     /// The fresh copy in this pod, if there is one. Sends nothing.
@@ -59,10 +60,11 @@ impl<I: Io> Cache<I> {
         let began = self.io.now();
         let deadline = self.call_deadline();
         let mut share = Share::Any;
+        let mut failed = None;
         for _ in 0..ROUNDS {
             // Before the entry, as on the hit path.
             let lease = self.pod.coherence.lease();
-            let flight = match self.pod.look(slot, || self.io.now()) {
+            let fetch = match self.pod.look(slot, || self.io.now()) {
                 Some((hit, Verdict::Fresh, _)) => {
                     self.pod.count_hit(slot);
                     return Ok(from_l1(hit.value));
@@ -82,7 +84,13 @@ impl<I: Io> Cache<I> {
                     }
                     match self.renew(deadline).await {
                         Ok(()) => continue,
-                        Err(error) => return self.failed(slot, policy, error),
+                        Err(error) => match self.failed(slot, policy, error) {
+                            Err(error) if self.waits_out(&error, deadline) => {
+                                failed = Some(error);
+                                continue;
+                            }
+                            answer => return answer,
+                        },
                     }
                 }
                 Some((hit, Verdict::Old, now)) if !self.pod.lease_holds(now) => {
@@ -99,7 +107,7 @@ impl<I: Io> Cache<I> {
                 }
                 _ => self.fetch(slot, deadline, share),
             };
-            match flight? {
+            match fetch.await? {
                 Fetch::Hit(hit) => return Ok(from_l1(hit.value)),
                 // Nobody may join a fetch of it, and its readers may be many.
                 Fetch::Crowded(_) if self.pod.is_bypassed(subject(slot).bytes) => {
@@ -116,36 +124,49 @@ impl<I: Io> Cache<I> {
                         share = Share::SentAfter(began);
                     }
                     Landed::Done(Ok(fetched)) => return Ok(from_l2(fetched.value)),
-                    Landed::Done(Err(error)) => return self.failed(slot, policy, error),
+                    Landed::Done(Err(error)) => match self.failed(slot, policy, error) {
+                        Err(error) if self.waits_out(&error, deadline) => failed = Some(error),
+                        answer => return answer,
+                    },
                     Landed::Abandoned => {}
                 },
             }
         }
-        Err(crowded())
+        Err(failed.unwrap_or_else(crowded))
     }
 
-    /// Joins or leads the fetch of one key.
-    pub(crate) fn fetch(
+    /// Joins or leads the fetch of one key, as soon as there is room for it in line.
+    pub(crate) async fn fetch(
         &self,
         slot: Key<'_>,
         deadline: Timestamp,
         share: Share,
     ) -> Result<Fetch, Error> {
-        let mut led = None;
-        let fetch = self.enter(slot, share, |fill| led = Some(fill))?;
-        if let Some(fill) = led {
-            self.submit(deadline, Work::Fill(vec![fill]));
+        let mut led = Led::new(&self.pod);
+        loop {
+            if let Some(fetch) = self.enter(slot, share, &mut led)? {
+                self.submit_led(led, deadline);
+                return Ok(fetch);
+            }
+            self.admit(&mut led.permit, deadline).await?;
         }
-        Ok(fetch)
     }
 
-    /// Hit, join or lead. A led fill is handed to `lead`, to be submitted with others.
+    /// Sends for the keys that are led, if there are any.
+    pub(crate) fn submit_led(&self, led: Led, deadline: Timestamp) {
+        if !led.guards.is_empty() {
+            self.submit_with(led.permit, deadline, Work::Fill(led.guards));
+        }
+    }
+
+    /// Hit, join or lead. What is led is added to `led`, to be submitted with others; `None`: there is no room in line
+    /// for one more.
     pub(crate) fn enter(
         &self,
         slot: Key<'_>,
         share: Share,
-        lead: impl FnOnce(Guard),
-    ) -> Result<Fetch, Error> {
+        led: &mut Led,
+    ) -> Result<Option<Fetch>, Error> {
         check_sizes(slot.bytes, 0)?;
         let lease = self.pod.coherence.lease();
         // Before the entry, as under its lock the store cannot be asked.
@@ -153,7 +174,8 @@ impl<I: Io> Cache<I> {
             0 => None,
             _ => Some(self.pod.head(slot)),
         };
-        let entrance = self.pod.store.enter(
+        let patient = self.is_patient();
+        let entrance = self.pod.store.enter_if(
             slot,
             |hit| {
                 !matches!(share, Share::Validated(_))
@@ -164,33 +186,42 @@ impl<I: Io> Cache<I> {
                         (Verdict::Fresh, _)
                     )
             },
-            |meta: &FillMeta| share.allows(meta) && self.pod.may_join(slot, meta, self.io.now()),
+            |meta: &FillMeta| {
+                // What may have to wait for L2 is not for callers that will not, nor the other way round.
+                let alike = meta.patient == patient || meta.sent_at().is_some();
+                alike && share.allows(meta) && self.pod.may_join(slot, meta, self.io.now())
+            },
             || {
-                self.pod
-                    .fill_meta(slot, self.pod.admit(slot), Purpose::Demand)
+                led.take_room()
+                    .then(|| self.pod.fill_meta_for(slot, patient))
             },
         );
-        match entrance {
+        Ok(Some(match entrance {
             Entrance::Hit(hit) => {
                 self.pod.count_hit(slot);
-                Ok(Fetch::Hit(hit))
+                Fetch::Hit(hit)
             }
             Entrance::Join(flight) => {
                 self.pod.count_miss(slot);
                 self.pod.counters.joined_total.bump();
-                Ok(Fetch::Joined(flight))
+                Fetch::Joined(flight)
             }
             Entrance::Lead(guard) => {
                 self.pod.count_miss(slot);
                 let flight = guard.flight().clone();
-                lead(guard);
-                Ok(Fetch::Led(flight))
+                led.guards.push(guard);
+                Fetch::Led(flight)
             }
-            Entrance::Crowded(flight) => Ok(Fetch::Crowded(flight)),
-            Entrance::Full => Err(Error::overloaded(
-                "too many keys are being fetched at once: L2 is slow or the load is too high, try again",
-            )),
-        }
+            Entrance::Crowded(flight) => Fetch::Crowded(flight),
+            Entrance::Declined => return Ok(None),
+            Entrance::Full => {
+                return Err(Error::retry(
+                    Reason::Overloaded,
+                    "the fetches of this key, or the loads of all keys, are as many as they may be (flights_per_key, \
+                     max_loads): L2 or the origin is slow, try again later",
+                ));
+            }
+        }))
     }
 
     /// Waits for a heartbeat's answer, together with everyone else who needs one.
@@ -273,8 +304,18 @@ impl<I: Io> Cache<I> {
     /// # Errors
     /// As [`read`](Self::read); the local copy is never returned when the fence failed.
     pub async fn get_validated(&self, db: u32, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        let slot = Key::new(db, key);
         let deadline = self.call_deadline();
+        let mut failed = None;
+        for _ in 0..ROUNDS {
+            match self.validated(Key::new(db, key), deadline).await {
+                Err(error) if self.waits_out(&error, deadline) => failed = Some(error),
+                answer => return answer,
+            }
+        }
+        Err(failed.unwrap_or_else(crowded))
+    }
+
+    async fn validated(&self, slot: Key<'_>, deadline: Timestamp) -> Result<Option<Bytes>, Error> {
         let start = self.io.now();
         let fenced = self.ask(deadline, |done| Work::Fence { role: true, done });
         if off!(SharedFence) {
@@ -292,9 +333,9 @@ impl<I: Io> Cache<I> {
             return Ok(hit.value);
         }
         for _ in 0..ROUNDS {
-            match self.fetch(slot, deadline, Share::Validated(start))? {
+            match self.fetch(slot, deadline, Share::Validated(start)).await? {
                 Fetch::Hit(_) => unreachable!("no hit is usable here"),
-                Fetch::Crowded(_) if self.pod.is_bypassed(key) => {
+                Fetch::Crowded(_) if self.pod.is_bypassed(slot.bytes) => {
                     return Ok(self.read_beside(slot).await?.value);
                 }
                 Fetch::Crowded(flight) => {
@@ -307,6 +348,27 @@ impl<I: Io> Cache<I> {
             }
         }
         Err(crowded())
+    }
+}
+
+/// The keys that a caller is about to send for, and its room in line for them.
+pub(crate) struct Led {
+    pub(crate) guards: Vec<Guard>,
+    /// For each of them, and maybe one to come.
+    pub(crate) permit: Permit,
+}
+
+impl Led {
+    pub(crate) fn new(pod: &Pod) -> Self {
+        Self {
+            guards: Vec::new(),
+            permit: pod.admission.permit(),
+        }
+    }
+
+    /// Takes room for one more key, if there is some.
+    fn take_room(&mut self) -> bool {
+        self.permit.count() > self.guards.len() || self.permit.try_take()
     }
 }
 
@@ -369,7 +431,8 @@ pub(crate) fn from_origin(value: Option<Bytes>) -> Read {
 
 #[cold]
 pub(crate) fn crowded() -> Error {
-    Error::overloaded(
+    Error::retry(
+        Reason::Overloaded,
         "the key changes faster than it can be read, or its readers are cancelled: try again",
     )
 }

@@ -12,8 +12,8 @@ use crate::coherence::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpReply};
 use crate::pod::{FillMeta, FillOutcome, Verdict};
-use crate::read::{Fetch, Share, from_l2};
-use crate::request::{CommandWork, Effect, Guard, Work};
+use crate::read::{Fetch, Led, Share, from_l2};
+use crate::request::Effect;
 use crate::slots::subject;
 
 /// Rounds with hits before everything is read from L2 in one batch.
@@ -144,19 +144,29 @@ impl<I: Io> Cache<I> {
         for _ in 0..ROUNDS {
             if !self.pod.lease_holds(self.io.now()) {
                 // Most keys are likely resident: one heartbeat instead of a value for each.
-                self.renew(deadline).await?;
+                match self.renew(deadline).await {
+                    // No copy can be proven any more: all are asked for, once the lane is there.
+                    Err(error) if self.waits_out(&error, deadline) => {}
+                    renewed => renewed?,
+                }
             }
-            let mut led = Vec::new();
+            let mut led = Led::new(&self.pod);
             let mut places = Vec::with_capacity(slots.len());
             for slot in slots {
                 let token = self.pod.coherence.token(subject(*slot).bytes);
-                places.push((token, self.place(*slot, share, &mut led)?));
+                let state = loop {
+                    if let Some(state) = self.place(*slot, share, &mut led)? {
+                        break state;
+                    }
+                    // Others may wait for what this call leads: it is sent before this call waits.
+                    self.submit_led(std::mem::replace(&mut led, Led::new(&self.pod)), deadline);
+                    self.admit(&mut led.permit, deadline).await?;
+                };
+                places.push((token, state));
             }
-            if !led.is_empty() {
-                self.submit(deadline, Work::Fill(led));
-            }
+            self.submit_led(led, deadline);
             share = Share::SentAfter(began);
-            let Some(together) = self.collect(slots, places, began).await else {
+            let Some(together) = self.collect(slots, places, began, deadline).await else {
                 continue;
             };
             // Read beside the lane (large, or not to be kept), it may be older than the other answers.
@@ -181,15 +191,17 @@ impl<I: Io> Cache<I> {
         }
     }
 
-    fn place(&self, slot: Key<'_>, share: Share, led: &mut Vec<Guard>) -> Result<State, Error> {
+    /// `None`: there is no room in line to ask for it.
+    fn place(&self, slot: Key<'_>, share: Share, led: &mut Led) -> Result<Option<State>, Error> {
         if let Some(hit) = self.fresh(slot) {
-            return Ok(State::Hit(hit));
+            return Ok(Some(State::Hit(hit)));
         }
-        Ok(match self.enter(slot, share, |guard| led.push(guard))? {
+        let fetch = self.enter(slot, share, led)?;
+        Ok(fetch.map(|fetch| match fetch {
             Fetch::Hit(hit) => State::Hit(hit),
             Fetch::Led(flight) | Fetch::Joined(flight) => State::Flight(flight.wait_landed()),
             Fetch::Crowded(flight) => State::Crowded(flight.wait_landed()),
-        })
+        }))
     }
 
     /// Waits for a round; `None` when it has to be done again.
@@ -198,6 +210,7 @@ impl<I: Io> Cache<I> {
         slots: &[Key<'_>],
         places: Vec<(FillToken, State)>,
         began: Timestamp,
+        deadline: Timestamp,
     ) -> Option<Together> {
         let (mut until, mut tracked) = (Timestamp::MAX, true);
         let mut values = Vec::with_capacity(places.len());
@@ -226,7 +239,10 @@ impl<I: Io> Cache<I> {
                         tracked &= fetched.tracked;
                         Ok(fetched.value)
                     }
-                    Landed::Done(Err(error)) => Err(error),
+                    Landed::Done(Err(error)) => {
+                        again |= self.waits_out(&error, deadline);
+                        Err(error)
+                    }
                     Landed::Abandoned => {
                         again = true;
                         Ok(None)
@@ -289,16 +305,7 @@ impl<I: Io> Cache<I> {
                 tracked: false,
             })
             .collect();
-        let deadline = self.call_deadline();
-        let replies = self
-            .ask(deadline, |done| {
-                Work::Command(CommandWork {
-                    ops,
-                    effect: Effect::None,
-                    done,
-                })
-            })
-            .await?;
+        let replies = self.send(self.call_deadline(), ops, Effect::None).await?;
         replies.into_iter().map(read_value).collect()
     }
 }

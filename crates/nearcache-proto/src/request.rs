@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nearcache_l1::{FlightGuard, Promise, Timestamp};
 
+use crate::admission::Permit;
 use crate::coherence::FillToken;
 use crate::error::{Error, WriteOutcome};
 use crate::lane::Side;
@@ -42,6 +43,10 @@ impl<T: Clone> Drop for Done<T> {
 pub struct Request {
     /// When its caller stops waiting; of [`Work::Ready`], when it stops waiting for another attempt.
     pub(crate) deadline: Timestamp,
+    /// Until when it waits to be sent while L2 is away; zero: not at all.
+    pub(crate) patient_until: Timestamp,
+    /// Free for others once it was sent.
+    pub(crate) permit: Permit,
     pub(crate) work: Work,
 }
 
@@ -153,11 +158,6 @@ pub(crate) enum Effect {
 }
 
 impl Request {
-    /// Whether it takes no room in line, and so is taken even when a queue is full.
-    pub fn is_release(&self) -> bool {
-        matches!(self.work, Work::EndSession(_) | Work::Alarm(_))
-    }
-
     /// Ends the request with `error`, as never sent.
     pub fn reject(self, error: &Error) {
         self.work.fail(error, WriteOutcome::NotSent);

@@ -171,7 +171,7 @@ impl Pod {
                     Published::Refused(_) => None,
                 }
             }
-            Entrance::Join(_) | Entrance::Crowded(_) | Entrance::Full => None,
+            Entrance::Join(_) | Entrance::Crowded(_) | Entrance::Full | Entrance::Declined => None,
         }
     }
 }

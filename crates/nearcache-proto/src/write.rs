@@ -9,6 +9,7 @@ use crate::cache::{Cache, Io, check_sizes};
 use crate::coherence::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::op::{Op, OpReply};
+use crate::read::{ROUNDS, crowded};
 use crate::request::{Work, Write};
 
 impl<I: Io> Cache<I> {
@@ -18,7 +19,8 @@ impl<I: Io> Cache<I> {
     /// [`Error::write_outcome`] says whether it was sent; it is never sent twice.
     ///
     /// # Cancellation
-    /// Once polled, the write is executed whether or not the future is kept.
+    /// Once polled, the write is executed whether or not the future is kept; unless it still waits for room in line
+    /// (`queue_requests`), when it is not sent.
     pub async fn set(
         &self,
         db: u32,
@@ -90,8 +92,15 @@ impl<I: Io> Cache<I> {
     /// [`ErrorKind::Retry`] when L2 does not answer; nothing is known then.
     pub async fn fence(&self) -> Result<(), Error> {
         let deadline = self.call_deadline();
-        self.ask(deadline, |done| Work::Fence { role: false, done })
-            .await
+        for _ in 0..ROUNDS {
+            let fence = self.ask(deadline, |done| Work::Fence { role: false, done });
+            match fence.await {
+                // What is resident is of no use after a loss until L2 has been asked again.
+                Err(error) if self.waits_out(&error, deadline) => {}
+                answer => return answer,
+            }
+        }
+        Err(crowded())
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::server::Refusal;
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Error, ErrorKind};
+use nearcache_proto::{Error, ErrorKind, Reason};
 use redis::{RedisError, ServerErrorKind, ToRedisArgs, Value};
 
 /// The same reply in our words.
@@ -128,8 +128,14 @@ pub fn call_error(error: Error) -> RedisError {
         }
         // The handle is of no use any more.
         ErrorKind::Closed => io::ErrorKind::BrokenPipe,
-        // The lane heals by itself: nobody has to replace the handle.
-        _ => io::ErrorKind::TimedOut,
+        _ => match error.reason() {
+            Some(Reason::Timeout) => io::ErrorKind::TimedOut,
+            // As of a connection that was not made, or broke: what acts on that, as by a new handle, does no harm.
+            Some(Reason::Unavailable) => io::ErrorKind::ConnectionRefused,
+            Some(Reason::Interrupted) => io::ErrorKind::ConnectionReset,
+            // Neither a timeout nor a connection to be replaced: it is this process that asks for too much.
+            _ => io::ErrorKind::QuotaExceeded,
+        },
     };
     RedisError::from(io::Error::new(kind, error))
 }
@@ -358,12 +364,12 @@ fn advise_tls(text: &str) -> &'static str {
 pub(crate) fn lost_error(place: &str, error: RedisError) -> Error {
     let message = format!("the connection to {place} was lost; it is opened again by itself");
     if error.kind() == redis::ErrorKind::Parse {
-        return Error::new(
-            ErrorKind::Retry,
+        return Error::retry(
+            Reason::Interrupted,
             format!("{place} sent something that is not a reply; the connection is opened again"),
         );
     }
-    Error::with_source(ErrorKind::Retry, message, error)
+    Error::with_source(ErrorKind::Retry, message, error).because(Reason::Interrupted)
 }
 
 /// Finds the error of the operating system or of TLS that redis-rs wrapped.

@@ -7,9 +7,12 @@ mod words;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Cache, Error, ErrorKind, Protocol, ReadPolicy, Session, WriteOutcome};
+use nearcache_proto::{
+    Cache, Error, Protocol, ReadPolicy, Reason, Session, WhileAway, WriteOutcome,
+};
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::sync::Mutex;
 
@@ -44,11 +47,19 @@ struct Make {
     db: u32,
     protocol: Protocol,
     l1: Option<ReadPolicy>,
+    while_away: WhileAway,
+    /// In place of the cache's own.
+    timeout: Option<Duration>,
 }
 
 impl Make {
     fn session(&self, db: u32) -> Seat {
-        let session = Session::serving(self.cache.get().clone(), db, self.protocol, self.l1);
+        let cache = self.cache.get().clone().with_while_away(self.while_away);
+        let cache = match self.timeout {
+            Some(timeout) => cache.with_timeout(timeout),
+            None => cache,
+        };
+        let session = Session::serving(cache, db, self.protocol, self.l1);
         Seat {
             session: Owned::new(Mutex::new(session)),
             in_transaction: AtomicBool::new(false),
@@ -60,7 +71,8 @@ impl Make {
 
 impl Handle {
     /// A handle that starts in `db`, with replies in the shapes of `protocol`; with `l1`, L1 answers what it
-    /// can, and that policy says how when freshness cannot be proven. Opens nothing yet.
+    /// can, and that policy says how when freshness cannot be proven. Its calls wait while L2 is away, as those of
+    /// redis-rs's `ConnectionManager` do. Opens nothing yet.
     pub fn new(
         cache: Arc<PerProcess<Cache<IoThread>>>,
         db: u32,
@@ -74,6 +86,8 @@ impl Handle {
                 db,
                 protocol,
                 l1,
+                while_away: WhileAway::Wait,
+                timeout: None,
             },
         )
     }
@@ -98,6 +112,26 @@ impl Handle {
     pub fn with_protocol(&self, protocol: Protocol) -> Self {
         let make = Make {
             protocol,
+            ..self.seat.make.clone()
+        };
+        Self::made(self.seat.db(), make)
+    }
+
+    /// Another handle in the same db, whose calls do this while L2 is away.
+    #[must_use]
+    pub fn with_while_away(&self, while_away: WhileAway) -> Self {
+        let make = Make {
+            while_away,
+            ..self.seat.make.clone()
+        };
+        Self::made(self.seat.db(), make)
+    }
+
+    /// Another handle in the same db, each of whose calls may wait so long for L2.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        let make = Make {
+            timeout: Some(timeout),
             ..self.seat.make.clone()
         };
         Self::made(self.seat.db(), make)
@@ -300,5 +334,5 @@ fn not_one() -> RedisError {
 #[cold]
 pub fn left_behind() -> Error {
     let why = "the process was forked within this transaction, which goes on in the parent alone: begin again";
-    Error::new(ErrorKind::Retry, why).for_write(WriteOutcome::NotSent)
+    Error::retry(Reason::Interrupted, why).for_write(WriteOutcome::NotSent)
 }

@@ -9,12 +9,12 @@ mod group;
 mod links;
 mod worker;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use nearcache_l1::Timestamp;
-use nearcache_proto::{Error, ErrorKind, Io, L2, LaneConfig, Pod, Request};
+use nearcache_proto::{Error, ErrorKind, Io, L2, LaneConfig, Pod, Reason, Request};
 use tokio::sync::mpsc;
 
 use crate::clock;
@@ -44,7 +44,6 @@ pub(crate) struct Seat {
     pod: Arc<Pod>,
     l2: Arc<dyn L2>,
     lane: LaneConfig,
-    queue_requests: usize,
     seed: u64,
     starts: AtomicU64,
 }
@@ -56,29 +55,21 @@ enum Runner {
 }
 
 struct Running {
+    /// Without a bound of its own: requests have a permit of the pod, or are one of their kind.
     queue: mpsc::UnboundedSender<Request>,
-    queued: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
 impl IoThread {
     /// A driver of `pod`'s lane to `l2`. No thread is started and nothing is sent yet.
     ///
-    /// At most `queue_requests` wait for the thread; those beyond are rejected. `seed` varies jitter
-    /// and nonces; it should differ between pods.
-    pub fn new(
-        pod: Arc<Pod>,
-        l2: Arc<dyn L2>,
-        lane: LaneConfig,
-        queue_requests: usize,
-        seed: u64,
-    ) -> Arc<Self> {
+    /// `seed` varies jitter and nonces; it should differ between pods.
+    pub fn new(pod: Arc<Pod>, l2: Arc<dyn L2>, lane: LaneConfig, seed: u64) -> Arc<Self> {
         Arc::new(Self {
             seat: Arc::new(Seat {
                 pod,
                 l2,
                 lane,
-                queue_requests: queue_requests.max(1),
                 seed,
                 starts: AtomicU64::new(0),
             }),
@@ -175,11 +166,8 @@ impl Runner {
     fn offer(&mut self, seat: &Arc<Seat>, request: Request) -> Option<Refused> {
         let request = match self {
             Self::Closed => return Some((request, closed())),
-            Self::Running(running) => match running.push(seat, request)? {
-                Push::Full(request) => return Some((request, full(seat))),
-                // The thread has ended by a panic, after it had ended what it knew of.
-                Push::Ended(request) => request,
-            },
+            // The thread may have ended by a panic, after it had ended what it knew of.
+            Self::Running(running) => running.push(request)?,
             Self::Idle => request,
         };
         let running = match seat.start() {
@@ -189,34 +177,16 @@ impl Runner {
                 return Some((request, error));
             }
         };
-        let refused = running.push(seat, request);
+        let refused = running.push(request);
         *self = Self::Running(running);
-        refused.map(|push| match push {
-            Push::Full(request) => (request, full(seat)),
-            Push::Ended(request) => (request, worker::failed()),
-        })
+        refused.map(|request| (request, worker::failed()))
     }
 }
 
-/// What did not go into the queue.
-enum Push {
-    Full(Request),
-    Ended(Request),
-}
-
 impl Running {
-    fn push(&self, seat: &Seat, request: Request) -> Option<Push> {
-        let full = self.queued.fetch_add(1, Ordering::AcqRel) >= seat.queue_requests;
-        if full && !request.is_release() {
-            self.queued.fetch_sub(1, Ordering::AcqRel);
-            return Some(if self.queue.is_closed() {
-                Push::Ended(request)
-            } else {
-                Push::Full(request)
-            });
-        }
-        let refused = self.queue.send(request).err()?;
-        Some(Push::Ended(refused.0))
+    /// Gives the request back when the thread has ended.
+    fn push(&self, request: Request) -> Option<Request> {
+        Some(self.queue.send(request).err()?.0)
     }
 }
 
@@ -230,13 +200,11 @@ impl Seat {
 
     fn start(self: &Arc<Self>) -> Result<Running, Error> {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let queued = Arc::new(AtomicUsize::new(0));
         let seed = self.next_seed();
         let seat = self.clone();
-        let count = queued.clone();
         let thread = std::thread::Builder::new()
             .name("nearcache-io".to_owned())
-            .spawn(move || worker::run(&seat, seed, receiver, &count))
+            .spawn(move || worker::run(&seat, seed, receiver))
             .map_err(|error| {
                 Error::with_source(
                     ErrorKind::Retry,
@@ -246,11 +214,7 @@ impl Seat {
                     error,
                 )
             })?;
-        Ok(Running {
-            queue,
-            queued,
-            thread,
-        })
+        Ok(Running { queue, thread })
     }
 }
 
@@ -261,14 +225,8 @@ fn closed() -> Error {
 
 #[cold]
 fn forked() -> Error {
-    Error::new(
-        ErrorKind::Retry,
+    Error::retry(
+        Reason::Interrupted,
         "the process was forked during this call, or by a bare system call: call again, the next call is of this process",
     )
-}
-
-#[cold]
-fn full(seat: &Seat) -> Error {
-    seat.pod.count_rejected();
-    Error::overloaded("too many requests wait for the IO thread (queue_requests): try again later")
 }

@@ -137,6 +137,7 @@ impl Builder {
             let store = StoreConfig {
                 max_entry_weight: of.max_entry,
                 max_flights_per_key: of.flights_per_key,
+                max_flights: most_flights(&of),
                 seed: random(),
                 weigher: weigher.clone(),
                 on_removal: on_removal.clone(),
@@ -144,10 +145,11 @@ impl Builder {
             };
             let pod = Arc::new(Pod::new(store, pod_config(&of))?);
             let (l2, lane) = (l2.clone(), lane.clone());
-            let io = IoThread::new(pod.clone(), l2, lane, of.queue_requests, random());
+            let io = IoThread::new(pod.clone(), l2, lane, random());
             let (background, snapshots) = warm_config(&of, db);
             io.set_background(background, snapshots);
-            Ok::<_, Error>(Cache::new(pod, io))
+            let while_away = of.while_away.unwrap_or_default();
+            Ok::<_, Error>(Cache::new(pod, io).with_while_away(while_away))
         };
         let first = make()?;
         let again = move || make().expect("these settings have made a pod before");
@@ -255,6 +257,7 @@ fn pod_config(settings: &Settings) -> PodConfig {
         hash_field_expiry: settings.hash_field_expiry,
         namespace: settings.namespace.clone(),
         statistics_bytes: statistics_bytes(settings),
+        queue_requests: settings.queue_requests,
     }
 }
 
@@ -291,6 +294,13 @@ fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snap
     (config, wanted.then(snapshots))
 }
 
+/// Enough for what may wait in line, and be on its way beside: a limit that the one in line keeps calls from.
+fn most_flights(settings: &Settings) -> usize {
+    StoreConfig::new(settings.capacity)
+        .max_flights
+        .max(settings.queue_requests * 4)
+}
+
 fn counts_reads(settings: &Settings) -> bool {
     settings.statistics && settings.enabled
 }
@@ -311,7 +321,6 @@ fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig 
         dead_after: settings.dead_after,
         backoff_min: settings.backoff_min,
         backoff_max: settings.backoff_max,
-        queue_requests: settings.queue_requests,
         inflight_bytes: settings.inflight,
     }
 }

@@ -5,8 +5,9 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use nearcache_proto::{Error, Protocol, ReadPolicy};
+use nearcache_proto::{Error, Protocol, ReadPolicy, WhileAway};
 use nearcache_redis::redis::aio::ConnectionLike;
 use nearcache_redis::redis::{
     Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisFuture, RedisResult, Value,
@@ -38,7 +39,10 @@ use crate::{Builder, NearCache, SettingsBuilder};
 /// `redis::aio::transaction_async` expects.
 ///
 /// # Errors
-/// Errors of the server are redis-rs's own. Of others, [`cause`] gives nearcache's.
+/// Errors of the server are redis-rs's own. Of others, [`cause`] gives nearcache's. While L2 is away calls wait for it, as
+/// those of `ConnectionManager` do, up to `operation_timeout`; then they fail as if the connection had been refused.
+/// What was sent and lost is a reset connection, `is_timeout` is only what the server did not answer in time, and what
+/// this process has no room for in line is neither.
 ///
 /// # Cost
 /// A hit takes no await point; it boxes one future and copies the value into a `Vec<u8>`, since redis-rs
@@ -94,6 +98,20 @@ impl Connection {
             ProtocolVersion::RESP2 => Protocol::Resp2,
             _ => Protocol::Resp3,
         }))
+    }
+
+    /// A connection whose calls do this while L2 is away, whatever `while_away` says: unless it is set, they wait for it
+    /// up to `operation_timeout`.
+    #[must_use]
+    pub fn with_while_away(&self, while_away: WhileAway) -> Self {
+        self.of(self.handle.with_while_away(while_away))
+    }
+
+    /// A connection each of whose calls may wait so long for L2, whatever `operation_timeout` says. What blocks
+    /// (`BLPOP`, say) waits as long as it is told to.
+    #[must_use]
+    pub fn with_operation_timeout(&self, timeout: Duration) -> Self {
+        self.of(self.handle.with_timeout(timeout))
     }
 
     /// Whether it is between `MULTI` or `WATCH` and their end, for pools that take handles back.

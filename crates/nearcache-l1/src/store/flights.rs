@@ -25,6 +25,17 @@ impl<M, O> Store<M, O> {
         joinable: impl FnOnce(&M) -> bool,
         meta: impl FnOnce() -> M,
     ) -> Entrance<M, O> {
+        self.enter_if(key, usable, joinable, || Some(meta()))
+    }
+
+    /// The same for a caller that leads only if `meta` gives something.
+    pub fn enter_if(
+        &self,
+        key: Key<'_>,
+        usable: impl FnOnce(&Hit) -> bool,
+        joinable: impl FnOnce(&M) -> bool,
+        meta: impl FnOnce() -> Option<M>,
+    ) -> Entrance<M, O> {
         let inner = &self.inner;
         let hash = inner.hasher.hash(key.bytes);
         let mut shard = inner.shard(hash).write();
@@ -53,8 +64,12 @@ impl<M, O> Store<M, O> {
             shard.counts.full += 1;
             return Entrance::Full;
         }
+        let Some(meta) = meta() else {
+            inner.flights_open.fetch_sub(1, Relaxed);
+            return Entrance::Declined;
+        };
         let number = shard.counts.flights_total;
-        let flight = Arc::new(Flight::new(key, hash, number, meta()));
+        let flight = Arc::new(Flight::new(key, hash, number, meta));
         shard.counts.flights_total += 1;
         // Settled ones too: what they bring is older than what this one will.
         shard.orphan(hash, |other| other == key);

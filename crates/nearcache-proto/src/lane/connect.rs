@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use super::{Action, Lane, Line, Phase, SentWork};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 use crate::op::{Op, OpError, OpReply, Tracking};
 use crate::pod::LaneState;
 
@@ -121,7 +121,8 @@ impl Lane {
                 self.pod.note_traits(traits);
                 self.phase = Phase::Up { connection };
                 self.proven = false;
-                self.stalled = false;
+                self.not_stalled();
+                self.pod.admission.set_away(None);
                 self.pod.counters.connects_total.bump();
                 self.note_tracking(tracking, now);
                 let from = if off!(SentAt) { now } else { sent_at };
@@ -207,7 +208,10 @@ impl Lane {
             until,
             failed: None,
         };
-        let error = Error::new(ErrorKind::Retry, format!("L2 was lost: {why}; try again"));
+        let error = Error::retry(
+            Reason::Interrupted,
+            format!("L2 was lost: {why}; try again"),
+        );
         self.pod.set_state(LaneState::Down(why.to_owned()));
         self.reset_connection(&error, now);
     }
@@ -227,17 +231,17 @@ impl Lane {
             failed: Some(error.clone()),
         };
         self.reset_connection(&error, now);
-        self.fail_queued(&error);
+        self.fail_queued(&error, now);
         self.fail_ready(&error, now);
     }
 
     fn reset_connection(&mut self, error: &Error, now: Timestamp) {
         self.dbs.clear();
         self.probing.clear();
-        self.urgent.extend(self.held.drain(..));
+        self.put_back_held();
         self.heartbeats_out = 0;
         self.retest_at = None;
-        self.stalled = false;
+        self.not_stalled();
         let on_lane: Vec<_> = self
             .sent
             .iter()
@@ -248,6 +252,13 @@ impl Lane {
             if let Some(sent) = self.sent.remove(&batch) {
                 self.fail_sent(sent, error, now);
             }
+        }
+    }
+
+    /// The server answers, or another connection is opened: what is not patient may be sent again.
+    pub(super) fn not_stalled(&mut self) {
+        if std::mem::take(&mut self.stalled) {
+            self.pod.admission.set_away(None);
         }
     }
 

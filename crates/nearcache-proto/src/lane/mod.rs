@@ -25,7 +25,7 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use crate::config::LaneConfig;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 use crate::op::{Op, OpReply, Protocol};
 use crate::pod::{FillOutcome, LaneState, Pod};
 use crate::request::{Done, Effect, Guard, Request, Work};
@@ -241,6 +241,7 @@ impl Lane {
     pub fn new(pod: Arc<Pod>, config: LaneConfig, seed: u64) -> Self {
         let backoff = Backoff::new(config.backoff_min, config.backoff_max, seed);
         let pace = FillPace::new(config.inflight_bytes);
+        pod.admission.set_away(None);
         Self {
             config,
             phase: Phase::Waiting {
@@ -278,7 +279,8 @@ impl Lane {
         }
     }
 
-    /// Takes a request: queues it, or ends it at once when the lane is down, stalled or full.
+    /// Takes a request: queues it, or ends it at once when the lane is down or stalled and its caller does not wait for
+    /// that. How many may be queued is the callers' business, before they submit.
     pub fn submit(&mut self, request: Request, now: Timestamp) {
         let request = match request.work {
             Work::EndSession(id) => return self.end_session(id),
@@ -291,26 +293,13 @@ impl Lane {
         {
             return request.reject(&error);
         }
-        let waiting = self.urgent.len()
-            + self.fills.len()
-            + self.ahead.len()
-            + self.held.len()
-            + self.ready.len();
-        if waiting >= self.config.queue_requests {
-            self.pod.count_rejected();
-            return request.reject(&Error::overloaded(
-                "too many requests wait for L2: it is slow or the load is too high, try again later",
-            ));
-        }
         match request.work {
-            Work::Ready(done) => self.wait_ready(done, request.deadline, now),
+            Work::Ready(done) => self.wait_ready(done, request.permit, request.deadline, now),
             Work::Renew(ticket) => {
                 ticket.accept();
                 self.renew_by.get_or_insert(request.deadline);
             }
-            Work::Fill(_) => self.fills.push_back(request),
-            Work::FillAhead(_) => self.ahead.push_back(request),
-            _ => self.urgent.push_back(request),
+            _ => self.enqueue(request),
         }
         self.want_sweep(now);
     }
@@ -325,7 +314,7 @@ impl Lane {
         let (ended, urgent): (Vec<_>, Vec<_>) = self.urgent.drain(..).partition(of_session);
         self.urgent = urgent.into();
         for request in ended {
-            request.reject(&Error::new(ErrorKind::Retry, "its session has ended"));
+            request.reject(&Error::retry(Reason::Interrupted, "its session has ended"));
         }
         self.actions.push_back(Action::CloseSide(session));
     }
@@ -351,6 +340,8 @@ impl Lane {
             self.actions.push_back(Action::Disconnect { connection });
         }
         self.phase = Phase::Closed;
+        // Before there is room again for those who wait for it.
+        self.pod.admission.end(error);
         self.fail_all(error, now);
         self.pod.fail_load_waits(error);
     }
@@ -378,8 +369,8 @@ impl Lane {
         match (&self.phase, self.failed()) {
             (Phase::Closed, _) => Some(Error::closed()),
             (_, Some(error)) => Some(error.clone()),
-            _ if self.stalled => Some(Error::new(
-                ErrorKind::Retry,
+            _ if self.stalled => Some(Error::retry(
+                Reason::Timeout,
                 "L2 has stopped answering: calls fail at once until it does",
             )),
             _ => None,
@@ -398,23 +389,23 @@ impl Lane {
 
     /// Ends everything that waits, and everything in flight on any line.
     fn fail_all(&mut self, error: &Error, now: Timestamp) {
-        self.fail_queued(error);
+        self.fail_queued(error, Timestamp::MAX);
         self.end_ready(&Err(error.clone()));
         for (_, sent) in std::mem::take(&mut self.sent) {
             self.fail_sent(sent, error, now);
         }
     }
 
-    /// Ends everything that was not sent. Who waits for the lane itself goes on.
-    fn fail_queued(&mut self, error: &Error) {
-        let queued = self
-            .urgent
-            .drain(..)
-            .chain(self.fills.drain(..))
-            .chain(self.ahead.drain(..))
-            .chain(self.held.drain(..));
-        for request in queued {
-            request.reject(error);
+    /// Ends everything that was not sent, unless it waits for the end of this trouble. Who waits for the lane itself goes on.
+    fn fail_queued(&mut self, error: &Error, now: Timestamp) {
+        self.pod.admission.set_away(Some(error.clone()));
+        let heals = error.kind() == ErrorKind::Retry;
+        let waits = |request: &Request| heals && now < request.patient_until;
+        self.put_back_held();
+        for queue in [&mut self.urgent, &mut self.fills, &mut self.ahead] {
+            let (kept, ended): (Vec<_>, Vec<_>) = queue.drain(..).partition(waits);
+            queue.extend(kept);
+            ended.into_iter().for_each(|request| request.reject(error));
         }
         self.end_renewal(Err(error.clone()));
     }

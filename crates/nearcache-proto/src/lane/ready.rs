@@ -7,12 +7,15 @@ use std::time::Duration;
 use nearcache_l1::Timestamp;
 
 use super::{Lane, Phase};
+use crate::admission::Permit;
 use crate::error::{Error, ErrorKind};
 use crate::request::{Done, Request, Work};
 
 /// One who waits.
 pub(super) struct Waiter {
     done: Done<()>,
+    /// So that they cannot be more than may wait in line.
+    _permit: Permit,
     since: Timestamp,
     /// When an attempt that failed is not followed by another.
     patient_until: Timestamp,
@@ -38,15 +41,24 @@ impl Waiter {
 impl Lane {
     /// Whether a request goes on waiting although the lane is down for this reason.
     pub(super) fn is_patient(&self, request: &Request, down: &Error, now: Timestamp) -> bool {
-        matches!(request.work, Work::Ready(_))
-            && down.kind() == ErrorKind::Retry
-            && now < request.deadline
-            && !matches!(self.phase, Phase::Up { .. })
+        let until = match request.work {
+            Work::Ready(_) if matches!(self.phase, Phase::Up { .. }) => Timestamp::ZERO,
+            Work::Ready(_) => request.deadline,
+            _ => request.patient_until,
+        };
+        down.kind() == ErrorKind::Retry && now < until
     }
 
-    pub(super) fn wait_ready(&mut self, done: Done<()>, patient_until: Timestamp, now: Timestamp) {
+    pub(super) fn wait_ready(
+        &mut self,
+        done: Done<()>,
+        permit: Permit,
+        patient_until: Timestamp,
+        now: Timestamp,
+    ) {
         let waiter = Waiter {
             done,
+            _permit: permit,
             since: now,
             patient_until,
             failures: 0,

@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::{BatchId, Lane, Line, Sent, SentCommand, SentWork, SentWrite};
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::{BatchReply, OpError, OpReply};
-use crate::request::Effect;
+use crate::request::{Effect, Request, Work};
 use crate::resp::Reply;
 use crate::slots;
 
@@ -43,7 +43,7 @@ impl Lane {
         // Not just anything that comes right behind the handshake: a proxy may cut it then.
         let useful = matches!(sent.work, SentWork::Heartbeat);
         if sent.line == Line::Lane {
-            self.stalled = false;
+            self.not_stalled();
             // Before any caller resumes: later readers must not join what was sent before this.
             self.pod.coherence.note_answered(batch);
         }
@@ -298,15 +298,22 @@ impl Lane {
         for request in ready {
             match &failed {
                 Some(error) => request.reject(error),
-                None => self.urgent_or_fill(request),
+                None => self.enqueue(request),
             }
         }
     }
 
-    fn urgent_or_fill(&mut self, request: crate::request::Request) {
+    /// What waited for the answer about its db goes back in line: that answer will not come.
+    pub(super) fn put_back_held(&mut self) {
+        for request in std::mem::take(&mut self.held) {
+            self.enqueue(request);
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, request: Request) {
         match request.work {
-            crate::request::Work::Fill(_) => self.fills.push_back(request),
-            crate::request::Work::FillAhead(_) => self.ahead.push_back(request),
+            Work::Fill(_) => self.fills.push_back(request),
+            Work::FillAhead(_) => self.ahead.push_back(request),
             _ => self.urgent.push_back(request),
         }
     }

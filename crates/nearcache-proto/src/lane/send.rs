@@ -4,8 +4,9 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use super::{Action, BULK, Lane, Line, Out, Sent, SentCommand, SentWork, SentWrite};
+use crate::admission::Permit;
 use crate::coherence::key_hash;
-use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
 use crate::op::Op;
 use crate::request::{CommandWork, Effect, Guard, Request, Work, Write};
 use crate::slots;
@@ -23,6 +24,10 @@ impl Lane {
     pub(super) fn next_batch(&mut self, now: Timestamp) -> Option<Action> {
         if let Some(action) = self.next_heartbeat(now) {
             return Some(action);
+        }
+        if self.stalled {
+            // What waits for its end is better not sent: it might be a write, and the connection may be dead.
+            return None;
         }
         while let Some(request) = self.urgent.pop_front() {
             if !self.room_for(&request) {
@@ -180,6 +185,8 @@ impl Lane {
             Err(instead) => return instead,
         };
         let deadline = request.deadline;
+        let patient_until = request.patient_until;
+        let mut permit = request.permit;
         let (mut guards, ahead) = match request.work {
             Work::Fill(guards) => (guards, None),
             Work::FillAhead(guards) => (guards, Some(Arc::clone(&self.ahead_out))),
@@ -194,13 +201,15 @@ impl Lane {
             }
         } else if let Some(large) = guards.iter().position(is_large) {
             let guard = guards.swap_remove(large);
-            self.put_back(guards, deadline, false);
+            let rest = permit.split(guards.len());
+            self.put_back(guards, rest, (deadline, patient_until), false);
             return Some(self.send_bulk(guard, deadline, now));
         }
         let allowed = self.pace.allowance().min(MAX_KEYS);
         if guards.len() > allowed {
             let rest = guards.split_off(allowed);
-            self.put_back(rest, deadline, ahead.is_some());
+            let permit = permit.split(rest.len());
+            self.put_back(rest, permit, (deadline, patient_until), ahead.is_some());
         }
         let tracked = self.pod.is_tracked();
         let ops = guards
@@ -221,7 +230,13 @@ impl Lane {
         Some(self.batch(work, Line::Lane, ops, deadline, now))
     }
 
-    fn put_back(&mut self, guards: Vec<Guard>, deadline: Timestamp, ahead: bool) {
+    fn put_back(
+        &mut self,
+        guards: Vec<Guard>,
+        permit: Permit,
+        (deadline, patient_until): (Timestamp, Timestamp),
+        ahead: bool,
+    ) {
         if guards.is_empty() {
             return;
         }
@@ -229,7 +244,12 @@ impl Lane {
             false => (&mut self.fills, Work::Fill(guards)),
             true => (&mut self.ahead, Work::FillAhead(guards)),
         };
-        queue.push_front(Request { deadline, work });
+        queue.push_front(Request {
+            deadline,
+            patient_until,
+            permit,
+            work,
+        });
     }
 
     /// A value known to be large is read beside the lane, so that it delays no push and no heartbeat.
@@ -334,8 +354,8 @@ pub(super) fn argv(guard: &Guard) -> Vec<Bytes> {
 
 #[cold]
 pub(super) fn timed_out() -> Error {
-    Error::new(
-        ErrorKind::Retry,
+    Error::retry(
+        Reason::Timeout,
         "L2 did not answer in time (operation_timeout): it is slow or out of reach, try again",
     )
 }

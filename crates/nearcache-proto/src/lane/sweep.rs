@@ -1,13 +1,15 @@
 //! Time: what is overdue is ended, a silent server is noticed, a dead one is given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
 use super::send::timed_out;
 use super::{Action, BULK, Lane, Line, Phase, Sent, SentWork};
-use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::cache::no_room;
+use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
+use crate::pod::Pod;
 use crate::request::{Effect, Request};
 
 impl Lane {
@@ -73,7 +75,8 @@ impl Lane {
             && self.urgent.is_empty()
             && self.fills.is_empty()
             && self.ahead.is_empty()
-            && self.held.is_empty();
+            && self.held.is_empty()
+            && !self.pod.admission.is_contended();
         if self.sweep_at.is_none() && !idle {
             let pause = (self.pod.config.operation_timeout / 8).max(Duration::from_millis(1));
             self.sweep_at = Some(now.saturating_add(pause));
@@ -81,12 +84,23 @@ impl Lane {
     }
 
     fn sweep(&mut self, now: Timestamp) {
+        let (why, is_up) = (self.overdue(), matches!(self.phase, Phase::Up { .. }));
+        let is_over = |request: &Request| {
+            // What blocks has no deadline, but waits no longer than others to be sent.
+            let impatient = !is_up && request.patient_until > Timestamp::ZERO;
+            now >= request.deadline || (impatient && now >= request.patient_until)
+        };
         for queue in [&mut self.urgent, &mut self.fills, &mut self.ahead] {
-            expire(queue, now, &self.pod);
+            expire(queue, is_over, &why, &self.pod);
         }
         let mut held = std::mem::take(&mut self.held).into();
-        expire(&mut held, now, &self.pod);
+        expire(&mut held, is_over, &why, &self.pod);
         self.held = held.into();
+        let unplaced = self.pod.admission.expire(now, || match why.reason() {
+            Some(Reason::Timeout) if !self.stalled => no_room(),
+            _ => why.clone(),
+        });
+        self.pod.counters.rejected_total.add(unplaced as u64);
 
         let mut sent = std::mem::take(&mut self.sent);
         for entry in sent.values_mut() {
@@ -114,7 +128,7 @@ impl Lane {
             self.give_up_sides(Duration::ZERO, now);
         } else if silent >= self.pod.config.operation_timeout && !self.stalled {
             self.stalled = true;
-            self.fail_queued(&timed_out());
+            self.fail_queued(&timed_out(), now);
         }
     }
 
@@ -144,8 +158,8 @@ impl Lane {
     /// Commands on side connections have no deadline, as some wait for long: what ends them is that the
     /// lane to the same server is dead, or could not be opened again for as long as they have waited.
     fn give_up_sides(&mut self, waited: Duration, now: Timestamp) {
-        let error = Error::new(
-            ErrorKind::Retry,
+        let error = Error::retry(
+            Reason::Interrupted,
             "L2 was lost: it owed an answer for too long (dead_after); try again",
         );
         let dead = |sent: &Sent| match sent.line {
@@ -162,6 +176,18 @@ impl Lane {
             if let Some(sent) = self.sent.remove(&batch) {
                 self.fail_sent(sent, &error, now);
             }
+        }
+    }
+
+    /// Why a request was not sent while there was time.
+    fn overdue(&self) -> Error {
+        match (&self.phase, self.failed()) {
+            (_, Some(error)) => error.given_up("it was waited for until operation_timeout"),
+            (Phase::Up { .. }, None) => timed_out(),
+            _ => Error::new(
+                ErrorKind::Retry,
+                "L2 was lost and is not back yet (operation_timeout): try again",
+            ),
         }
     }
 
@@ -205,13 +231,16 @@ impl Lane {
     }
 }
 
-fn expire(queue: &mut std::collections::VecDeque<Request>, now: Timestamp, pod: &crate::pod::Pod) {
-    for request in std::mem::take(queue) {
-        if now >= request.deadline {
-            pod.counters.timeouts_total.bump();
-            request.reject(&timed_out());
-        } else {
-            queue.push_back(request);
-        }
+fn expire(
+    queue: &mut VecDeque<Request>,
+    is_over: impl Fn(&Request) -> bool,
+    why: &Error,
+    pod: &Pod,
+) {
+    let (over, kept): (Vec<_>, Vec<_>) = queue.drain(..).partition(is_over);
+    queue.extend(kept);
+    for request in over {
+        pod.counters.timeouts_total.bump();
+        request.reject(why);
     }
 }

@@ -4,6 +4,7 @@ mod ahead;
 mod edges;
 mod large;
 mod ready;
+mod room;
 mod told;
 
 use std::fmt;
@@ -160,36 +161,6 @@ fn fails<T: fmt::Debug>(mut call: Running<Result<T, Error>>) -> Error {
     call.ended()
         .expect("it has ended")
         .expect_err("it has failed")
-}
-
-#[test]
-fn c10_a_full_queue_refuses_with_a_reason_and_a_counter() {
-    let lane = LaneConfig {
-        queue_requests: 2,
-        inflight_bytes: 1,
-        ..LaneConfig::default()
-    };
-    let mut hand = Hand::up(PodConfig::default(), lane);
-    let mut calls: Vec<_> = ["a", "b", "c", "d"]
-        .into_iter()
-        .map(|key| {
-            let call = get(&hand.cache, key);
-            hand.turn();
-            call
-        })
-        .collect();
-    let refused = fails(calls.pop().expect("the fourth"));
-    assert_eq!(refused.kind(), ErrorKind::Retry);
-    assert!(
-        refused.to_string().contains("too many requests"),
-        "{refused}"
-    );
-    assert_eq!(hand.cache.pod().totals().rejected_total, 1);
-    assert_eq!(
-        hand.sent.len(),
-        1,
-        "one fill always goes, whatever its size"
-    );
 }
 
 #[test]

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
-use crate::cache::{Cache, Io, Read, ReadPolicy};
-use crate::error::{Error, ErrorKind, causes};
+use crate::cache::{Cache, Io, Read, ReadPolicy, WhileAway};
+use crate::error::{Error, ErrorKind, Reason, causes};
 use crate::pod::{FillMeta, FillOutcome, LaneState, PodFlight, Purpose};
 use crate::read::{crowded, from_l1, from_origin};
 use crate::slots;
@@ -67,6 +67,11 @@ impl<I: Io> Cache<I> {
         {
             self.pod.count_hit(slot);
             return Ok(from_l1(hit.value));
+        }
+        if self.is_patient() && call.policy.on_l2_down == OnL2Down::Load {
+            // The origin is nearer than the end of an outage.
+            let hasty = self.clone().with_while_away(WhileAway::Fail);
+            return Box::pin(hasty.load_missed(call, &mut usable, loader)).await;
         }
         Box::pin(self.load_missed(call, &mut usable, loader)).await
     }
@@ -146,9 +151,10 @@ impl<I: Io> Cache<I> {
                     seat = None;
                     self.wait_for(&flight, landed_by).await?;
                 }
-                Entrance::Full => {
-                    return Err(Error::overloaded(
-                        "too many keys are being loaded at once: the origin or L2 is slow, try again",
+                Entrance::Full | Entrance::Declined => {
+                    return Err(Error::retry(
+                        Reason::Overloaded,
+                        "too many loads wait for one of max_loads places: the origin is slow, try again later",
                     ));
                 }
             }
@@ -186,7 +192,7 @@ impl<I: Io> Cache<I> {
     /// changed, say) is of no more use than one that is down.
     fn is_down(&self, error: &Error) -> bool {
         match error.kind() {
-            ErrorKind::Retry => !error.is_overload(),
+            ErrorKind::Retry => error.reason() != Some(Reason::Overloaded),
             ErrorKind::Configuration => matches!(self.pod.state(), LaneState::Down(_)),
             _ => false,
         }

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::lane::op_error;
 use crate::op::{Op, OpReply, Protocol};
 use crate::replies::in_place;
-use crate::request::{CommandWork, Effect, Work};
+use crate::request::Effect;
 use crate::resp::{Reply, to_resp2};
 use crate::slots::DBS;
 use crate::write::unexpected;
@@ -194,14 +194,9 @@ impl<I: Io> Session<I> {
                 }
             };
         };
-        let probe = self.cache.ask(self.cache.call_deadline(), |done| {
-            Work::Command(CommandWork {
-                ops: vec![Op::ProbeDb { db: number }],
-                effect: Effect::None,
-                done,
-            })
-        });
-        match probe.await {
+        let probe = vec![Op::ProbeDb { db: number }];
+        let deadline = self.cache.call_deadline();
+        match self.cache.send(deadline, probe, Effect::None).await {
             Ok(_) => self.db = number,
             Err(error) => return in_place(&error),
         }
@@ -229,10 +224,8 @@ impl<I: Io> Session<I> {
         ops: Vec<Op>,
         effect: Effect,
     ) -> Result<Vec<Reply>, Error> {
-        let work = self.cache.ask(deadline, |done| {
-            Work::Command(CommandWork { ops, effect, done })
-        });
-        work.await?.into_iter().map(value).collect()
+        let replies = self.cache.send(deadline, ops, effect).await?;
+        replies.into_iter().map(value).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use nearcache_l1::Timestamp;
 use super::{Session, as_is, db_number, is_select};
 use crate::cache::Io;
 use crate::commands::{Class, Resp2, Step, resp2};
-use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
 use crate::lane::Side;
 use crate::op::{Op, Protocol};
 use crate::request::{Effect, Work};
@@ -290,5 +290,5 @@ fn names_swapdb(op: &Op) -> bool {
 #[cold]
 fn abandoned() -> Error {
     let why = "a call of this transaction was dropped before its answer came, so the transaction was given up: begin again";
-    Error::new(ErrorKind::Retry, why).for_write(WriteOutcome::NotSent)
+    Error::retry(Reason::Interrupted, why).for_write(WriteOutcome::NotSent)
 }

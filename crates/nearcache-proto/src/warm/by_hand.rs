@@ -10,7 +10,7 @@ use nearcache_l1::Key;
 use super::Background;
 use crate::cache::{Cache, Io};
 use crate::pod::Purpose;
-use crate::request::{Request, Work};
+use crate::request::Work;
 use crate::working_set::Manifest;
 
 impl<I: Io> Background<I> {
@@ -57,10 +57,8 @@ impl<I: Io> Cache<I> {
         if guards.is_empty() {
             return;
         }
-        self.io.submit(Request {
-            deadline: now().saturating_add(patience),
-            work: Work::FillAhead(guards),
-        });
+        let until = now().saturating_add(patience);
+        self.submit(until, Work::FillAhead(guards));
         for flight in flights {
             flight.wait_landed().await;
         }

@@ -7,7 +7,7 @@ use super::ask::late;
 use crate::cache::Io;
 use crate::error::Error;
 use crate::pod::{FillMeta, Pod, Purpose, Verdict};
-use crate::request::{Guard, Request, Work};
+use crate::request::{Guard, Work};
 use crate::slots::{HEADS, LOADS, subject};
 use crate::working_set::Item;
 
@@ -76,10 +76,8 @@ impl<I: Io> Background<I> {
         if guards.is_empty() {
             return Ok(Taken::default());
         }
-        self.cache.io.submit(Request {
-            deadline: by,
-            work: Work::FillAhead(guards),
-        });
+        // One at a time, and after everything else: it takes nobody's room.
+        self.cache.submit(by, Work::FillAhead(guards));
         let mut taken = Taken::default();
         let mut failed = None;
         for (item, flight) in flights {

@@ -12,7 +12,7 @@ use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
     Action, Cache, Error, ErrorKind, Events, Freshness, Lane, LaneConfig, Line, Pod, PodConfig,
-    ReadPolicy, Side, Source, Totals, WriteOutcome,
+    ReadPolicy, Side, Source, Totals, WhileAway, WriteOutcome,
 };
 
 use crate::calls::{self, Call, Outcome};

@@ -3,11 +3,10 @@
 //! Reads the clock anew for everything it feeds: an answer must not look older than it is.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use nearcache_l1::Timestamp;
-use nearcache_proto::{Action, Error, ErrorKind, Lane, Line, Request};
+use nearcache_proto::{Action, Error, Lane, Line, Reason, Request};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
@@ -20,12 +19,7 @@ use crate::clock::now;
 const BURST: usize = 64;
 
 /// Runs until every sender of `queue` is gone.
-pub(super) async fn run(
-    seat: &Seat,
-    lane: &mut Lane,
-    queue: &mut UnboundedReceiver<Request>,
-    queued: &AtomicUsize,
-) {
+pub(super) async fn run(seat: &Seat, lane: &mut Lane, queue: &mut UnboundedReceiver<Request>) {
     let mut links = Links::new(seat.pod.clone(), seat.l2.clone());
     let mut timer = std::pin::pin!(sleep_until(Instant::now()));
     let mut timer_for = None;
@@ -41,10 +35,10 @@ pub(super) async fn run(
         tokio::select! {
             request = queue.recv() => {
                 let Some(request) = request else { break };
-                take(lane, request, queued);
+                lane.submit(request, now());
                 for _ in 1..BURST {
                     let Ok(request) = queue.try_recv() else { break };
-                    take(lane, request, queued);
+                    lane.submit(request, now());
                 }
             }
             news = poll_fn(|cx| links.poll(cx)) => {
@@ -65,11 +59,6 @@ pub(super) async fn run(
     }
     lane.shutdown(now());
     act(lane, &mut links);
-}
-
-fn take(lane: &mut Lane, request: Request, queued: &AtomicUsize) {
-    queued.fetch_sub(1, Ordering::AcqRel);
-    lane.submit(request, now());
 }
 
 /// Tells the lane; false when it may want something done about its connection first.
@@ -141,7 +130,7 @@ fn act(lane: &mut Lane, links: &mut Links) {
 
 fn side_lost() -> Error {
     let why = "the session's side connection was lost, with its transaction and any other state: begin again";
-    Error::new(ErrorKind::Retry, why)
+    Error::retry(Reason::Interrupted, why)
 }
 
 fn wake_time(due: Timestamp) -> Instant {

@@ -3,21 +3,15 @@
 //! Never ends with a request unanswered.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nearcache_proto::{Error, ErrorKind, Lane, Request};
+use nearcache_proto::{Error, ErrorKind, Lane, Reason, Request};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::{Seat, closed, drive};
 use crate::clock;
 
-pub(super) fn run(
-    seat: &Seat,
-    seed: u64,
-    mut queue: mpsc::UnboundedReceiver<Request>,
-    queued: &AtomicUsize,
-) {
+pub(super) fn run(seat: &Seat, seed: u64, mut queue: mpsc::UnboundedReceiver<Request>) {
     let error = match Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -26,7 +20,7 @@ pub(super) fn run(
         Ok(runtime) => {
             let mut lane = Lane::new(seat.pod.clone(), seat.lane.clone(), seed);
             let looped = catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(drive::run(seat, &mut lane, &mut queue, queued));
+                runtime.block_on(drive::run(seat, &mut lane, &mut queue));
             }));
             let panicked = looped.is_err();
             let error = if panicked {
@@ -54,15 +48,14 @@ pub(super) fn run(
     };
     queue.close();
     while let Some(request) = queue.blocking_recv() {
-        queued.fetch_sub(1, Ordering::AcqRel);
         request.reject(&error);
     }
 }
 
 #[cold]
 pub(super) fn failed() -> Error {
-    Error::new(
-        ErrorKind::Retry,
+    Error::retry(
+        Reason::Interrupted,
         "the IO thread ended by a panic, which is a bug; it starts again with the next request",
     )
 }

@@ -139,22 +139,18 @@ pub fn value(reply: &Result<OpReply, OpError>) -> Option<Bytes> {
 
 /// A pod on `l2` with its IO thread.
 pub fn pod(l2: impl L2) -> (Cache<IoThread>, Arc<IoThread>) {
-    pod_with(Arc::new(l2), PodConfig::default(), 4096)
+    pod_with(Arc::new(l2), PodConfig::default())
 }
 
 /// The same with settings of its own.
-pub fn pod_with(
-    l2: Arc<dyn L2>,
-    config: PodConfig,
-    queue_requests: usize,
-) -> (Cache<IoThread>, Arc<IoThread>) {
+pub fn pod_with(l2: Arc<dyn L2>, config: PodConfig) -> (Cache<IoThread>, Arc<IoThread>) {
     let pod = Arc::new(Pod::new(StoreConfig::new(16 << 20), config).unwrap());
     let lane = LaneConfig {
         backoff_min: Duration::from_millis(1),
         backoff_max: Duration::from_millis(20),
         ..LaneConfig::default()
     };
-    let io = IoThread::new(pod.clone(), l2, lane, queue_requests, 7);
+    let io = IoThread::new(pod.clone(), l2, lane, 7);
     (Cache::new(pod, io.clone()), io)
 }
 

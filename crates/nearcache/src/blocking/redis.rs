@@ -1,6 +1,8 @@
 //! The drop-in for redis-rs's blocking connection.
 
-use nearcache_proto::ReadPolicy;
+use std::time::Duration;
+
+use nearcache_proto::{ReadPolicy, WhileAway};
 use nearcache_redis::redis::{Cmd, IntoConnectionInfo, RedisResult, Value};
 use nearcache_redis::{redis, redis_error};
 use pollster::block_on;
@@ -51,6 +53,18 @@ impl Connection {
     #[must_use]
     pub fn with_on_unproven(&self, policy: ReadPolicy) -> Self {
         Self(self.0.with_on_unproven(policy))
+    }
+
+    /// As [`Connection::with_while_away`](crate::redis::Connection::with_while_away).
+    #[must_use]
+    pub fn with_while_away(&self, while_away: WhileAway) -> Self {
+        Self(self.0.with_while_away(while_away))
+    }
+
+    /// As [`Connection::with_operation_timeout`](crate::redis::Connection::with_operation_timeout).
+    #[must_use]
+    pub fn with_operation_timeout(&self, timeout: Duration) -> Self {
+        Self(self.0.with_operation_timeout(timeout))
     }
 
     /// As [`Connection::with_protocol`](crate::redis::Connection::with_protocol).

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearcache_proto::{Error, OnL2Down, ReadPolicy};
+use nearcache_proto::{Error, OnL2Down, ReadPolicy, WhileAway};
 
-use super::field::{show_duration, show_on_l2_down, show_policy};
+use super::field::{show_duration, show_on_l2_down, show_policy, show_while_away};
 use super::source::process_environment;
 use super::{Settings, setting_methods, settings_table};
 
@@ -135,6 +135,12 @@ impl SettingValue for ReadPolicy {
 impl SettingValue for OnL2Down {
     fn into_text(self) -> String {
         show_on_l2_down(self).to_owned()
+    }
+}
+
+impl SettingValue for WhileAway {
+    fn into_text(self) -> String {
+        show_while_away(self).to_owned()
     }
 }
 

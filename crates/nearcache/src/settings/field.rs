@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use nearcache_proto::{Error, OnL2Down, ReadPolicy};
+use nearcache_proto::{Error, OnL2Down, ReadPolicy, WhileAway};
 
 use super::source::{IGNORED_VARIABLES, VARIABLE_PREFIX};
 use super::{FIELDS, Settings, configuration, url};
@@ -143,6 +143,17 @@ pub(super) const ON_L2_DOWN: Kind<OnL2Down> = Kind {
     show: |value| show_on_l2_down(*value).to_owned(),
 };
 
+pub(super) const WHILE_AWAY: Kind<Option<WhileAway>> = Kind {
+    name: "`wait` or `fail`, or empty",
+    parse: |text| match text {
+        "" => Ok(None),
+        "wait" => Ok(Some(WhileAway::Wait)),
+        "fail" => Ok(Some(WhileAway::Fail)),
+        _ => Err("must be wait or fail, or empty".into()),
+    },
+    show: |value| value.map_or("", show_while_away).to_owned(),
+};
+
 pub(super) const OPTIONAL_NUMBER: Kind<Option<f64>> = Kind {
     name: "number, or empty",
     parse: |text| {
@@ -265,6 +276,13 @@ pub(super) fn show_policy(policy: ReadPolicy) -> String {
         ReadPolicy::ServeStale { max } => format!("serve_stale({})", show_duration(max)),
         // What this shows is refused where it is read.
         other => format!("{other:?}"),
+    }
+}
+
+pub(super) fn show_while_away(while_away: WhileAway) -> &'static str {
+    match while_away {
+        WhileAway::Wait => "wait",
+        _ => "fail",
     }
 }
 

@@ -15,7 +15,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use nearcache_proto::{Error, ErrorKind, OnL2Down, ReadPolicy};
+use nearcache_proto::{Error, ErrorKind, OnL2Down, ReadPolicy, WhileAway};
 
 pub use builder::{SettingValue, SettingsBuilder};
 
@@ -24,7 +24,7 @@ pub use source::IGNORED_VARIABLES;
 
 use field::{
     COUNT, DURATION, LIST, NAMES, ON_L2_DOWN, OPTIONAL_DURATION, OPTIONAL_NUMBER, OPTIONAL_SIZE,
-    POLICY, SIZE, SWITCH, TEXT, URL,
+    POLICY, SIZE, SWITCH, TEXT, URL, WHILE_AWAY,
 };
 
 /// The text of `url` that selects the embedded L2 instead of a server.
@@ -69,15 +69,21 @@ macro_rules! settings_table {
             negative_ttl: Option<Duration>, OPTIONAL_DURATION, "";
             /// Time for one attempt to connect; the hand-shake has as much again.
             connect_timeout: Duration, DURATION, "2s";
-            /// Time for one request to L2, waiting for the lane included.
+            /// Time for one request to L2, waiting for the lane and for room in line included.
             operation_timeout: Duration, DURATION, "2s";
+            /// What calls do while L2 is away: `fail` at once, or `wait` for it up to `operation_timeout` - reads, and writes
+            /// that were not sent; a write that was sent is never sent again. Calls with a loader run it instead, unless
+            /// `on_l2_down = error`. Empty: `wait` for the drop-in, as redis-rs's `ConnectionManager` does, and `fail` for
+            /// all else.
+            while_away: Option<WhileAway>, WHILE_AWAY, "";
             /// A lane that is silent this long with a request outstanding is taken for dead and reconnected.
             dead_after: Duration, DURATION, "10s";
             /// Longest wait before the first attempt to reconnect; what the wait grows from with each failure.
             backoff_min: Duration, DURATION, "50ms";
             /// Longest wait between two attempts to reconnect.
             backoff_max: Duration, DURATION, "2s";
-            /// Requests that may wait for the lane; one more fails at once.
+            /// Requests that may wait to be sent to L2, each key of a read of several counted. More wait in line for that, first
+            /// come, first served, up to `operation_timeout`.
             queue_requests: usize, COUNT, "4096";
             /// Estimated bytes of fills that may be on their way from L2 at a time.
             inflight: usize, SIZE, "4MiB";

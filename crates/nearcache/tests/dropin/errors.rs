@@ -1,7 +1,7 @@
 //! Errors: the server's as redis-rs has them, ours with what to do, and no input that harms.
 
 use nearcache::redis::{Connection, cause};
-use nearcache::{ErrorKind, NearCache, ReadPolicy, WriteOutcome};
+use nearcache::{ErrorKind, NearCache, ReadPolicy, Reason, WhileAway, WriteOutcome};
 use nearcache_redis::redis_error;
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::{AsyncCommands, RedisResult, Value, cmd, pipe};
@@ -93,13 +93,18 @@ async fn c15_a_write_that_failed_says_whether_it_was_sent() {
     assert_eq!(why.write_outcome(), Some(WriteOutcome::Unknown));
     proxy.refuse(true);
     proxy.reset_all();
-    eventually("calls fail at once", || {
+    eventually("it is known to be away", || {
         cache.stats().totals.connect_failures_total > 0
     });
-    let lost: RedisResult<()> = con.set("k", 1).await;
-    let lost = lost.unwrap_err();
-    let why = cause(&lost).expect("an error of nearcache");
-    assert_eq!(why.write_outcome(), Some(WriteOutcome::NotSent));
+    for con in [&mut con.clone(), &mut con.with_while_away(WhileAway::Fail)] {
+        let lost: RedisResult<()> = con.set("k", 1).await;
+        let lost = lost.unwrap_err();
+        assert!(!lost.is_timeout() && lost.is_connection_dropped(), "{lost}");
+        assert!(lost.is_connection_refusal() && lost.is_unrecoverable_error());
+        let why = cause(&lost).expect("an error of nearcache");
+        assert_eq!(why.write_outcome(), Some(WriteOutcome::NotSent));
+        assert_eq!(why.reason(), Some(Reason::Unavailable));
+    }
     cache.shutdown().await;
     let closed: RedisResult<()> = con.set("k", 1).await;
     assert!(closed.unwrap_err().is_connection_dropped());

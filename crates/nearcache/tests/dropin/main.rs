@@ -5,6 +5,7 @@ mod blocking;
 mod coherence;
 mod errors;
 mod examples;
+mod outage;
 mod serve;
 mod state;
 mod switches;

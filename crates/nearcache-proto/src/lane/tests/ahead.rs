@@ -15,7 +15,7 @@ impl Hand {
         let guards = keys.iter().filter_map(lead).collect();
         let deadline = now.saturating_add(Duration::from_secs(1));
         let work = Work::FillAhead(guards);
-        self.cache.io().submit(Request { deadline, work });
+        self.cache.submit(deadline, work);
         self.turn();
     }
 

@@ -27,7 +27,12 @@ impl World {
     }
 
     fn begin(&mut self, pod: usize, name: Name, which: usize) {
-        let cache = self.pods[pod].cache.clone();
+        // By its number, so that the schedules of before stay what they were.
+        let while_away = match self.next_call % 3 {
+            0 => WhileAway::Wait,
+            _ => WhileAway::Fail,
+        };
+        let cache = self.pods[pod].cache.clone().with_while_away(while_away);
         let (operation, writes, load, future) = self.call(cache, name, which);
         self.enlist(pod, (operation, name), (writes, load), future);
     }

@@ -20,6 +20,8 @@ impl SimPod {
             max_inline: calls::MAX_INLINE,
             load_timeout: LOAD_TIMEOUT,
             max_loads: MAX_LOADS,
+            // In some schedules most calls wait for room.
+            queue_requests: if seed % 4 == 3 { 2 } else { 4096 },
             ..PodConfig::default()
         };
         let store = StoreConfig::new(1 << 16);
