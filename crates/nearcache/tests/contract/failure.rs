@@ -173,26 +173,17 @@ fn c10_the_queue_is_bounded(stage: &Stage) {
             spawn(move || pod.get(format!("k{n}")))
         })
         .collect();
-    eventually("what is too much is turned away", || {
-        pod.stats().totals.rejected_total >= 7
+    eventually("the rest waits for room", || {
+        pod.stats().totals.queue_waits_total >= 7
     });
     stage.net(Net::Pass);
-    let (mut answered, mut rejected) = (0, 0);
     for call in calls {
-        match joined(call) {
-            Ok(value) => {
-                assert_eq!(value, None);
-                answered += 1;
-            }
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Retry);
-                says(&error, &["too many requests", "later"]);
-                rejected += 1;
-            }
-        }
+        assert_eq!(joined(call).unwrap(), None);
     }
-    assert!(answered >= 1 && rejected >= 7, "{answered} {rejected}");
-    assert_eq!(pod.stats().totals.rejected_total, rejected);
+    let totals = pod.stats().totals;
+    // The first may have had to wait for its turn to be sent.
+    assert!((7..=8).contains(&totals.queue_waits_total));
+    assert_eq!(totals.rejected_total, 0);
     assert_eq!(pod.get("k0").unwrap(), None);
 }
 

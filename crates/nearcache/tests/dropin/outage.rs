@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use nearcache::redis::{Connection, cause};
-use nearcache::{Reason, WhileAway, WriteOutcome};
+use nearcache::{ReadPolicy, Reason, WhileAway, WriteOutcome};
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncCommands, RedisError, RedisResult};
@@ -29,7 +29,7 @@ async fn c10_a_burst_waits_for_room_and_fails_nobody() {
     // Much more than may wait in line, and than may be on its way.
     for (queue, count) in [("4096", 20_000), ("65536", 20_000), ("16", 2_000)] {
         let (cache, con) = on(&server, |builder| {
-            builder.queue_requests(queue.to_owned()).capacity("64MiB")
+            builder.queue_requests(queue.to_owned()).statistics(false)
         })
         .await;
         let failed = burst(&con, count).await;
@@ -158,6 +158,30 @@ async fn c15_what_was_sent_and_lost_is_a_reset_connection_and_never_sent_again()
     proxy.resume();
     let n: i64 = con.get("n").await.unwrap();
     assert_eq!(n, 1);
+}
+
+/// A planned failover: everything behind a paused write waits, on the one lane.
+#[tokio::test]
+async fn c2_resident_keys_are_served_stale_while_writes_are_paused() {
+    let server = Server::start();
+    let (cache, mut con) = on(&server, |builder| {
+        builder.max_staleness("100ms").operation_timeout("10s")
+    })
+    .await;
+    let _: () = con.set("k", "v").await.unwrap();
+    let _: String = con.get("k").await.unwrap();
+    server.client().ok(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let mut writer = con.clone();
+    let write = tokio::spawn(async move { writer.set::<_, _, ()>("other", 1).await });
+    let max = Duration::from_secs(60);
+    let mut stale = con.with_on_unproven(ReadPolicy::ServeStale { max });
+    while cache.stats().totals.stale_total < 20 {
+        let read: String = stale.get("k").await.unwrap();
+        assert_eq!(read, "v");
+        tokio::task::yield_now().await;
+    }
+    server.client().ok(&["CLIENT", "UNPAUSE"]);
+    write.await.unwrap().unwrap();
 }
 
 #[tokio::test]

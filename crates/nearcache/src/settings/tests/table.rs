@@ -26,6 +26,7 @@ fn every_field_goes_through_text_and_back() {
         "`true` or `false`" => "false",
         "`pass_through`, `error` or `serve_stale(duration)`" => "serve_stale(1m 1s 5ms)",
         "`load` or `error`" => "error",
+        "`wait` or `fail`, or empty" => "wait",
         "text" => "shop",
         "list" => "cart:,session:",
         "number, or empty" => "2.5",
