@@ -47,7 +47,7 @@ fn pod_with(
         ..LaneConfig::default()
     };
     let pod = Arc::new(Pod::new(StoreConfig::new(16 << 20), config).unwrap());
-    let io = IoThread::new(pod.clone(), Arc::new(store.clone()), lane, 4096, 7);
+    let io = IoThread::new(pod.clone(), Arc::new(store.clone()), lane, 7);
     Cache::new(pod, io)
 }
 

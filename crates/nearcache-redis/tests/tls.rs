@@ -138,7 +138,7 @@ fn a_pod_over_tls_hears_of_foreign_writes_and_comes_back() {
         max_staleness: Duration::from_secs(3600),
         ..PodConfig::default()
     };
-    let (cache, _io) = pod_with(Arc::new(l2(&front, Some(&authority), None)), config, 4096);
+    let (cache, _io) = pod_with(Arc::new(l2(&front, Some(&authority), None)), config);
     let get = || {
         let read = wait(cache.read(0, b"k", ReadPolicy::PassThrough)).unwrap();
         (read.value, read.source)
