@@ -25,8 +25,12 @@ impl<I: Io> Session<I> {
     /// As [`call`](Self::call). When there is one, the commands before it may have been executed.
     ///
     /// # Cost
-    /// One round trip for reads that L1 lacks, and one for all other commands; one for each
-    /// command that needs the side connection.
+    /// One round trip for reads that L1 lacks, and one for all other commands; two for each
+    /// command that needs a side connection.
+    ///
+    /// # Cancellation
+    /// What was sent on the lane is executed; what was not sent is not. A command that was on the session's own side
+    /// connection: as [`command`](Self::command).
     pub async fn pipeline(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Vec<Reply>, Error> {
         self.settle()?;
         let mut replies = Vec::with_capacity(commands.len());
@@ -125,6 +129,10 @@ impl<I: Io> Session<I> {
     ///
     /// # Errors
     /// As [`call`](Self::call).
+    ///
+    /// # Cancellation
+    /// As [`pipeline`](Self::pipeline): on the lane it is executed if it was sent, on the session's own side connection
+    /// the server gives it up unless it has begun.
     pub async fn transaction(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Reply, Error> {
         self.settle()?;
         let mut on_lane = !self.side.in_transaction();
@@ -135,7 +143,7 @@ impl<I: Io> Session<I> {
             let name = argv.first().map_or(&b""[..], |name| name);
             match classify(argv) {
                 Class::Read | Class::Serve(_) | Class::Write { .. } | Class::Fenced => {}
-                Class::Side if !name.is_empty() => on_lane = false,
+                Class::Side(_) if !name.is_empty() => on_lane = false,
                 Class::Refused(why) => return Err(refused(name, why)),
                 _ => return Err(refused(name, "it cannot be part of a transaction")),
             }

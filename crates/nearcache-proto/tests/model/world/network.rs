@@ -205,10 +205,14 @@ impl World {
                     Line::Lane if self.is_apart(&ops) => self.apart(pod),
                     Line::Lane => self.pods[pod].link.as_mut(),
                     Line::Side(Side {
-                        id: side, may_open, ..
+                        id: side,
+                        may_open,
+                        db,
+                        ..
                     }) => {
                         if may_open && !self.pods[pod].sides.contains_key(&side) {
-                            let link = Link::new(self.server.connect(), None);
+                            let mut link = Link::new(self.server.connect(), None);
+                            link.enter(db);
                             self.pods[pod].sides.insert(side, link);
                         }
                         self.pods[pod].sides.get_mut(&side)
@@ -216,6 +220,10 @@ impl World {
                 };
                 match link {
                     Some(link) => link.send(batch, ops),
+                    None if line != Line::Lane => {
+                        let now = self.pods[pod].clock(self.now());
+                        self.pods[pod].lane.handle_unsent(batch, &gone(), now);
+                    }
                     None => self.pods[pod]
                         .completions
                         .push_back((batch, Err(gone()), 0)),
