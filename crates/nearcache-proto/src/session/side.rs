@@ -74,6 +74,11 @@ impl SideState {
         self.in_multi || self.watching
     }
 
+    /// Whether the server remembers something of the connection besides.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     pub(super) fn in_multi(&self) -> bool {
         self.in_multi
     }

@@ -259,6 +259,40 @@ async fn handles_share_few_connections_for_what_has_no_state() {
     );
 }
 
+/// Runs of commands that share a connection are one batch, in the order of the pipeline, whole or not.
+#[tokio::test]
+async fn a_pipeline_goes_beside_the_lane_in_runs() {
+    let (server, _cache, con) = start().await;
+    server.client().ok(&["CONFIG", "RESETSTAT"]);
+    for mut con in twins(&con) {
+        ask(&mut con, "SELECT 2").await;
+        let mut mixed = pipe();
+        for n in 0..50 {
+            mixed.set("n", n).ignore();
+            mixed.cmd("KEYS").arg("n").cmd("NOSUCH.COMMAND").arg(n);
+            mixed.cmd("CONFIG").arg("GET").arg("maxmemory").ignore();
+            mixed.get("n").cmd("CLIENT").arg("GETNAME");
+        }
+        mixed.ignore_errors();
+        let replies: Vec<RedisResult<Value>> = mixed.query_async(&mut con).await.unwrap();
+        assert_eq!(replies.len(), 200);
+        for (n, run) in replies.chunks(4).enumerate() {
+            assert_eq!(run[0], Ok(Value::Array(vec![text("n")])));
+            assert_eq!(run[1].as_ref().unwrap_err().code(), Some("ERR"));
+            assert_eq!(run[2], Ok(text(&n.to_string())));
+            assert_eq!(run[3], Ok(Value::Nil));
+        }
+        let mut whole = pipe();
+        whole.atomic().set("n", "w").cmd("KEYS").arg("n").get("n");
+        let all: Vec<Value> = whole.query_async(&mut con).await.unwrap();
+        let keys = Value::Array(vec![text("n")]);
+        assert_eq!(all, [Value::Okay, keys, text("w")]);
+        assert_eq!(ask(&mut con, "GET n").await, text("w"), "C3");
+    }
+    // The lane, and for each protocol one that is shared and one of the handle's own, which has ended.
+    eventually("few are left", || server.foreign_connections() <= 3);
+}
+
 #[tokio::test]
 async fn blocking_commands_do_not_wait_for_each_other() {
     let (server, _cache, con) = start().await;

@@ -329,10 +329,13 @@ impl World {
         }
     }
 
-    /// A session's connection ends with it, whatever became of its calls.
+    /// A session's connection ends with it, whatever became of its calls, and the shared ones when nobody uses them.
     pub(super) fn no_side_left(&mut self) {
-        for _ in 0..200 {
-            self.advance(1, 20);
+        for round in 0..250 {
+            match round {
+                200 => self.advance(61_000, 61_000),
+                _ => self.advance(1, 20),
+            }
             for pod in 0..self.pods.len() {
                 self.pump(pod);
                 self.serve(pod);
