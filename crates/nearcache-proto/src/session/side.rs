@@ -277,7 +277,7 @@ impl<I: Io> Session<I> {
         self.side.pending = true;
         let wait = Wait::on(&self.cache, self.side.id);
         let result = self.send(Timestamp::MAX, vec![op], effect).await;
-        wait.is_over();
+        wait.over();
         self.side.pending = false;
         if result.is_err() {
             self.drop_side();
@@ -325,7 +325,7 @@ impl<'a, I: Io> Wait<'a, I> {
         Self { cache, side }
     }
 
-    fn is_over(mut self) {
+    fn over(mut self) {
         self.side = None;
     }
 }
