@@ -38,14 +38,28 @@ pub enum Class {
     /// Does something that must not be repeated, and may write keys that are not named one by one:
     /// runs on the lane, followed by a fence.
     Fenced,
-    /// May block, concerns the connection or the server, or is not known: runs on a side connection of
-    /// the caller's own, and is fenced on the lane when it is answered.
-    Side,
+    /// May block, concerns the connection or the server, or is not known: runs on a side connection, and
+    /// is fenced on the lane when it is answered.
+    Side(Place),
     /// Begins or ends a transaction, command by command: until its end all of the caller's commands
     /// belong on the side connection.
     Transaction(Step),
     /// Would break a connection that is shared or managed for the caller, for this reason.
     Refused(&'static str),
+}
+
+/// Which side connection a command may run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Any: it does not block, and neither uses nor changes what the server remembers of a connection. It has a
+    /// deadline.
+    Shared,
+    /// One of the caller's own, as it may block, or says something about its connection. It leaves nothing behind
+    /// there, so that another connection will do for the next.
+    Own,
+    /// One of the caller's own, of which the server remembers something from then on: until its end all that the
+    /// caller does beside the lane belongs there, and it cannot be replaced.
+    Kept,
 }
 
 /// How L1 answers a command that it may serve.
@@ -195,7 +209,7 @@ pub enum Step {
 /// What the command called `name` may do at most, in any case of letters. Subcommands are written
 /// `client|tracking`. [`Class::Side`] for what is not known.
 pub fn class(name: &[u8]) -> Class {
-    find(name).map_or(Class::Side, |at| table()[at].class)
+    find(name).map_or_else(|| table::unknown(name), |at| table()[at].class)
 }
 
 /// What a command with its arguments does: as [`class`], but exact where the arguments decide.
@@ -205,7 +219,7 @@ pub fn class(name: &[u8]) -> Class {
 pub fn classify<A: AsRef<[u8]>>(argv: &[A]) -> Class {
     match argv.split_first() {
         Some((name, _)) => exactly(find(name.as_ref()), argv),
-        None => Class::Side,
+        None => Class::Side(Place::Own),
     }
 }
 
@@ -278,8 +292,8 @@ pub(crate) fn at(place: u16) -> Option<&'static Command> {
 }
 
 fn exactly<A: AsRef<[u8]>>(at: Option<usize>, argv: &[A]) -> Class {
-    let class = at.map_or(Class::Side, |at| table()[at].class);
     let (name, arguments) = (argv[0].as_ref(), &argv[1..]);
+    let class = at.map_or_else(|| table::unknown(name), |at| table()[at].class);
     let has = |word: &str| arguments.iter().any(|a| is(a.as_ref(), word));
     match (class, arguments) {
         // Answered by an error, or as EXISTS of several keys not one key's reply.
@@ -297,11 +311,12 @@ fn exactly<A: AsRef<[u8]>>(at: Option<usize>, argv: &[A]) -> Class {
             Class::Read
         }
         // BLOCK may also be the name of a key: then it takes the careful way.
-        (Class::Side, _) if is(name, "XREAD") && !has("BLOCK") => Class::Read,
-        (Class::Side, _) if is(name, "XREADGROUP") && !has("BLOCK") => Class::Fenced,
-        (Class::Side, [_, ..]) if is(name, "HELLO") => Class::Refused(table::NEGOTIATES),
-        (Class::Side, [subcommand, ..]) => {
-            with_argument(subcommand_class(name, subcommand.as_ref()), argv.len())
+        (Class::Side(_), _) if is(name, "XREAD") && !has("BLOCK") => Class::Read,
+        (Class::Side(_), _) if is(name, "XREADGROUP") && !has("BLOCK") => Class::Fenced,
+        (Class::Side(_), [_, ..]) if is(name, "HELLO") => Class::Refused(table::NEGOTIATES),
+        (Class::Side(_), [subcommand, ..]) => {
+            let listed = subcommand_class(name, subcommand.as_ref());
+            with_argument(listed.unwrap_or(class), argv.len())
         }
         (class, _) => with_argument(class, argv.len()),
     }
@@ -315,16 +330,17 @@ fn with_argument(class: Class, words: usize) -> Class {
     }
 }
 
-fn subcommand_class(name: &[u8], subcommand: &[u8]) -> Class {
+/// The class of a subcommand that is listed.
+fn subcommand_class(name: &[u8], subcommand: &[u8]) -> Option<Class> {
     let mut joined = [0; LONGEST];
     let length = name.len() + 1 + subcommand.len();
     if length > LONGEST {
-        return Class::Side;
+        return None;
     }
     joined[..name.len()].copy_from_slice(name);
     joined[name.len()] = b'|';
     joined[name.len() + 1..length].copy_from_slice(subcommand);
-    class(&joined[..length])
+    find(&joined[..length]).map(|at| table()[at].class)
 }
 
 fn is(text: &[u8], word: &str) -> bool {

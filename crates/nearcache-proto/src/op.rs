@@ -331,6 +331,12 @@ pub trait Connection: Send {
     /// # Errors
     /// The connection is gone; whether the batch was executed is not known.
     fn send(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>>;
+
+    /// Resolves once the connection is known to have ended, so that nothing more is sent on it. Asked of side
+    /// connections, which may lie idle for long; a store that cannot tell may leave it as it is.
+    fn ended(&self) -> BoxFuture<()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// Who hears about changes: implemented by the pod.

@@ -11,7 +11,7 @@ use crate::admission::Permit;
 use crate::coherence::FillToken;
 use crate::error::{Error, WriteOutcome};
 use crate::lane::Side;
-use crate::op::{Op, OpReply};
+use crate::op::{Op, OpReply, Protocol};
 use crate::pod::{FillMeta, FillOutcome, Pod};
 
 /// A promise of an answer, or of the error that came instead.
@@ -155,6 +155,8 @@ pub(crate) enum Effect {
     Fenced,
     /// Runs on the side connection of this session, then a lane fence.
     Side(Side),
+    /// Runs on any of the side connections that speak this and belong to no session, then a lane fence.
+    Shared(Protocol),
 }
 
 impl Request {
@@ -185,7 +187,9 @@ impl Work {
             Self::Command(command) => {
                 let error = match command.effect {
                     Effect::None => error.clone(),
-                    Effect::Fenced | Effect::Side(_) => error.for_write(outcome),
+                    Effect::Fenced | Effect::Side(_) | Effect::Shared(_) => {
+                        error.for_write(outcome)
+                    }
                 };
                 command.done.complete(Err(error));
             }

@@ -110,6 +110,95 @@ fn c10_a_session_that_ends_while_the_lane_is_down_closes_its_connection() {
 }
 
 #[test]
+fn trap_a_cancelled_side_command_ends_its_connection_at_once() {
+    let mut h = Harness::new(PodConfig::default());
+    let mut session = Session::new(h.cache.clone(), 0);
+    h.run(session.command(&words("CLIENT ID"))).unwrap();
+    h.hold_side = true;
+    {
+        let argv = words("CLIENT ID");
+        let mut call = Box::pin(session.command(&argv));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        h.settle();
+        assert_eq!(h.sides.len(), 1, "it waits at the server");
+    }
+    h.settle();
+    assert!(h.sides.is_empty(), "{:?}", h.sides);
+    h.hold_side = false;
+    h.run(session.command(&words("CLIENT ID"))).unwrap();
+}
+
+#[test]
+fn c10_what_does_not_block_has_a_deadline_and_holds_nobody_up() {
+    let mut h = Harness::new(PodConfig::default());
+    let mut session = Session::new(h.cache.clone(), 0);
+    h.run(session.command(&words("KEYS *"))).unwrap();
+    h.hold_side = true;
+    {
+        let argv = words("KEYS *");
+        let mut call = pin!(session.command(&argv));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        h.settle();
+        for _ in 0..5 {
+            h.pass(500);
+            h.settle();
+        }
+        let Poll::Ready(Err(error)) = call.as_mut().poll(&mut cx) else {
+            panic!("it has no deadline");
+        };
+        assert_eq!(error.write_outcome(), Some(WriteOutcome::Unknown));
+    }
+    h.hold_side = false;
+    let stuck = h.held_side[0].0;
+    h.run(session.command(&words("KEYS *"))).unwrap();
+    assert!(h.sides.len() == 2 && h.sides.contains_key(&stuck));
+    for _ in 0..20 {
+        h.pass(500);
+        h.settle();
+    }
+    assert!(!h.sides.contains_key(&stuck), "it owed an answer for long");
+    assert_eq!(h.cache.pod().totals().disconnects_total, 0);
+}
+
+#[test]
+fn c10_shared_connections_are_closed_when_nobody_uses_them() {
+    let mut h = Harness::new(PodConfig::default());
+    let mut sessions: Vec<_> = (0..10)
+        .map(|db| Session::new(h.cache.clone(), db % 3))
+        .collect();
+    for session in &mut sessions {
+        h.run(session.command(&words("KEYS *"))).unwrap();
+        h.run(session.command(&words("SCRIPT EXISTS x"))).unwrap();
+    }
+    assert_eq!(h.sides.len(), 1, "one after the other needs no more");
+    drop(sessions);
+    for _ in 0..70 {
+        h.pass(1000);
+        h.settle();
+    }
+    assert!(h.sides.is_empty(), "{:?}", h.sides);
+}
+
+#[test]
+fn c3_c14_a_shared_answer_waits_for_the_lane() {
+    let mut h = Harness::new(PodConfig::default());
+    let mut session = Session::new(h.cache.clone(), 0);
+    h.run(session.command(&words("KEYS *"))).unwrap();
+    h.rtt = Duration::from_millis(100);
+    let argv = words("KEYS *");
+    let mut call = pin!(session.command(&argv));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    h.settle();
+    assert!(call.as_mut().poll(&mut cx).is_pending(), "not fenced");
+    h.pass(100);
+    h.settle();
+    assert!(call.as_mut().poll(&mut cx).is_ready());
+}
+
+#[test]
 fn c7_what_was_read_untracked_is_not_trusted_when_tracking_comes_back() {
     let mut h = Harness::new(PodConfig::default());
     h.server.refuse_tracking(true);

@@ -156,6 +156,9 @@ impl Handle {
                 false => one(Ok(reply)),
             }));
         }
+        if words.is_empty() {
+            return Box::pin(ready(Err(nothing())));
+        }
         let argv = owned(&words);
         Box::pin(async move {
             let result = one(self.call(argv).await);
@@ -170,6 +173,7 @@ impl Handle {
     pub fn packed<'a>(&'a mut self, packed: &'a [u8]) -> RedisFuture<'a, Value> {
         let commands = match unpack(packed) {
             Ok(commands) if commands.len() == 1 => commands,
+            Ok(commands) if commands.is_empty() => return Box::pin(ready(Err(nothing()))),
             Ok(_) => return Box::pin(ready(Err(not_one()))),
             Err(error) => return Box::pin(ready(Err(error))),
         };
@@ -263,6 +267,9 @@ impl Handle {
         offset: usize,
         count: usize,
     ) -> RedisResult<Vec<Value>> {
+        if commands.is_empty() && !atomic {
+            return Err(nothing());
+        }
         self.part().map_err(call_error)?;
         let mut session = self.seat.session.lock().await;
         let length = commands.len();
@@ -328,6 +335,12 @@ fn not_one() -> RedisError {
         redis::ErrorKind::Client,
         "exactly one command was expected in this buffer",
     ))
+}
+
+/// What redis-rs answers when there is nothing to send.
+#[cold]
+fn nothing() -> RedisError {
+    RedisError::from((redis::ErrorKind::Client, "empty command"))
 }
 
 /// What a child answers in place of a transaction that its parent began: outside of it, what is left of it must not run.

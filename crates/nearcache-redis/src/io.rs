@@ -7,6 +7,7 @@ mod check;
 mod drive;
 mod group;
 mod links;
+mod sides;
 mod worker;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

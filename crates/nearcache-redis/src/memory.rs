@@ -259,6 +259,14 @@ impl Connection for MemoryConnection {
         });
         Box::pin(std::future::ready(result))
     }
+
+    fn ended(&self) -> BoxFuture<()> {
+        let mut end = self.outbox.end();
+        Box::pin(async move {
+            // Dropped, it is over as well.
+            let _ = end.wait_for(|closed| *closed).await;
+        })
+    }
 }
 
 impl MemoryConnection {

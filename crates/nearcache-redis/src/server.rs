@@ -20,14 +20,11 @@ use crate::convert;
 use connection::RedisConnection;
 pub(crate) use greeting::Refusal;
 use greeting::Refusals;
-use push::{Canary, PushSink, Reports};
+use push::{Canary, PushSink, Reports, SideSink};
 
 /// A Redis or Valkey server as the L2.
 pub struct RedisL2 {
-    /// For the lane, and for side connections that speak RESP3.
     client: Client,
-    /// For side connections that speak RESP2.
-    client_resp2: Client,
     protocol: Protocol,
     place: Arc<str>,
     tls: bool,
@@ -96,14 +93,9 @@ impl RedisL2 {
             None => tcp.set_keepalive(keepalive),
         };
         let info = info.set_tcp_settings(tcp);
-        let client = |protocol| {
-            let redis = redis.clone().set_protocol(protocol);
-            let info = info.clone().set_redis_settings(redis);
-            Client::open(info).map_err(|error| convert::url_error(&error))
-        };
+        let info = info.set_redis_settings(redis.set_protocol(ProtocolVersion::RESP3));
         Ok(Self {
-            client: client(ProtocolVersion::RESP3)?,
-            client_resp2: client(ProtocolVersion::RESP2)?,
+            client: Client::open(info).map_err(|error| convert::url_error(&error))?,
             protocol,
             place,
             tls,
@@ -131,14 +123,10 @@ impl RedisL2 {
 
     fn dial(
         &self,
-        protocol: Protocol,
         config: AsyncConnectionConfig,
         reports: Option<Arc<Reports>>,
     ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
-        let client = match protocol {
-            Protocol::Resp2 => self.client_resp2.clone(),
-            Protocol::Resp3 => self.client.clone(),
-        };
+        let client = self.client.clone();
         let (place, worked) = (self.place.clone(), self.worked.clone());
         let refusals = self.refusals.clone();
         let (tls, timeout) = (self.tls, self.connect_timeout);
@@ -198,29 +186,42 @@ impl L2 for RedisL2 {
         let reports = Arc::new(Reports::new(events));
         let sink = PushSink::new(reports.clone(), canary.clone());
         let config = self.config().set_push_sender(sink);
-        let dial = self.dial(Protocol::Resp3, config, Some(reports.clone()));
+        let dial = self.dial(config, Some(reports.clone()));
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {
             let con = dial.await?;
-            Ok(Box::new(RedisConnection::new(
-                con,
-                place,
-                db,
-                Some((reports, canary)),
-            )) as Box<dyn Connection>)
+            let lane = RedisConnection::lane(con, place, db, (reports, canary));
+            Ok(Box::new(lane) as Box<dyn Connection>)
         })
     }
 
     fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        let dial = self.dial(protocol, self.config(), None);
-        let place = self.place.clone();
+        // redis-rs tells of the end of a connection only where it takes pushes, and it takes them only where it has set
+        // RESP3 up itself. So every connection begins with that.
+        let (sink, ended) = SideSink::new();
+        let dial = self.dial(self.config().set_push_sender(sink), None);
+        let (place, tls, timeout) = (self.place.clone(), self.tls, self.connect_timeout);
         let db = self.db;
         Box::pin(async move {
-            let con = dial.await?;
-            Ok(Box::new(RedisConnection::new(con, place, db, None)) as Box<dyn Connection>)
+            let mut con = dial.await?;
+            if protocol == Protocol::Resp2 {
+                let hello = redis::cmd("HELLO").arg(2).take();
+                let said = tokio::time::timeout(timeout, con.send_packed_command(&hello));
+                let said = said.await.map_err(|_| silent(&place))?;
+                let port = convert::Port { tls, worked: true };
+                said.and_then(redis::Value::extract_error)
+                    .map_err(|error| convert::connect_error(&place, port, error, None))?;
+            }
+            Ok(Box::new(RedisConnection::side(con, place, db, ended)) as Box<dyn Connection>)
         })
     }
+}
+
+#[cold]
+fn silent(place: &str) -> Error {
+    let what = format!("cannot connect to {place}: it did not answer in time (connect_timeout)");
+    Error::new(ErrorKind::Retry, what)
 }
 
 /// A sign of the password that ends the part of a URL where passwords are: what follows would be read as a database,

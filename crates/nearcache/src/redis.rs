@@ -44,6 +44,11 @@ use crate::{Builder, NearCache, SettingsBuilder};
 /// What was sent and lost is a reset connection, `is_timeout` is only what the server did not answer in time, and what
 /// this process has no room for in line is neither.
 ///
+/// # Cancellation
+/// A blocking command whose future is dropped (`timeout`, `select!`), alone or in a pipeline, takes nothing once the server has
+/// seen that its connection was closed, which is done at once. What the server handed out before that is lost, as it
+/// is with redis-rs. Other commands that were sent are executed.
+///
 /// # Cost
 /// A hit takes no await point; it boxes one future and copies the value into a `Vec<u8>`, since redis-rs
 /// has no other way to hand it over.

@@ -53,6 +53,11 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for commands that are refused and for errors the
     /// server answers with; for writes [`Error::write_outcome`] says whether it was sent.
+    ///
+    /// # Cancellation
+    /// Dropping the future of a command on the session's own side connection (one that blocks, one between `MULTI`
+    /// or `WATCH` and their end) closes that connection at once, with any transaction on it. So a blocking command takes
+    /// nothing once the server has seen the close; what it had taken before is lost. Other commands go on.
     pub async fn command(&mut self, argv: &[impl AsRef<[u8]>]) -> Result<Reply, Error> {
         self.here()?.command(argv).await
     }

@@ -11,7 +11,8 @@ const HEAD: &str = "\
 This page is made from the table in `crates/nearcache-proto/src/commands/table.rs`; `UPDATE_DOCS=1 cargo test -p nearcache-proto --lib commands` writes it anew.
 
 What the drop-in for redis-rs ([migrating.md](migrating.md)) does with each command. A `Session` does the same, except that L1 answers none of its commands.
-Subcommands that are not listed go with their container, commands that are not listed to the side connection: a module's, or a newer server's.
+Subcommands that are not listed go with their container. Of commands that are not listed, those with a dot in their name are a module's, and share a side
+connection; others are a newer server's, and go to one of the handle's own.
 
 The table says what a command may do at most. Where its arguments decide, they do:
 
@@ -19,11 +20,12 @@ The table says what a command may do at most. Where its arguments decide, they d
 - `DEL`, `UNLINK` and `PFCOUNT` of one key are writes of that key;
 - `SORT`, `GEORADIUS` and `GEORADIUSBYMEMBER` without `STORE` (and `STOREDIST`) are reads;
 - `XREAD` without `BLOCK` is a read, `XREADGROUP` without `BLOCK` is fenced;
-- `HELLO` with arguments is refused, as it would change the protocol or the user of a connection that is managed for you; without, it goes to the side connection;
+- `HELLO` with arguments is refused, as it would change the protocol or the user of a connection that is managed for you; without, it goes to a side connection;
 - `SELECT` of a number is not sent to a side connection: it sets the db of the handle, once a trial of that number on the lane has succeeded;
-- a write whose key is missing is fenced, and answered by the server's error.
+- a write whose key is missing is fenced, and answered by the server's error;
+- `UNWATCH` with nothing watched and no `MULTI` is answered in place.
 
-Between `MULTI` or `WATCH` and their end every command that is not refused goes to the side connection, whatever is said here.
+Between `MULTI` or `WATCH` and their end every command that is not refused goes to the handle's own side connection, whatever is said here.
 ";
 
 /// A class as the page shows it: its heading and how it is treated.
@@ -48,15 +50,28 @@ fn heading(class: Class) -> (&'static str, &'static str) {
             "May write keys that are not named one by one, or must not be repeated. Sent on the lane with an `ECHO` \
              behind it in the same batch: when that is back, so is every announcement of what was written.",
         ),
-        Class::Side => (
-            "Side connection",
-            "May block, or concern the connection or the server. Sent on a connection of this handle's own, which is \
-             opened at the first such command and stays; the caller resumes after an `ECHO` on the lane. There is no \
-             deadline: a blocking command waits as long as it was told to.",
+        Class::Side(Place::Shared) => (
+            "Shared side connections",
+            "Concern the server and not a connection, and do not block. Sent on one of a few connections that all handles \
+             share, by a handle whose own side connection holds a state (below) on that; the caller resumes after an `ECHO` \
+             on the lane. They have the deadline of other calls (`operation_timeout`).",
+        ),
+        Class::Side(Place::Own) => (
+            "A side connection of the handle's own",
+            "May block or take long, or concern their connection. Sent on a connection of this handle's own, which is \
+             opened at the first such command and stays, and is opened again when it was lost; the caller resumes after an \
+             `ECHO` on the lane. There is no deadline: a blocking command waits as long as it was told to. When its future \
+             is dropped, the connection ends at once.",
+        ),
+        Class::Side(Place::Kept) => (
+            "State on a side connection",
+            "Change what the server remembers of a connection. Sent on the handle's own side connection; from then on it \
+             carries all that the handle does beside the lane. When it is lost, the state is, and the next command on it \
+             fails once to say so.",
         ),
         Class::Transaction(_) => (
             "Transactions",
-            "Begin and end a transaction that is sent command by command, on the side connection of the handle. An \
+            "Begin and end a transaction that is sent command by command, on the handle's own side connection. An \
              atomic pipeline of redis-rs needs none of this: it goes over the lane in one batch, and is fenced.",
         ),
         Class::Refused(_) => (
@@ -97,7 +112,9 @@ fn markdown() -> String {
         Class::Read,
         Class::Write { key: 1 },
         Class::Fenced,
-        Class::Side,
+        Class::Side(Place::Shared),
+        Class::Side(Place::Own),
+        Class::Side(Place::Kept),
         Class::Transaction(Step::Begin),
         Class::Refused(""),
     ] {

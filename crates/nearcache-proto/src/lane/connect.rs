@@ -197,6 +197,8 @@ impl Lane {
         self.actions.extend(report.map(Action::Report));
         // It may have died of the same cause, and is opened again when it is used.
         self.actions.push_back(Action::CloseSide(BULK.id));
+        let idle = self.shared.doubt();
+        self.actions.extend(idle.into_iter().map(Action::CloseSide));
         // The whole fleet lost the server at the same time: even the first attempts are spread.
         let pause = if self.proven {
             self.backoff.first()

@@ -12,6 +12,7 @@ mod ready;
 mod reply;
 mod report;
 mod send;
+mod shared;
 mod sweep;
 #[cfg(all(test, not(feature = "loom")))]
 mod tests;
@@ -36,6 +37,7 @@ use pace::{Backoff, FillPace};
 use ready::Waiter;
 pub(crate) use reply::op_error;
 pub use report::{Condition, Report};
+use shared::Shared;
 use told::Told;
 
 /// Number of a batch: the order in which batches were sent.
@@ -46,6 +48,7 @@ const BULK: Side = Side {
     id: 0,
     may_open: true,
     protocol: Protocol::Resp3,
+    db: Op::AS_IS,
 };
 
 /// Which connection a batch goes to.
@@ -61,12 +64,14 @@ pub enum Line {
 /// because its caller relies on state (`MULTI`, `AUTH`) that a new connection would not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Side {
-    /// Its number: 0 is for large values, the others belong to sessions.
+    /// Its number: 0 is for large values, the others belong to a session or are shared by all of them.
     pub id: u64,
     /// Whether a new connection will do.
     pub may_open: bool,
     /// What a new one speaks.
     pub protocol: Protocol,
+    /// The db that a new one is put in before anything else is sent; [`Op::AS_IS`]: the store's resting db.
+    pub db: u32,
 }
 
 /// What the driver must do next.
@@ -130,6 +135,7 @@ pub struct Lane {
     proven: bool,
     backoff: Backoff,
     pace: FillPace,
+    shared: Shared,
     oversize: Oversize,
     large_inline: Tally,
     large_entries: Tally,
@@ -233,6 +239,8 @@ struct SentCommand {
     verbatim: bool,
     effect: Effect,
     done: Done<Vec<OpReply>>,
+    /// Its place on a shared connection.
+    _seat: Option<Arc<()>>,
 }
 
 impl Lane {
@@ -270,6 +278,7 @@ impl Lane {
             proven: false,
             backoff,
             pace,
+            shared: Shared::default(),
             oversize: Oversize::default(),
             large_inline: Tally::default(),
             large_entries: Tally::default(),

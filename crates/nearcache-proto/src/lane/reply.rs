@@ -55,6 +55,20 @@ impl Lane {
         }
     }
 
+    /// The driver has no side connection for a batch, and could or may not open one: nothing of it was sent.
+    pub fn handle_unsent(&mut self, batch: BatchId, error: &Error, now: Timestamp) {
+        let Some(sent) = self.sent.remove(&batch) else {
+            return;
+        };
+        match sent.work {
+            SentWork::Command(command) => {
+                let error = error.for_write(WriteOutcome::NotSent);
+                command.done.complete(Err(error));
+            }
+            _ => self.fail_sent(sent, error, now),
+        }
+    }
+
     /// Hands results to their owners; returns why the connection must be given up, if it must.
     fn dispatch(&mut self, sent: Sent, results: BatchReply, now: Timestamp) -> Option<String> {
         let broken = results.iter().find_map(|result| match result {
@@ -63,6 +77,12 @@ impl Lane {
             }
             _ => None,
         });
+        if broken.is_some()
+            && let Line::Side(side) = sent.line
+        {
+            // What it answers next may be for somebody else, or of another db.
+            self.close_side(side.id);
+        }
         let broken = broken.filter(|_| sent.line == Line::Lane);
         if broken.is_some() {
             self.distrust();
@@ -256,7 +276,9 @@ impl Lane {
                 let error = op_error(&failed);
                 let error = match command.effect {
                     Effect::None => error,
-                    Effect::Fenced | Effect::Side(_) => error.for_write(outcome(&failed)),
+                    Effect::Fenced | Effect::Side(_) | Effect::Shared(_) => {
+                        error.for_write(outcome(&failed))
+                    }
                 };
                 command.done.complete(Err(error));
             }
@@ -347,7 +369,9 @@ impl Lane {
                 }
                 let error = match command.effect {
                     Effect::None => error.clone(),
-                    Effect::Fenced | Effect::Side(_) => error.for_write(WriteOutcome::Unknown),
+                    Effect::Fenced | Effect::Side(_) | Effect::Shared(_) => {
+                        error.for_write(WriteOutcome::Unknown)
+                    }
                 };
                 command.done.complete(Err(error));
             }

@@ -142,14 +142,23 @@ impl Lane {
                 effect,
                 done,
             }) => {
+                let (effect, seat) = match effect {
+                    Effect::Shared(protocol) => {
+                        let number = || self.pod.next_session();
+                        let (side, seat) = self.shared.place(protocol, now, number);
+                        (Effect::Side(side), Some(seat))
+                    }
+                    effect => (effect, None),
+                };
                 let work = SentWork::Command(SentCommand {
                     wanted: ops.len(),
                     verbatim: ops.iter().all(Op::is_verbatim),
                     effect,
                     done,
+                    _seat: seat,
                 });
                 let line = match effect {
-                    Effect::None => Line::Lane,
+                    Effect::None | Effect::Shared(_) => Line::Lane,
                     Effect::Fenced if off!(HiddenWrite) => Line::Lane,
                     Effect::Fenced => {
                         ops.push(self.fence());

@@ -1,6 +1,6 @@
 //! Time: what is overdue is ended, a silent server is noticed, a dead one is given up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use nearcache_l1::Timestamp;
@@ -31,6 +31,7 @@ impl Lane {
             tell,
             self.told.due(),
             loads,
+            self.shared.due(),
         ];
         others.into_iter().chain([phase]).flatten().min()
     }
@@ -52,6 +53,8 @@ impl Lane {
             self.end_renewal(Err(timed_out()));
         }
         self.pod.end_overdue_loads(now);
+        let idle = self.shared.idle(now);
+        self.actions.extend(idle.into_iter().map(Action::CloseSide));
         if self.sweep_at.is_some_and(|at| now >= at) {
             self.sweep_at = None;
             self.sweep(now);
@@ -115,7 +118,7 @@ impl Lane {
             .map(|entry| entry.sent_at)
             .min();
         self.sent = sent;
-        self.sweep_bulk(now);
+        self.sweep_shared(now);
         if !matches!(self.phase, Phase::Up { .. }) {
             return self.give_up_sides(self.config.dead_after, now);
         }
@@ -132,30 +135,46 @@ impl Lane {
         }
     }
 
-    /// Gives the side connection for large values up when it owes an answer for too long: nothing on it
-    /// takes long by design, and the next large value opens another.
-    fn sweep_bulk(&mut self, now: Timestamp) {
-        let bulk = |entry: &Sent| matches!(entry.work, SentWork::Bulk(_));
-        let dead = self.sent.values().any(|entry| {
-            bulk(entry) && now.saturating_since(entry.sent_at) >= self.config.dead_after
-        });
-        if !dead {
+    /// Gives a side connection up that belongs to no session when it owes an answer for too long: nothing on it takes
+    /// that long by design, and the next who needs one opens another.
+    fn sweep_shared(&mut self, now: Timestamp) {
+        let dead_after = self.config.dead_after;
+        let shared = |entry: &Sent| match entry.line {
+            Line::Side(side) if side.id == BULK.id || self.shared.has(side.id) => Some(side.id),
+            _ => None,
+        };
+        let silent = |entry: &&Sent| now.saturating_since(entry.sent_at) >= dead_after;
+        let dead: BTreeSet<u64> = self
+            .sent
+            .values()
+            .filter(silent)
+            .filter_map(shared)
+            .collect();
+        if dead.is_empty() {
             return;
         }
-        self.actions.push_back(Action::CloseSide(BULK.id));
         let why =
-            "the connection for large values owed an answer for too long (dead_after); try again";
-        let error = Error::new(ErrorKind::Retry, why);
+            "a connection beside the lane owed an answer for too long (dead_after); try again";
+        let error = Error::retry(Reason::Interrupted, why);
         let sent = std::mem::take(&mut self.sent);
-        let (gone, kept): (BTreeMap<_, _>, _) =
-            sent.into_iter().partition(|(_, entry)| bulk(entry));
+        let (gone, kept): (BTreeMap<_, _>, _) = sent.into_iter().partition(
+            |(_, entry)| matches!(entry.line, Line::Side(side) if dead.contains(&side.id)),
+        );
         self.sent = kept;
+        for id in dead {
+            self.close_side(id);
+        }
         for entry in gone.into_values() {
             self.fail_sent(entry, &error, now);
         }
     }
 
-    /// Commands on side connections have no deadline, as some wait for long: what ends them is that the
+    pub(super) fn close_side(&mut self, id: u64) {
+        self.shared.forget(id);
+        self.actions.push_back(Action::CloseSide(id));
+    }
+
+    /// Commands on side connections of sessions have no deadline, as some wait for long: what ends them is that the
     /// lane to the same server is dead, or could not be opened again for as long as they have waited.
     fn give_up_sides(&mut self, waited: Duration, now: Timestamp) {
         let error = Error::retry(
@@ -172,7 +191,7 @@ impl Lane {
             .filter_map(|(batch, sent)| Some((*batch, dead(sent)?)))
             .collect();
         for (batch, id) in silent {
-            self.actions.push_back(Action::CloseSide(id));
+            self.close_side(id);
             if let Some(sent) = self.sent.remove(&batch) {
                 self.fail_sent(sent, &error, now);
             }
@@ -196,6 +215,9 @@ impl Lane {
     fn expire_sent(&mut self, sent: &mut Sent) {
         self.pod.counters.timeouts_total.bump();
         let error = timed_out();
+        if let Line::Side(side) = sent.line {
+            self.shared.late(side.id);
+        }
         match &mut sent.work {
             SentWork::Fill { guards, .. } => {
                 for guard in guards {
@@ -215,7 +237,7 @@ impl Lane {
             SentWork::Command(command) => {
                 let error = match command.effect {
                     Effect::None => error,
-                    Effect::Fenced | Effect::Side(_) => {
+                    Effect::Fenced | Effect::Side(_) | Effect::Shared(_) => {
                         self.unseen_writes();
                         error.for_write(WriteOutcome::Unknown)
                     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use crate::cache::{Cache, Io, ReadPolicy, check_sizes};
-use crate::commands::{self, Class, classify, resp2};
+use crate::commands::{self, Class, Step, classify, resp2};
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::lane::op_error;
 use crate::op::{Op, OpReply, Protocol};
@@ -80,8 +80,10 @@ impl<I: Io> Session<I> {
     /// for writes [`Error::write_outcome`] says whether it was sent.
     ///
     /// # Cancellation
-    /// Dropping the future of a command that runs on the side connection closes that connection, with
-    /// any transaction on it, at the next call or when the session is dropped.
+    /// Dropping the future of a command that runs on the session's own side connection closes that connection at
+    /// once, with any transaction on it: a blocking command takes nothing once the server has seen the close. What it
+    /// had taken before is lost, as it is when a connection breaks. Of any other command the server may or may not have
+    /// seen it: it goes on.
     pub async fn command(&mut self, argv: &[impl AsRef<[u8]>]) -> Result<Reply, Error> {
         let reads = matches!(classify(argv), Class::Read | Class::Serve(_));
         match self.call(owned(argv)).await? {
@@ -130,6 +132,13 @@ impl<I: Io> Session<I> {
         if off!(RawMulti) && matches!(class, Class::Transaction(_)) {
             return self.on_lane(class, argv).await;
         }
+        if class == Class::Transaction(Step::Unwatch)
+            && argv.len() == 1
+            && !self.side.in_transaction()
+        {
+            // Pools say it to every handle that they take back.
+            return Ok(Reply::ok());
+        }
         if self.side.in_transaction() || matches!(class, Class::Transaction(_)) {
             return self.in_transaction_call(class, argv).await;
         }
@@ -138,10 +147,7 @@ impl<I: Io> Session<I> {
         }
         let reply = match class {
             Class::Serve(_) if self.l1.is_some() => self.served(argv).await?,
-            Class::Side => {
-                self.drop_written(&argv);
-                self.on_side(as_is(argv)).await?
-            }
+            Class::Side(place) => self.beside(place, argv).await?,
             class => self.on_lane(class, argv).await?,
         };
         Ok(self.shaped(reply, &name))

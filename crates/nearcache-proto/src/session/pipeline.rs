@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::side::Queued;
 use super::{Session, refused};
 use crate::cache::{Io, check_sizes};
-use crate::commands::{Class, classify};
+use crate::commands::{Class, Place, classify};
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
 use crate::request::Effect;
@@ -16,6 +16,14 @@ use crate::resp::Reply;
 
 /// Commands sent in one batch of a pipeline.
 const BATCH: usize = 4096;
+
+/// Where several commands go at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Lane,
+    /// A shared connection beside it.
+    Shared,
+}
 
 impl<I: Io> Session<I> {
     /// Sends commands one behind the other and returns their replies, errors of the server among them.
@@ -25,8 +33,12 @@ impl<I: Io> Session<I> {
     /// As [`call`](Self::call). When there is one, the commands before it may have been executed.
     ///
     /// # Cost
-    /// One round trip for reads that L1 lacks, and one for all other commands; one for each
-    /// command that needs the side connection.
+    /// One round trip for reads that L1 lacks, and one for all other commands; two for each run
+    /// of commands that share a connection beside the lane, and for each that needs the session's own.
+    ///
+    /// # Cancellation
+    /// What was sent on the lane is executed; what was not sent is not. A command that was on the session's own side
+    /// connection: as [`command`](Self::command).
     pub async fn pipeline(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Vec<Reply>, Error> {
         self.settle()?;
         let mut replies = Vec::with_capacity(commands.len());
@@ -64,21 +76,18 @@ impl<I: Io> Session<I> {
         replies: &mut Vec<Reply>,
         handed_over: &mut bool,
     ) -> Result<(), Error> {
-        let mut batch = Vec::new();
+        let (mut batch, mut batch_way) = (Vec::new(), Way::Lane);
         for argv in rest {
             let class = classify(&argv);
-            let on_lane = matches!(
-                class,
-                Class::Read | Class::Serve(_) | Class::Write { .. } | Class::Fenced
-            );
-            if on_lane && !self.side.in_transaction() {
+            let way = self.way(class);
+            if way != Some(batch_way) || batch.len() >= BATCH {
+                *handed_over |= self.batch(batch_way, &mut batch, replies).await?;
+            }
+            if let Some(way) = way {
+                batch_way = way;
                 batch.push((class, argv));
-                if batch.len() >= BATCH {
-                    *handed_over |= self.lane_batch(&mut batch, replies).await?;
-                }
                 continue;
             }
-            *handed_over |= self.lane_batch(&mut batch, replies).await?;
             let refused = matches!(class, Class::Refused(_));
             replies.push(match self.call(argv).await {
                 // It is not sent, and does not keep the others from being.
@@ -89,23 +98,37 @@ impl<I: Io> Session<I> {
             });
             *handed_over |= !refused;
         }
-        self.lane_batch(&mut batch, replies).await?;
+        self.batch(batch_way, &mut batch, replies).await?;
         Ok(())
     }
 
+    /// How a command goes out together with others; `None`: it goes alone.
+    fn way(&self, class: Class) -> Option<Way> {
+        match class {
+            _ if self.side.in_transaction() => None,
+            Class::Read | Class::Serve(_) | Class::Write { .. } | Class::Fenced => Some(Way::Lane),
+            Class::Side(Place::Shared) if !self.side.is_kept() => Some(Way::Shared),
+            _ => None,
+        }
+    }
+
     /// Returns whether there was anything that may write.
-    async fn lane_batch(
+    async fn batch(
         &mut self,
+        way: Way,
         batch: &mut Vec<(Class, Vec<Bytes>)>,
         replies: &mut Vec<Reply>,
     ) -> Result<bool, Error> {
         if batch.is_empty() {
             return Ok(false);
         }
-        let mut effect = Effect::None;
+        let mut effect = match way {
+            Way::Lane => Effect::None,
+            Way::Shared => Effect::Shared(self.protocol),
+        };
         for (class, argv) in batch.iter() {
             self.drop_written(argv);
-            if !matches!(class, Class::Read | Class::Serve(_)) {
+            if way == Way::Lane && !matches!(class, Class::Read | Class::Serve(_)) {
                 effect = Effect::Fenced;
             }
         }
@@ -125,17 +148,22 @@ impl<I: Io> Session<I> {
     ///
     /// # Errors
     /// As [`call`](Self::call).
+    ///
+    /// # Cancellation
+    /// As [`pipeline`](Self::pipeline): on the lane it is executed if it was sent, on the session's own side connection
+    /// the server gives it up unless it has begun.
     pub async fn transaction(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Reply, Error> {
         self.settle()?;
-        let mut on_lane = !self.side.in_transaction();
+        let mut way = (!self.side.in_transaction()).then_some(Way::Lane);
         for argv in &commands {
             for arg in argv {
                 check_sizes(arg, 0)?;
             }
             let name = argv.first().map_or(&b""[..], |name| name);
-            match classify(argv) {
+            let class = classify(argv);
+            match class {
                 Class::Read | Class::Serve(_) | Class::Write { .. } | Class::Fenced => {}
-                Class::Side if !name.is_empty() => on_lane = false,
+                Class::Side(_) if !name.is_empty() => way = way.and(self.way(class)),
                 Class::Refused(why) => return Err(refused(name, why)),
                 _ => return Err(refused(name, "it cannot be part of a transaction")),
             }
@@ -145,16 +173,23 @@ impl<I: Io> Session<I> {
         }
         commands.iter().for_each(|argv| self.drop_written(argv));
         let queued: Vec<_> = commands.iter().map(|argv| Queued::of(argv)).collect();
-        let reply = if on_lane {
-            let db = self.db;
-            let op = Op::Transaction { db, commands };
-            self.run(op, Effect::Fenced).await?
-        } else {
-            // What is watched is watched by the side connection, and what may block does not there.
-            let db = Op::AS_IS;
-            let reply = self.on_side(Op::Transaction { db, commands }).await?;
-            self.side.unwatch();
-            reply
+        let db = self.db;
+        let reply = match way {
+            Some(Way::Lane) => {
+                let op = Op::Transaction { db, commands };
+                self.run(op, Effect::Fenced).await?
+            }
+            Some(Way::Shared) => {
+                let op = Op::Transaction { db, commands };
+                self.run(op, Effect::Shared(self.protocol)).await?
+            }
+            None => {
+                // What is watched is watched by the side connection, and what may block does not there.
+                let db = Op::AS_IS;
+                let reply = self.on_side(Op::Transaction { db, commands }).await?;
+                self.side.unwatch();
+                reply
+            }
         };
         Ok(self.executed(&queued, reply))
     }

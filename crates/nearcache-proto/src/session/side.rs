@@ -1,5 +1,5 @@
-//! The side connection of a session: what blocks, concerns the connection, is not known, or is part of a
-//! transaction command by command.
+//! What runs beside the lane: on any of the shared connections, or, where it blocks, concerns the connection or is part of
+//! a transaction command by command, on the session's own.
 //!
 //! Never sends on a connection whose state is not known: it is given up, and the caller told.
 
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use super::{Session, as_is, db_number, is_select};
-use crate::cache::Io;
-use crate::commands::{Class, Resp2, Step, resp2};
+use crate::cache::{Cache, Io};
+use crate::commands::{Class, Place, Resp2, Step, classify, resp2};
 use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
 use crate::lane::Side;
 use crate::op::{Op, Protocol};
@@ -26,9 +26,11 @@ pub(super) struct SideState {
     /// From `MULTI` or `WATCH` to their end every command goes to the side connection.
     in_multi: bool,
     watching: bool,
+    /// The server remembers something else of the connection.
+    kept: bool,
     /// The commands between `MULTI` and `EXEC`.
     queued: Vec<Queued>,
-    /// The db it is in; `None`: there is no side connection.
+    /// The db it is in; `None`: none was ever opened.
     db: Option<u32>,
     /// A `SWAPDB` waits for its `EXEC`.
     swapping: bool,
@@ -44,6 +46,8 @@ pub(super) struct Queued {
     shape: Resp2,
     /// The db it selects.
     selects: Option<u32>,
+    /// The server remembers it.
+    keeps: bool,
 }
 
 impl SideState {
@@ -52,6 +56,7 @@ impl SideState {
             id,
             in_multi: false,
             watching: false,
+            kept: false,
             queued: Vec::new(),
             db: None,
             swapping: false,
@@ -69,6 +74,11 @@ impl SideState {
         self.in_multi || self.watching
     }
 
+    /// Whether the server remembers something of the connection besides.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     pub(super) fn in_multi(&self) -> bool {
         self.in_multi
     }
@@ -84,11 +94,30 @@ impl Queued {
         Self {
             shape: argv.first().map_or(Resp2::Plain, |name| resp2(name)),
             selects: is_select(argv).then(|| db_number(&argv[1])).flatten(),
+            keeps: classify(argv) == Class::Side(Place::Kept),
         }
     }
 }
 
 impl<I: Io> Session<I> {
+    /// A command that does not belong on the lane, outside of a transaction.
+    pub(super) async fn beside(&mut self, place: Place, argv: Vec<Bytes>) -> Result<Reply, Error> {
+        self.drop_written(&argv);
+        if place == Place::Shared && !self.side.kept {
+            let op = Op::Command { db: self.db, argv };
+            return self.run(op, Effect::Shared(self.protocol)).await;
+        }
+        let quits = argv[0].eq_ignore_ascii_case(b"QUIT");
+        let reply = self.on_side(as_is(argv)).await?;
+        let accepted = !matches!(reply, Reply::Error { .. });
+        self.side.kept |= place == Place::Kept && accepted;
+        if quits {
+            // Its state ends with it, as was asked for.
+            self.drop_side();
+        }
+        Ok(reply)
+    }
+
     /// A command of a transaction that is sent command by command, its begin and end among them.
     pub(super) async fn in_transaction_call(
         &mut self,
@@ -134,6 +163,7 @@ impl<I: Io> Session<I> {
             }
             // Watching: it was executed, and is answered as usual.
             _ => {
+                self.side.kept |= queued.keeps && accepted && !was_open;
                 if let Some(db) = queued.selects.filter(|_| accepted && !was_open) {
                     (self.db, self.side.db) = (db, Some(db));
                 }
@@ -180,6 +210,7 @@ impl<I: Io> Session<I> {
             if let Some(db) = queued.selects.filter(|_| reply.is_ok()) {
                 (self.db, self.side.db) = (db, Some(db));
             }
+            self.side.kept |= queued.keeps && !matches!(reply, Reply::Error { .. });
         }
         if self.protocol == Protocol::Resp3 {
             return Reply::Array(replies);
@@ -218,7 +249,7 @@ impl<I: Io> Session<I> {
             // No server announces it: whatever this pod holds may be in another db now.
             self.side.swapping = true;
         }
-        if self.side.db != Some(self.db) && !self.side.in_multi {
+        if self.side.db.is_some_and(|db| db != self.db) && !self.side.in_multi {
             // Alone and first: had it failed in one batch with the command, that would have run elsewhere.
             let db = Bytes::from(self.db.to_string());
             let select = as_is(vec![Bytes::from_static(b"SELECT"), db]);
@@ -226,6 +257,9 @@ impl<I: Io> Session<I> {
                 self.drop_side();
                 return Ok(reply);
             }
+        }
+        if !self.side.in_multi {
+            // One that has to be opened is put there first.
             self.side.db = Some(self.db);
         }
         let reply = self.side_batch(op).await;
@@ -236,11 +270,14 @@ impl<I: Io> Session<I> {
     async fn side_batch(&mut self, op: Op) -> Result<Reply, Error> {
         let effect = Effect::Side(Side {
             id: self.side.id,
-            may_open: self.side.db.is_none(),
+            may_open: !self.side.in_transaction() && !self.side.kept,
             protocol: self.protocol,
+            db: self.db,
         });
         self.side.pending = true;
+        let wait = Wait::on(&self.cache, self.side.id);
         let result = self.send(Timestamp::MAX, vec![op], effect).await;
+        wait.over();
         self.side.pending = false;
         if result.is_err() {
             self.drop_side();
@@ -271,6 +308,32 @@ impl<I: Io> Drop for Session<I> {
     fn drop(&mut self) {
         if self.side.db.is_some() || self.side.pending {
             self.drop_side();
+        }
+    }
+}
+
+/// A call that waits for its answer. Dropped before that, it ends the side connection at once: a blocking command that
+/// nobody waits for any more would take what nobody receives.
+struct Wait<'a, I: Io> {
+    cache: &'a Cache<I>,
+    side: Option<u64>,
+}
+
+impl<'a, I: Io> Wait<'a, I> {
+    fn on(cache: &'a Cache<I>, side: u64) -> Self {
+        let side = Some(side);
+        Self { cache, side }
+    }
+
+    fn over(mut self) {
+        self.side = None;
+    }
+}
+
+impl<I: Io> Drop for Wait<'_, I> {
+    fn drop(&mut self) {
+        if let Some(side) = self.side {
+            self.cache.submit(Timestamp::MAX, Work::EndSession(side));
         }
     }
 }

@@ -40,8 +40,9 @@ pub struct Harness {
     pub down: bool,
     /// As what a connection fails while it is down; [`ErrorKind::Retry`] unless said.
     pub refusal: Option<ErrorKind>,
-    /// Batches on side lines are not answered.
+    /// Batches on side lines are not answered: these.
     pub hold_side: bool,
+    pub held_side: Vec<(u64, BatchId)>,
     /// Time that each batch of the lane takes.
     pub rtt: Duration,
     pub writer: ConnId,
@@ -68,6 +69,7 @@ impl Harness {
             down: false,
             refusal: None,
             hold_side: false,
+            held_side: Vec::new(),
             rtt: Duration::ZERO,
             later: VecDeque::new(),
         }
@@ -175,24 +177,31 @@ impl Harness {
                     }
                     Action::Send {
                         batch,
-                        line: Line::Side(Side { id, may_open, .. }),
+                        line:
+                            Line::Side(Side {
+                                id, may_open, db, ..
+                            }),
                         ops,
                     } => {
                         if may_open && !self.sides.contains_key(&id) {
                             let conn = self.server.connect();
+                            if let Some(refusal) = self.enter(conn, db) {
+                                let refused = vec![Err(refusal); ops.len()];
+                                self.lane.handle_reply(batch, Ok(refused), now);
+                                continue;
+                            }
                             self.sides.insert(id, conn);
                         }
                         match self.sides.get(&id).copied() {
-                            Some(_) if self.hold_side => {}
+                            Some(_) if self.hold_side => self.held_side.push((id, batch)),
                             Some(conn) => {
                                 let reply = self.batch(conn, None, &ops);
                                 self.lane.handle_reply(batch, Ok(reply), now);
                             }
-                            None => self.lane.handle_reply(
-                                batch,
-                                Err(Error::new(ErrorKind::Retry, "gone")),
-                                now,
-                            ),
+                            None => {
+                                let gone = Error::new(ErrorKind::Retry, "gone");
+                                self.lane.handle_unsent(batch, &gone, now);
+                            }
                         }
                     }
                     Action::CloseSide(id) => {
@@ -203,6 +212,19 @@ impl Harness {
                 }
             }
         }
+    }
+
+    /// Puts a new side connection in a db.
+    fn enter(&mut self, conn: ConnId, db: u32) -> Option<OpError> {
+        if db == 0 || db == Op::AS_IS {
+            return None;
+        }
+        let argv = vec![Bytes::from_static(b"SELECT"), Bytes::from(db.to_string())];
+        let select = Op::Command {
+            db: Op::AS_IS,
+            argv,
+        };
+        self.batch(conn, None, &[select]).remove(0).err()
     }
 
     pub fn run<T>(&mut self, future: impl Future<Output = T>) -> T {

@@ -110,6 +110,20 @@ impl Link {
         self.to_server.extend(commands);
     }
 
+    /// Selects a db before anything else is sent; nobody waits for the answer.
+    pub fn enter(&mut self, db: u32) {
+        if db == 0 || db == Op::AS_IS {
+            return;
+        }
+        let argv = vec![Bytes::from_static(b"SELECT"), Bytes::from(db.to_string())];
+        let select = Op::Command {
+            db: Op::AS_IS,
+            argv,
+        };
+        // No batch of a lane has that number.
+        self.send(0, vec![select]);
+    }
+
     /// Hands the oldest output to the pod; returns a push with the step it was made at, and the batch
     /// that is now complete.
     pub fn deliver(&mut self) -> (Option<(u64, Push)>, Option<Completion>) {

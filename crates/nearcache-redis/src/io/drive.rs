@@ -6,12 +6,13 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use nearcache_l1::Timestamp;
-use nearcache_proto::{Action, Error, Lane, Line, Reason, Request};
+use nearcache_proto::{Action, Lane, Line, Request};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::Seat;
-use super::links::{Links, News, side_closed};
+use super::links::{Links, News};
+use super::sides::side_closed;
 use crate::clock::now;
 
 /// Requests or answers taken at once before what they lead to is sent: large enough that what came
@@ -82,6 +83,12 @@ fn tell(lane: &mut Lane, news: News) -> bool {
             }
             return true;
         }
+        News::SideUnsent(batches, error) => {
+            for batch in batches {
+                lane.handle_unsent(batch, &error, now());
+            }
+            return true;
+        }
     }
     false
 }
@@ -110,15 +117,13 @@ fn act(lane: &mut Lane, links: &mut Links) {
                 line: Line::Side(side),
                 ops,
             } => {
-                if side.may_open || links.has_side(side.id) {
-                    links.send_side(side.id, side.protocol, batch, ops);
-                } else {
-                    lane.handle_reply(batch, Err(side_lost()), now());
+                if let Err(error) = links.send_side(side, batch, ops) {
+                    lane.handle_unsent(batch, &error, now());
                 }
             }
             Action::CloseSide(side) => {
                 for batch in links.close_side(side) {
-                    lane.handle_reply(batch, Err(side_closed()), now());
+                    lane.handle_unsent(batch, &side_closed(), now());
                 }
             }
             Action::Report(report) if report.is_problem() => tracing::warn!("{report}"),
@@ -126,11 +131,6 @@ fn act(lane: &mut Lane, links: &mut Links) {
         }
     }
     links.flush();
-}
-
-fn side_lost() -> Error {
-    let why = "the session's side connection was lost, with its transaction and any other state: begin again";
-    Error::retry(Reason::Interrupted, why)
 }
 
 fn wake_time(due: Timestamp) -> Instant {

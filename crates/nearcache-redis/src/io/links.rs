@@ -1,23 +1,23 @@
-//! The open connections of one lane: the tracked one, and a side connection for each who asked for one.
+//! The open connections of one lane: the tracked one, and those beside it (`sides`).
 //!
-//! Never opens a lane's connection by itself; opens a side connection at its first batch.
+//! Never opens a lane's connection by itself.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::FutureExt;
-use futures_util::stream::{FuturesOrdered, FuturesUnordered, Stream};
+use futures_util::stream::{FuturesOrdered, Stream};
 use nearcache_proto::{
     BatchId, BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, Invalidations, L2, Op,
-    Pod, Protocol,
+    Pod, Side,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::check::Asked;
 use super::group::Group;
+use super::sides::Sides;
 
 /// The answer to one batch.
 pub(super) type Answered = (BatchId, Result<BatchReply, Error>);
@@ -31,6 +31,8 @@ pub(super) enum News {
     Answered(Vec<Answered>),
     /// Of side connections.
     SideAnswered(Vec<Answered>),
+    /// For a side connection that there is not, for this reason.
+    SideUnsent(Vec<BatchId>, Error),
 }
 
 pub(super) struct Links {
@@ -39,10 +41,7 @@ pub(super) struct Links {
     lane: LaneLink,
     /// Hears when the lane's connection has reported its end.
     ended: mpsc::Receiver<()>,
-    sides: HashMap<u64, Side>,
-    /// Tells the life of a side connection from an earlier one of the same number.
-    serial: u64,
-    side_events: FuturesUnordered<BoxFuture<SideEvent>>,
+    sides: Sides,
     /// Whose turn it is to be looked at first.
     sides_first: bool,
 }
@@ -61,31 +60,6 @@ enum LaneLink {
         answers: FuturesOrdered<BoxFuture<Vec<Answered>>>,
         /// What goes out with the next [`flush`](Links::flush).
         group: Group,
-    },
-}
-
-struct Side {
-    serial: u64,
-    state: SideState,
-    /// Closed with this side: whatever is in flight then ends.
-    open: watch::Sender<()>,
-}
-
-enum SideState {
-    Opening(Vec<(BatchId, Vec<Op>)>),
-    Open(Box<dyn Connection>),
-}
-
-enum SideEvent {
-    Opened {
-        side: u64,
-        serial: u64,
-        result: Result<Box<dyn Connection>, Error>,
-    },
-    Answered {
-        side: u64,
-        serial: u64,
-        answer: Answered,
     },
 }
 
@@ -117,14 +91,13 @@ impl Invalidations for Relay {
 
 impl Links {
     pub(super) fn new(pod: Arc<Pod>, l2: Arc<dyn L2>) -> Self {
+        let sides = Sides::new(l2.clone());
         Self {
             pod,
             l2,
             lane: LaneLink::Down,
             ended: mpsc::channel(1).1,
-            sides: HashMap::new(),
-            serial: 0,
-            side_events: FuturesUnordered::new(),
+            sides,
             sides_first: false,
         }
     }
@@ -193,71 +166,34 @@ impl Links {
         }
     }
 
-    /// Whether that side connection is open, or being opened.
-    pub(super) fn has_side(&self, side: u64) -> bool {
-        self.sides.contains_key(&side)
-    }
-
-    /// Sends on a side connection, opening it first if need be.
+    /// See [`Sides::send`].
     pub(super) fn send_side(
         &mut self,
-        side: u64,
-        protocol: Protocol,
+        side: Side,
         batch: BatchId,
         ops: Vec<Op>,
-    ) {
-        if let Some(known) = self.sides.get_mut(&side) {
-            match &mut known.state {
-                SideState::Opening(waiting) => waiting.push((batch, ops)),
-                SideState::Open(con) => {
-                    let answer = checked(&mut **con, ops);
-                    let event = side_answer(side, known.serial, batch, answer, &known.open);
-                    self.side_events.push(event);
-                }
-            }
-            return;
-        }
-        self.serial += 1;
-        let serial = self.serial;
-        let dial = self.l2.connect_side(protocol);
-        let opened = dial.map(move |result| SideEvent::Opened {
-            side,
-            serial,
-            result,
-        });
-        self.side_events.push(opened.boxed());
-        self.sides.insert(
-            side,
-            Side {
-                serial,
-                state: SideState::Opening(vec![(batch, ops)]),
-                open: watch::Sender::new(()),
-            },
-        );
+    ) -> Result<(), Error> {
+        self.sides.send(side, batch, ops)
     }
 
-    /// Closes a side connection. Batches on their way are answered by [`News`]; those that were not
-    /// sent are returned.
+    /// See [`Sides::close`].
     pub(super) fn close_side(&mut self, side: u64) -> Vec<BatchId> {
-        match self.sides.remove(&side).map(|side| side.state) {
-            Some(SideState::Opening(waiting)) => waiting.into_iter().map(|(id, _)| id).collect(),
-            Some(SideState::Open(_)) | None => Vec::new(),
-        }
+        self.sides.close(side)
     }
 
     /// The next piece of news.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News> {
         self.sides_first = !self.sides_first;
         if self.sides_first {
-            if let Poll::Ready(answers) = self.poll_sides(cx) {
-                return Poll::Ready(News::SideAnswered(answers));
+            if let Poll::Ready(news) = self.sides.poll(cx) {
+                return Poll::Ready(news);
             }
             self.poll_lane(cx)
         } else {
             if let Poll::Ready(news) = self.poll_lane(cx) {
                 return Poll::Ready(news);
             }
-            self.poll_sides(cx).map(News::SideAnswered)
+            self.sides.poll(cx)
         }
     }
 
@@ -308,115 +244,16 @@ impl Links {
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
-
-    fn poll_sides(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Answered>> {
-        loop {
-            match Pin::new(&mut self.side_events).poll_next(cx) {
-                Poll::Ready(Some(SideEvent::Opened {
-                    side,
-                    serial,
-                    result,
-                })) => {
-                    let failed = self.side_opened(side, serial, result);
-                    if !failed.is_empty() {
-                        return Poll::Ready(failed);
-                    }
-                }
-                Poll::Ready(Some(SideEvent::Answered {
-                    side,
-                    serial,
-                    answer,
-                })) => {
-                    if answer.1.is_err() {
-                        // Whoever was on it has been told; the next batch opens a new one.
-                        self.drop_side(side, serial);
-                    }
-                    return Poll::Ready(vec![answer]);
-                }
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
-    fn side_opened(
-        &mut self,
-        side: u64,
-        serial: u64,
-        result: Result<Box<dyn Connection>, Error>,
-    ) -> Vec<Answered> {
-        let Some(known) = self
-            .sides
-            .get_mut(&side)
-            .filter(|known| known.serial == serial)
-        else {
-            return Vec::new();
-        };
-        match result {
-            Ok(mut con) => {
-                if let SideState::Opening(waiting) = &mut known.state {
-                    for (batch, ops) in std::mem::take(waiting) {
-                        let answer = checked(&mut *con, ops);
-                        let event = side_answer(side, serial, batch, answer, &known.open);
-                        self.side_events.push(event);
-                    }
-                }
-                known.state = SideState::Open(con);
-                Vec::new()
-            }
-            Err(error) => self
-                .close_side(side)
-                .into_iter()
-                .map(|batch| (batch, Err(error.clone())))
-                .collect(),
-        }
-    }
-
-    fn drop_side(&mut self, side: u64, serial: u64) {
-        if self
-            .sides
-            .get(&side)
-            .is_some_and(|known| known.serial == serial)
-        {
-            self.sides.remove(&side);
-        }
-    }
 }
 
 /// Sends a batch; what comes back is its answer, or the end of the connection.
-fn checked(con: &mut dyn Connection, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
+pub(super) fn checked(
+    con: &mut dyn Connection,
+    ops: Vec<Op>,
+) -> BoxFuture<Result<BatchReply, Error>> {
     let asked = Asked::new(&ops);
     let answer = con.send(ops);
     answer
         .map(move |result| result.and_then(|replies| asked.check(replies)))
         .boxed()
-}
-
-fn side_answer(
-    side: u64,
-    serial: u64,
-    batch: BatchId,
-    answer: BoxFuture<Result<BatchReply, Error>>,
-    open: &watch::Sender<()>,
-) -> BoxFuture<SideEvent> {
-    let mut open = open.subscribe();
-    Box::pin(async move {
-        let result = tokio::select! {
-            biased;
-            result = answer => result,
-            _ = open.changed() => Err(side_closed()),
-        };
-        SideEvent::Answered {
-            side,
-            serial,
-            answer: (batch, result),
-        }
-    })
-}
-
-#[cold]
-pub(super) fn side_closed() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the side connection was closed while this command was in flight",
-    )
 }

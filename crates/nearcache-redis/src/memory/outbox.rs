@@ -3,13 +3,13 @@
 //! Never lets a reply overtake a push that was said before it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use nearcache_proto::Events;
 use nearcache_proto::memory::{Output, Push};
 use nearcache_proto::resp::Reply;
+use tokio::sync::watch;
 
 // Concurrency: whoever ran something puts what came out into `queue` while the store is locked, then
 // delivers. `delivery` makes deliverers take turns, and each empties the queue from the front: a push
@@ -21,7 +21,7 @@ pub(super) struct Outbox {
     events: Option<Events>,
     queue: Mutex<VecDeque<Output>>,
     delivery: Mutex<Delivered>,
-    closed: AtomicBool,
+    closed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Outbox {
             events,
             queue: Mutex::default(),
             delivery: Mutex::default(),
-            closed: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
         }
     }
 
@@ -94,12 +94,17 @@ impl Outbox {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        *self.closed.borrow()
+    }
+
+    /// Hears of the end of the connection.
+    pub(super) fn end(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
     }
 
     /// The connection is over; the listener is told once.
     pub(super) fn close(&self) {
-        if !self.closed.swap(true, Ordering::AcqRel)
+        if !self.closed.send_replace(true)
             && let Some(events) = &self.events
         {
             events.disconnected();

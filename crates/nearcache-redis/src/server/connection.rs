@@ -18,22 +18,41 @@ pub(super) struct RedisConnection {
     place: Arc<str>,
     resting_db: u32,
     lane: Option<(Arc<Reports>, Arc<Canary>)>,
+    /// Closed when redis-rs's reader has ended; of side connections.
+    ended: Option<watch::Receiver<()>>,
     /// Closed with this connection: whatever is still in flight then ends.
     open: watch::Sender<()>,
 }
 
 impl RedisConnection {
-    pub(super) fn new(
+    pub(super) fn lane(
         con: MultiplexedConnection,
         place: Arc<str>,
         resting_db: u32,
-        lane: Option<(Arc<Reports>, Arc<Canary>)>,
+        lane: (Arc<Reports>, Arc<Canary>),
     ) -> Self {
         Self {
             con,
             place,
             resting_db,
-            lane,
+            lane: Some(lane),
+            ended: None,
+            open: watch::Sender::new(()),
+        }
+    }
+
+    pub(super) fn side(
+        con: MultiplexedConnection,
+        place: Arc<str>,
+        resting_db: u32,
+        ended: watch::Receiver<()>,
+    ) -> Self {
+        Self {
+            con,
+            place,
+            resting_db,
+            lane: None,
+            ended: Some(ended),
             open: watch::Sender::new(()),
         }
     }
@@ -91,5 +110,15 @@ impl Connection for RedisConnection {
             canary,
             self.open.subscribe(),
         ))
+    }
+
+    fn ended(&self) -> BoxFuture<()> {
+        let Some(mut ended) = self.ended.clone() else {
+            return Box::pin(std::future::pending());
+        };
+        Box::pin(async move {
+            // Nothing is ever sent: it changes by its end.
+            let _ = ended.changed().await;
+        })
     }
 }

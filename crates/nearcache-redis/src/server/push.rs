@@ -9,6 +9,7 @@ use bytes::Bytes;
 use nearcache_proto::Events;
 use redis::aio::{AsyncPushSender, SendError};
 use redis::{PushInfo, PushKind, Value};
+use tokio::sync::watch;
 
 /// The end of a connection, reported once whoever notices it first.
 pub(super) struct Reports {
@@ -83,6 +84,24 @@ impl Drop for PushSink {
     /// closed, a write failed, the task was aborted or panicked.
     fn drop(&mut self) {
         self.reports.end();
+    }
+}
+
+/// Told of nothing but the end of a side connection, which redis-rs lets go of it at.
+pub(super) struct SideSink {
+    _open: watch::Sender<()>,
+}
+
+impl SideSink {
+    pub(super) fn new() -> (Self, watch::Receiver<()>) {
+        let (open, ended) = watch::channel(());
+        (Self { _open: open }, ended)
+    }
+}
+
+impl AsyncPushSender for SideSink {
+    fn send(&self, _: PushInfo) -> Result<(), SendError> {
+        Ok(())
     }
 }
 

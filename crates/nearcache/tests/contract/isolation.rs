@@ -17,6 +17,9 @@ on_both!(
     trap_a_transaction_with_a_cancelled_command_is_not_continued,
     trap_a_cancelled_multi_leaves_nobody_in_a_transaction,
     c16_a_session_that_ends_leaves_nothing_behind,
+    trap_a_cancelled_command_ends_its_side_connection_at_once,
+    a_side_connection_that_died_idle_is_opened_again,
+    c16_what_is_shared_has_no_state,
 );
 
 fn ok(session: &mut Session, command: &[&str]) -> Reply {
@@ -237,6 +240,78 @@ fn c16_a_session_that_ends_leaves_nothing_behind(stage: &Stage) {
     eventually("only the lane is left", || stage.l2().connections() == 1);
     assert_eq!(stage.stored("k"), None);
     works(stage, &pod, "v");
+}
+
+fn trap_a_cancelled_command_ends_its_side_connection_at_once(stage: &Stage) {
+    let pod = stage.pod();
+    let mut session = pod.as_async().session();
+    let id = block_on(session.command(&["CLIENT", "ID"])).unwrap();
+    assert_eq!(stage.l2().connections(), 2, "the lane and its own");
+    stage.net(Net::Stall);
+    {
+        let mut cancelled = Box::pin(session.command(&["CLIENT", "ID"]));
+        assert!(poll(&mut cancelled).is_pending());
+    }
+    stage.net(Net::Pass);
+    // Nothing is called in between: it might have waited there, and taken what nobody receives.
+    eventually("only the lane is left", || stage.l2().connections() == 1);
+    let other = block_on(session.command(&["CLIENT", "ID"])).unwrap();
+    assert_ne!(id, other);
+}
+
+fn a_side_connection_that_died_idle_is_opened_again(stage: &Stage) {
+    let pod = stage.pod();
+    let (mut own, mut elsewhere) = (pod.session(), pod.session());
+    stage.cmd_in(4, &["SET", "four", "x"]);
+    ok(&mut elsewhere, &["SELECT", "4"]);
+    let four = Reply::Array(vec![Reply::Bulk("four".into())]);
+    for _ in 0..3 {
+        ok(&mut own, &["CLIENT", "ID"]);
+        ok(&mut elsewhere, &["CLIENT", "ID"]);
+        assert_eq!(ok(&mut elsewhere, &["KEYS", "four"]), four);
+        assert_eq!(ok(&mut own, &["KEYS", "four"]), Reply::Array(vec![]));
+        // On its own side connection, as it would wait there.
+        ok(&mut elsewhere, &["WATCH", "four"]);
+        assert_eq!(ok(&mut elsewhere, &["KEYS", "four"]), four);
+        ok(&mut elsewhere, &["UNWATCH"]);
+        let before = pod.stats().totals.connects_total;
+        stage.l2().cut();
+        eventually("the lane is back", || {
+            pod.stats().totals.connects_total > before && pod.fence().is_ok()
+        });
+    }
+    // A state that hangs on one is not forgotten in silence.
+    ok(&mut own, &["CLIENT", "SETNAME", "mine"]);
+    let before = pod.stats().totals.connects_total;
+    stage.l2().cut();
+    eventually("the lane is back", || {
+        pod.stats().totals.connects_total > before && pod.fence().is_ok()
+    });
+    let lost = own.command(&["KEYS", "*"]).unwrap_err();
+    assert_eq!(lost.write_outcome(), Some(WriteOutcome::NotSent), "{lost}");
+    says(&lost, &["state", "begin again"]);
+    assert_eq!(ok(&mut own, &["CLIENT", "GETNAME"]), Reply::Nil);
+}
+
+fn c16_what_is_shared_has_no_state(stage: &Stage) {
+    let pod = stage.pod();
+    let mut sessions: Vec<_> = (0..20).map(|_| pod.session()).collect();
+    for session in &mut sessions {
+        ok(session, &["UNWATCH"]);
+    }
+    assert_eq!(stage.l2().connections(), 1, "the lane");
+    ok(&mut sessions[0], &["CLIENT", "SETNAME", "mine"]);
+    for (db, session) in sessions.iter_mut().enumerate().skip(1) {
+        let db = (db % 5).to_string();
+        ok(session, &["SELECT", &db]);
+        ok(session, &["SET", &format!("k{db}"), "x"]);
+        let keys = ok(session, &["KEYS", "k?"]);
+        let own = Reply::Bulk(format!("k{db}").into());
+        assert_eq!(keys, Reply::Array(vec![own]));
+    }
+    assert_eq!(stage.l2().connections(), 3, "one more for all of them");
+    let name = ok(&mut sessions[0], &["CLIENT", "GETNAME"]);
+    assert_eq!(name, Reply::Bulk("mine".into()));
 }
 
 /// For what the embedded store does not have.

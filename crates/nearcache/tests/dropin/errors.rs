@@ -137,13 +137,36 @@ async fn c12_odd_input_is_answered_and_harms_nothing() {
     ] {
         let _: RedisResult<Value> = command.query_async(&mut con).await;
     }
-    let empty: Vec<Value> = pipe().query_async(&mut con).await.unwrap();
-    assert!(empty.is_empty());
-    let _: RedisResult<Value> = pipe().atomic().query_async(&mut con).await;
     let _: () = con.set("k", vec![7u8; 3 << 20]).await.unwrap();
     let large: Vec<u8> = con.get("k").await.unwrap();
     assert_eq!(large.len(), 3 << 20);
     cache.fence().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_at_all_errs_as_it_does_with_redis_rs() {
+    let (server, cache, mut con) = start().await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut plain = client.get_multiplexed_async_connection().await.unwrap();
+    let mut plain_blocking = client.get_connection().unwrap();
+    let mut blocking = nearcache::blocking::Connection::new(&cache.clone().into_blocking());
+    let shown = |result: RedisResult<Value>| match result {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => format!("{:?}: {error}", error.kind()),
+    };
+    let mut atomic = pipe();
+    atomic.atomic();
+    for nothing in [pipe(), atomic] {
+        let theirs = shown(nothing.query_async(&mut plain).await);
+        assert_eq!(shown(nothing.query_async(&mut con).await), theirs);
+        let theirs = shown(nothing.query(&mut plain_blocking));
+        assert_eq!(shown(nothing.query(&mut blocking)), theirs);
+    }
+    let nothing = redis::Cmd::new();
+    let theirs = shown(nothing.query_async(&mut plain).await);
+    assert_eq!(shown(nothing.query_async(&mut con).await), theirs);
+    let theirs = shown(nothing.query(&mut plain_blocking));
+    assert_eq!(shown(nothing.query(&mut blocking)), theirs);
 }
 
 #[tokio::test]

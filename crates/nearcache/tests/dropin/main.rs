@@ -1,7 +1,9 @@
 //! The drop-in for redis-rs: what it serves, what it leaves alone, and how it fails. That its replies are those of
 //! redis-rs is the business of the differential test.
 
+mod beside;
 mod blocking;
+mod cancelled;
 mod coherence;
 mod errors;
 mod examples;

@@ -207,10 +207,14 @@ impl World {
                     Line::Lane if self.is_apart(&ops) => self.apart(pod),
                     Line::Lane => self.pods[pod].link.as_mut(),
                     Line::Side(Side {
-                        id: side, may_open, ..
+                        id: side,
+                        may_open,
+                        db,
+                        ..
                     }) => {
                         if may_open && !self.pods[pod].sides.contains_key(&side) {
-                            let link = Link::new(self.server.connect(), None);
+                            let mut link = Link::new(self.server.connect(), None);
+                            link.enter(db);
                             self.pods[pod].sides.insert(side, link);
                         }
                         self.pods[pod].sides.get_mut(&side)
@@ -218,6 +222,10 @@ impl World {
                 };
                 match link {
                     Some(link) => link.send(batch, ops),
+                    None if line != Line::Lane => {
+                        let now = self.pods[pod].clock(self.now());
+                        self.pods[pod].lane.handle_unsent(batch, &gone(), now);
+                    }
                     None => self.pods[pod]
                         .completions
                         .push_back((batch, Err(gone()), 0)),
@@ -323,10 +331,13 @@ impl World {
         }
     }
 
-    /// A session's connection ends with it, whatever became of its calls.
+    /// A session's connection ends with it, whatever became of its calls, and the shared ones when nobody uses them.
     pub(super) fn no_side_left(&mut self) {
-        for _ in 0..200 {
-            self.advance(1, 20);
+        for round in 0..250 {
+            match round {
+                200 => self.advance(61_000, 61_000),
+                _ => self.advance(1, 20),
+            }
             for pod in 0..self.pods.len() {
                 self.pump(pod);
                 self.serve(pod);

@@ -200,6 +200,13 @@ impl Connection for PodEnd {
         }
         Box::pin(answer.future())
     }
+
+    fn ended(&self) -> BoxFuture<()> {
+        match &lock(&self.0.up).con {
+            Some(con) => con.ended(),
+            None => Box::pin(std::future::ready(())),
+        }
+    }
 }
 
 impl Drop for PodEnd {
