@@ -30,6 +30,8 @@ pub struct PodConfig {
     pub hash_field_expiry: bool,
     /// Prefix of the keys nearcache itself writes.
     pub namespace: String,
+    /// The db that connections rest in (of the URL): nothing has to be selected there.
+    pub resting_db: u32,
     /// Bytes of the budget that the counts of reads may take.
     pub statistics_bytes: usize,
 }
@@ -48,6 +50,7 @@ impl Default for PodConfig {
             bypass: Vec::new(),
             hash_field_expiry: true,
             namespace: "nearcache".to_owned(),
+            resting_db: 0,
             statistics_bytes: 0,
         }
     }
@@ -60,6 +63,8 @@ pub struct LaneConfig {
     pub tracking: Tracking,
     /// The db that the connection rests in (of the URL).
     pub resting_db: u32,
+    /// As whom it logs in, as far as that is known; for messages about permissions.
+    pub user: Option<String>,
     /// How long an attempt to connect may take.
     pub connect_timeout: Duration,
     /// A lane that owes an answer for this long is closed and opened again.
@@ -79,6 +84,7 @@ impl Default for LaneConfig {
         Self {
             tracking: Tracking::Pushes,
             resting_db: 0,
+            user: None,
             connect_timeout: Duration::from_secs(2),
             dead_after: Duration::from_secs(10),
             backoff_min: Duration::from_millis(50),

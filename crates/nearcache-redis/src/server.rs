@@ -6,6 +6,8 @@ mod answer;
 mod connection;
 mod greeting;
 mod push;
+mod refused;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +20,11 @@ use rustls::crypto::CryptoProvider;
 
 use crate::convert;
 use connection::RedisConnection;
-pub(crate) use greeting::Refusal;
 use greeting::Refusals;
 use push::{Canary, PushSink, Reports};
+use refused::{Port, connect_error, is_closed};
+use tls::Tls;
+pub use tls::TlsFiles;
 
 /// A Redis or Valkey server as the L2.
 pub struct RedisL2 {
@@ -30,7 +34,8 @@ pub struct RedisL2 {
     client_resp2: Client,
     protocol: Protocol,
     place: Arc<str>,
-    tls: bool,
+    tls: Option<Arc<Tls>>,
+    user: Arc<str>,
     db: u32,
     connect_timeout: Duration,
     /// Whether a connection was ever made: then the address is right, and advice about it would mislead.
@@ -47,9 +52,22 @@ impl RedisL2 {
     /// # Errors
     /// [`ErrorKind::Configuration`]: the URL cannot be used.
     pub fn open(url: &str, connect_timeout: Duration) -> Result<Self, Error> {
+        Self::open_with(url, connect_timeout, &TlsFiles::default())
+    }
+
+    /// The same with certificates from files.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and [`ErrorKind::Configuration`] for a file that cannot be used, or that a URL
+    /// without TLS has no use for.
+    pub fn open_with(
+        url: &str,
+        connect_timeout: Duration,
+        files: &TlsFiles,
+    ) -> Result<Self, Error> {
         check_encoding(url)?;
         let client = Client::open(url).map_err(|error| convert::url_error(&error))?;
-        Self::with_info(client.get_connection_info().clone(), connect_timeout)
+        Self::with_info_and(client.get_connection_info().clone(), connect_timeout, files)
     }
 
     /// The same from redis-rs's own description of a server, which can hold TLS certificates too.
@@ -58,6 +76,18 @@ impl RedisL2 {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn with_info(info: ConnectionInfo, connect_timeout: Duration) -> Result<Self, Error> {
+        Self::with_info_and(info, connect_timeout, &TlsFiles::default())
+    }
+
+    /// The same with certificates from files, unless the description holds some.
+    ///
+    /// # Errors
+    /// As for [`open_with`](Self::open_with).
+    pub fn with_info_and(
+        info: ConnectionInfo,
+        connect_timeout: Duration,
+        files: &TlsFiles,
+    ) -> Result<Self, Error> {
         let number = info.redis_settings().db();
         let db = u32::try_from(number).map_err(|_| {
             Error::new(
@@ -65,26 +95,26 @@ impl RedisL2 {
                 format!("the database number {number} is not one: use 0 or more"),
             )
         })?;
-        let tls = match info.addr() {
-            ConnectionAddr::TcpTls { insecure: true, .. } => {
-                return Err(Error::new(
-                    ErrorKind::Configuration,
-                    "certificates are always verified: leave #insecure out of the URL, and give the \
-                     root certificate of the server's authority if it is not a public one",
-                ));
-            }
-            ConnectionAddr::TcpTls { .. } => true,
-            _ => false,
-        };
+        if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "certificates are always verified: leave #insecure out of the URL, and give the root certificate of the \
+                 server's authority (tls_ca_file) if it is not a public one",
+            ));
+        }
+        let tls = Tls::new(info.addr(), files)?.map(Arc::new);
         let place = place(info.addr(), db).into();
         let protocol = match info.redis_settings().protocol() {
             ProtocolVersion::RESP2 => Protocol::Resp2,
             _ => Protocol::Resp3,
         };
-        let redis = info
-            .redis_settings()
-            .clone()
-            .set_lib_name("nearcache", env!("CARGO_PKG_VERSION"));
+        let redis = info.redis_settings().clone();
+        let user = redis.username().unwrap_or("default").into();
+        // What the program calls itself, or that it wants no name, is what is sent.
+        let redis = match redis.lib_name().is_some() || redis.skip_set_lib_name() {
+            true => redis,
+            false => redis.set_lib_name("nearcache", env!("CARGO_PKG_VERSION")),
+        };
         // One small request at a time goes out: waiting to fill a packet would only add latency.
         // A side connection may wait for long, and has no heartbeat: the system notices when it is dead.
         let keepalive = TcpKeepalive::new()
@@ -101,12 +131,18 @@ impl RedisL2 {
             let info = info.clone().set_redis_settings(redis);
             Client::open(info).map_err(|error| convert::url_error(&error))
         };
+        let client_resp3 = client(ProtocolVersion::RESP3)?;
+        if let Some(tls) = &tls {
+            // What is wrong with a file is told now.
+            tls.client(client_resp3.get_connection_info())?;
+        }
         Ok(Self {
-            client: client(ProtocolVersion::RESP3)?,
+            client: client_resp3,
             client_resp2: client(ProtocolVersion::RESP2)?,
             protocol,
             place,
             tls,
+            user,
             db,
             connect_timeout,
             worked: Arc::default(),
@@ -136,14 +172,24 @@ impl RedisL2 {
         reports: Option<Arc<Reports>>,
     ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
         let client = match protocol {
-            Protocol::Resp2 => self.client_resp2.clone(),
-            Protocol::Resp3 => self.client.clone(),
+            Protocol::Resp2 => &self.client_resp2,
+            Protocol::Resp3 => &self.client,
+        };
+        // Small files, read once a connection.
+        let client = match &self.tls {
+            Some(tls) => tls.client(client.get_connection_info()),
+            None => Ok(client.clone()),
+        };
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
         let (place, worked) = (self.place.clone(), self.worked.clone());
         let refusals = self.refusals.clone();
-        let (tls, timeout) = (self.tls, self.connect_timeout);
+        let (tls, timeout) = (self.tls.clone(), self.connect_timeout);
+        let user = self.user.clone();
         Box::pin(async move {
-            if tls {
+            if tls.is_some() {
                 choose_crypto();
             }
             let dialled = client
@@ -162,15 +208,16 @@ impl RedisL2 {
                 reports.silence();
             }
             let addr = client.get_connection_info().addr();
-            let refusal = match convert::is_closed(&error) {
+            let refusal = match is_closed(&error) {
                 true => refusals.reason(addr, timeout).await,
                 false => None,
             };
-            let port = convert::Port {
-                tls,
+            let port = Port {
+                tls: tls.as_deref(),
                 worked: worked.load(Ordering::Relaxed),
+                user: &user,
             };
-            Err(convert::connect_error(&place, port, error, refusal))
+            Err(connect_error(&place, port, error, refusal))
         })
     }
 }
@@ -186,6 +233,10 @@ impl L2 for RedisL2 {
 
     fn resting_db(&self) -> u32 {
         self.db
+    }
+
+    fn user(&self) -> Option<String> {
+        Some(self.user.to_string())
     }
 
     /// The protocol the URL names: RESP2 unless given, as in redis-rs.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{ReadPolicy, Session};
+use nearcache_proto::{L2, Protocol, ReadPolicy, Session};
 use nearcache_redis::RedisL2;
+use nearcache_redis::redis::IntoConnectionInfo;
 use nearcache_testkit::{Server, eventually};
-use support::{pod, wait};
+use support::{lane, pod, wait};
 
 #[test]
 fn c16_sessions_have_connections_of_their_own() {
@@ -46,4 +47,32 @@ fn c16_sessions_have_connections_of_their_own() {
     eventually("only the lane is left", || {
         server.foreign_connections() == 1
     });
+}
+
+#[tokio::test]
+async fn the_program_says_what_its_library_is_called() {
+    let server = Server::start();
+    let info = || server.url().into_connection_info().unwrap();
+    let redis = || info().redis_settings().clone();
+    let named = redis().set_lib_name("shop", "1.2");
+    let nameless = redis().set_skip_set_lib_name();
+    for (redis, expected) in [
+        (redis(), "lib-name=nearcache lib-ver=0"),
+        (named, "lib-name=shop lib-ver=1.2"),
+        (nameless, "lib-name= lib-ver=\n"),
+    ] {
+        let info = info().set_redis_settings(redis);
+        let l2 = RedisL2::with_info(info, Duration::from_secs(10)).unwrap();
+        let mut own = Vec::new();
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            own.push(l2.connect_side(protocol).await.unwrap());
+        }
+        own.push(lane(&l2).await.0);
+        let mut client = server.client();
+        let list = client.ok(&["CLIENT", "LIST"]).text();
+        // Servers before 7.2 keep no such name.
+        if list.contains("lib-name=") {
+            assert_eq!(list.matches(expected).count(), own.len(), "{list}");
+        }
+    }
 }

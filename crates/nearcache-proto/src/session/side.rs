@@ -218,7 +218,9 @@ impl<I: Io> Session<I> {
             // No server announces it: whatever this pod holds may be in another db now.
             self.side.swapping = true;
         }
-        if self.side.db != Some(self.db) && !self.side.in_multi {
+        // A new connection is in the resting db without a word, which a user may not be permitted.
+        let at_rest = self.side.db.is_none() && self.db == self.cache.pod.config.resting_db;
+        if self.side.db != Some(self.db) && !self.side.in_multi && !at_rest {
             // Alone and first: had it failed in one batch with the command, that would have run elsewhere.
             let db = Bytes::from(self.db.to_string());
             let select = as_is(vec![Bytes::from_static(b"SELECT"), db]);
@@ -229,6 +231,9 @@ impl<I: Io> Session<I> {
             self.side.db = Some(self.db);
         }
         let reply = self.side_batch(op).await;
+        if reply.is_ok() && at_rest {
+            self.side.db = Some(self.db);
+        }
         self.swapped();
         reply
     }
