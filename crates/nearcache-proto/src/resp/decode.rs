@@ -72,8 +72,12 @@ fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, 
             primary: is_primary(next(replies)?)?,
         }),
         Op::ProbeDb { .. } => {
-            let entered = next(replies)?;
-            selected(&next(replies)?)?;
+            let (entered, left) = (next(replies)?, next(replies)?);
+            let refusal = |reply: &Reply| matches!(reply, Reply::Error { .. });
+            // Who may not SELECT at all is refused the way back, too, and never left.
+            if !(refusal(&entered) && refusal(&left)) {
+                selected(&left)?;
+            }
             match entered {
                 reply if reply.is_ok() => Ok(OpReply::Selectable),
                 other => Err(refused("SELECT", other)),

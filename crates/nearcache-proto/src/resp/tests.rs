@@ -206,6 +206,8 @@ fn a_failed_select_ends_the_connection() {
     let probe = Op::ProbeDb { db: 9 };
     let refused = answer(&probe, vec![no.clone(), Reply::ok()]);
     assert!(matches!(refused, Err(OpError::Server { .. })));
+    let neither = answer(&probe, vec![no.clone(), no.clone()]);
+    assert!(matches!(neither, Err(OpError::Server { .. })));
     assert!(is_protocol(answer(&probe, vec![Reply::ok(), no])));
     assert_eq!(
         answer(&probe, vec![Reply::ok(), Reply::ok()]),

@@ -4,8 +4,10 @@
 //! replaced on disk is used from the next one on. Never shows what is in a file.
 
 use std::env::VarError;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::sync::Mutex;
+use std::time::SystemTime;
 
 use nearcache_proto::{Error, ErrorKind};
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
@@ -47,7 +49,6 @@ impl TlsFiles {
 }
 
 /// What the connections to one address use.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tls {
     /// `None`: the public authorities, as compiled in.
     roots: Option<Named>,
@@ -55,6 +56,16 @@ pub(super) struct Tls {
     identity: Option<(Named, Named)>,
     /// The program gave certificates of its own: files are not looked at.
     by_program: bool,
+    /// What the files held last: a system's authorities take milliseconds to read, and this is the IO thread.
+    //
+    // Concurrency: tried, never waited for, since a forked child may inherit it locked.
+    last: Mutex<Option<Held>>,
+}
+
+/// What files held that were last written then.
+struct Held {
+    written: Vec<(SystemTime, u64)>,
+    addr: ConnectionAddr,
 }
 
 /// A file, and who named it.
@@ -113,44 +124,59 @@ impl Tls {
             roots,
             identity,
             by_program,
+            last: Mutex::default(),
         }))
     }
 
     /// The client of an address, with what the files hold now.
     pub(super) fn client(&self, info: &ConnectionInfo) -> Result<Client, Error> {
         let open =
-            |result: redis::RedisResult<Client>| result.map_err(|error| convert::url_error(&error));
-        if self.by_program || (self.roots.is_none() && self.identity.is_none()) {
-            return open(Client::open(info.clone()));
+            |info: ConnectionInfo| Client::open(info).map_err(|error| convert::url_error(&error));
+        if self.by_program || self.files().next().is_none() {
+            return open(info.clone());
         }
-        let root_cert = self.roots.as_ref().map(Named::authorities).transpose()?;
-        let client_tls = match &self.identity {
-            Some((cert, key)) => Some(identity(cert, key)?),
-            None => None,
-        };
-        open(Client::build_with_tls(
-            info.clone(),
-            TlsCertificates {
-                client_tls,
-                root_cert,
+        let written: Option<Vec<_>> = self.files().map(Named::written).collect();
+        let mut last = self.last.try_lock().ok();
+        if let (Some(written), Some(last)) = (&written, &last)
+            && let Some(held) = last.as_ref().filter(|held| held.written == *written)
+        {
+            return open(info.clone().set_addr(held.addr.clone()));
+        }
+        let client = self.read(info)?;
+        if let (Some(written), Some(last)) = (written, &mut last) {
+            let addr = client.get_connection_info().addr().clone();
+            **last = Some(Held { written, addr });
+        }
+        Ok(client)
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Named> {
+        let pair = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        self.roots.iter().chain(pair)
+    }
+
+    fn read(&self, info: &ConnectionInfo) -> Result<Client, Error> {
+        let certificates = TlsCertificates {
+            root_cert: self.roots.as_ref().map(Named::authorities).transpose()?,
+            client_tls: match &self.identity {
+                Some((cert, key)) => Some(identity(cert, key)?),
+                None => None,
             },
-        ))
+        };
+        Client::build_with_tls(info.clone(), certificates)
+            .map_err(|error| convert::url_error(&error))
     }
 
     /// What to do about a server whose certificate is of an unknown authority.
     pub(super) fn advice_on_roots(&self) -> String {
-        match (&self.roots, self.by_program) {
-            (_, true) => {
-                "give the root certificate of that authority where the program builds its client"
-                    .to_owned()
-            }
-            (None, false) => format!(
-                "give the root certificate of that authority, PEM, by the setting tls_ca_file (or {VARIABLE})"
+        let give = "give the root certificate of that authority";
+        match &self.roots {
+            _ if self.by_program => format!("{give} where the program builds its client"),
+            None => format!("{give}, PEM, by the setting tls_ca_file (or {VARIABLE})"),
+            Some(Named { by: VARIABLE, path }) => format!(
+                "{give}, PEM, by the setting tls_ca_file; trusted are those in {path}, which {VARIABLE} names"
             ),
-            (Some(named), false) => format!(
-                "give the root certificate of that authority in the file that {} names, {}",
-                named.by, named.path
-            ),
+            Some(Named { by, path }) => format!("{give} in the file that {by} names, {path}"),
         }
     }
 
@@ -171,6 +197,12 @@ impl Tls {
 }
 
 impl Named {
+    /// When, and with how many bytes.
+    fn written(&self) -> Option<(SystemTime, u64)> {
+        let file = fs::metadata(&self.path).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    }
+
     fn read(&self) -> Result<Vec<u8>, Error> {
         let mut content = Vec::new();
         let read = File::open(&self.path)

@@ -256,6 +256,8 @@ fn c12_a_db_that_may_not_be_selected_is_told_at_connect() {
         let none = connect(pod(&server));
         let error = none.session().command(&["SELECT", "3"]).unwrap_err();
         says(&error, &["NOPERM", "ACL SETUSER"]);
+        assert_eq!(none.get("app:k").unwrap(), None);
+        assert_eq!(none.stats().totals.disconnects_total, 0);
         admin.ok(&["ACL", "SETUSER", "app", "+select"]);
         assert_eq!(connect(builder()).stats().lane, LaneState::Up);
     });
