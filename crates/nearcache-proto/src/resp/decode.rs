@@ -205,9 +205,6 @@ fn read<R: Iterator<Item = Reply>>(
     Ok((answer?, life?))
 }
 
-/// What comes before the first refusal of a transaction.
-const FIRST: &str = "First of them: ";
-
 fn transaction<R: Iterator<Item = Reply>>(
     commands: usize,
     replies: &mut R,
@@ -245,7 +242,7 @@ fn transaction<R: Iterator<Item = Reply>>(
         Reply::Error { code, message } => Err(OpError::Server {
             code,
             message: match refusal {
-                Some(first) => format!("{message} {FIRST}{first}"),
+                Some(first) => format!("{message} First of them: {first}"),
                 None => message,
             },
         }),
@@ -255,20 +252,20 @@ fn transaction<R: Iterator<Item = Reply>>(
 
 /// A read that was refused between `MULTI` and `EXEC`, as it would have been without.
 fn forbidden(error: OpError) -> OpError {
-    match &error {
-        OpError::Server { code, message } if code == "EXECABORT" => {
-            match message.split_once(&format!("{FIRST}NOPERM ")) {
-                Some((_, why)) if why.contains("'pttl'") => {
-                    OpError::TrackingLost(format!("PTTL was refused: NOPERM {why}"))
-                }
-                Some((_, why)) => OpError::Server {
-                    code: "NOPERM".to_owned(),
-                    message: why.to_owned(),
-                },
-                None => error,
-            }
+    let refusal = match &error {
+        OpError::Server { code, message } if code == "EXECABORT" => message.split_once("NOPERM "),
+        _ => None,
+    };
+    match refusal {
+        None => error,
+        // What such a read is made of was allowed when the lane was opened.
+        Some((_, why)) if why.contains("'pttl'") || why.contains("'exec'") => {
+            OpError::TrackingLost(format!("a read with its life was refused: NOPERM {why}"))
         }
-        _ => error,
+        Some((_, why)) => OpError::Server {
+            code: "NOPERM".to_owned(),
+            message: why.to_owned(),
+        },
     }
 }
 

@@ -233,6 +233,31 @@ fn c5_an_untracked_read_is_one_transaction() {
     assert!(matches!(refused, Err(OpError::Server { code, .. }) if code == "WRONGTYPE"));
     assert!(is_protocol(whole(Reply::Nil)));
     assert!(is_protocol(whole(Reply::Array(vec![bulk("v")]))));
+
+    let no = |name: &str| format!("NOPERM User app has no permissions to run the '{name}' command");
+    let aborted =
+        |why: &str| Reply::error(&format!("EXECABORT Transaction discarded because of{why}"));
+    let refused = |name: &str, queued: Reply| {
+        let pttl = match name {
+            "pttl" => Reply::error(&no(name)),
+            _ => Reply::Simple("QUEUED".to_owned()),
+        };
+        let exec = match name {
+            "exec" => aborted(&format!(": {}", no(name))),
+            _ => aborted(" previous errors."),
+        };
+        answer(&op, vec![Reply::ok(), queued, pttl, exec])
+    };
+    for name in ["pttl", "exec"] {
+        let lost = refused(name, queued());
+        assert!(matches!(lost, Err(OpError::TrackingLost(_))), "{lost:?}");
+    }
+    for words in [&no("get"), "NOPERM No permissions to access a key"] {
+        match refused("get", Reply::error(words)) {
+            Err(OpError::Server { code, .. }) => assert_eq!(code, "NOPERM"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

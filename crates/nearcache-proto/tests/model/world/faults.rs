@@ -152,12 +152,13 @@ impl World {
 
     /// `CLIENT CACHING` is refused by somebody in between from now on, or the pods' user lacks rights; or neither.
     pub(super) fn refuse(&mut self, refused: bool) {
+        // Not those to MULTI and EXEC, whose callers would be told.
         const RIGHTS: [&[&str]; 5] = [
             &["client|caching"],
             &["echo"],
             &["pttl"],
-            &["client|caching", "echo", "exec"],
-            &["client|tracking", "pttl", "multi"],
+            &["client|caching", "echo"],
+            &["client|tracking", "pttl"],
         ];
         self.caching_refused = refused;
         let kind = if refused { self.random.below(8) } else { 0 };
