@@ -3,9 +3,7 @@
 //!
 //! Never lets credentials or received data into a message.
 
-use std::error::Error as StdError;
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
@@ -180,6 +178,7 @@ pub(crate) fn lost_error(place: &str, error: RedisError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::error::Error as _;
 
     #[test]
     fn c1_bulk_bytes_are_moved_not_copied() {
