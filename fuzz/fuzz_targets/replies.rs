@@ -11,7 +11,7 @@ use nearcache_proto::{Op, OpReply};
 fuzz_target!(|data: &[u8]| {
     let mut feed = Feed(data);
     let db = u32::from(feed.byte() % 3);
-    let mut op = match feed.byte() % 10 {
+    let mut op = match feed.byte() % 11 {
         0 => Op::Read {
             db,
             key: feed.word(),
@@ -51,6 +51,9 @@ fuzz_target!(|data: &[u8]| {
             old: feed.word(),
             value: feed.word(),
             ttl: Some(Duration::from_micros(feed.number())),
+        },
+        9 => Op::FenceOf {
+            connection: feed.number() as i64,
         },
         _ => Op::Handshake {
             canary: feed.word(),

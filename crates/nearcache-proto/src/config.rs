@@ -63,6 +63,8 @@ pub struct LaneConfig {
     pub tracking: Tracking,
     /// The db that the connection rests in (of the URL).
     pub resting_db: u32,
+    /// As whom it logs in, as far as that is known; for messages about permissions.
+    pub user: Option<String>,
     /// How long an attempt to connect may take.
     pub connect_timeout: Duration,
     /// A lane that owes an answer for this long is closed and opened again.
@@ -80,6 +82,7 @@ impl Default for LaneConfig {
         Self {
             tracking: Tracking::Pushes,
             resting_db: 0,
+            user: None,
             connect_timeout: Duration::from_secs(2),
             dead_after: Duration::from_secs(10),
             backoff_min: Duration::from_millis(50),

@@ -37,6 +37,7 @@ mod read_many;
 mod replies;
 mod request;
 pub mod resp;
+mod rights;
 #[cfg(feature = "break")]
 pub mod sabotage;
 #[cfg(all(test, feature = "loom"))]
@@ -61,6 +62,7 @@ pub use op::{
 };
 pub use pod::{LaneState, Pod};
 pub use request::Request;
+pub use rights::Rights;
 pub use session::Session;
 pub use slots::{user_key, weighed_key};
 pub use write::check_ttl;

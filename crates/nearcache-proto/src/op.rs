@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::resp::{DoubleText, Reply};
+use crate::rights::Rights;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -91,6 +92,11 @@ pub enum Op {
         /// Must be echoed.
         nonce: u64,
     },
+    /// The same for a user who may not use `ECHO`: `HELLO` without arguments, whose reply must be of this connection.
+    FenceOf {
+        /// The number that the server gave the connection.
+        connection: i64,
+    },
     /// Asks for the role of the server (`HELLO` without arguments).
     Heartbeat,
     /// Checks that `db` can be selected on this connection, and goes back to the resting one.
@@ -98,9 +104,10 @@ pub enum Op {
         /// Database number.
         db: u32,
     },
-    /// Turns tracking on and proves it: a push of `canary` must come before the echo of `nonce`
-    /// (`[CLIENT TRACKING ON OPTIN][CLIENT NO-EVICT ON][HELLO][HPTTL canary FIELDS 1 x]`, then
-    /// `[CLIENT CACHING YES][GET canary][SET canary x PX 1000][ECHO nonce]`).
+    /// Turns tracking on and proves it, trying each command that the lane depends on: a push of `canary` must come
+    /// before the echo of `nonce`, or its refusal
+    /// (`[CLIENT TRACKING ON OPTIN][CLIENT NO-EVICT ON][HELLO][HPTTL canary FIELDS 1 x][ACL WHOAMI][MULTI][EXEC]`, then
+    /// `[CLIENT CACHING YES][GET canary][PTTL canary][SET canary x PX 1][ECHO nonce]`).
     Handshake {
         /// A key of this pod's own.
         canary: Bytes,
@@ -126,6 +133,7 @@ impl Op {
             Self::Command { argv, .. } | Self::ReadWith { argv, .. } => all(argv),
             Self::Transaction { commands, .. } => commands.iter().map(|argv| all(argv)).sum(),
             Self::Fence { .. }
+            | Self::FenceOf { .. }
             | Self::Heartbeat
             | Self::ProbeDb { .. }
             | Self::Handshake { .. } => 0,
@@ -148,6 +156,7 @@ impl Op {
             | Self::Command { db, .. }
             | Self::Transaction { db, .. } => Some(*db),
             Self::Fence { .. }
+            | Self::FenceOf { .. }
             | Self::Heartbeat
             | Self::ProbeDb { .. }
             | Self::Handshake { .. } => None,
@@ -169,6 +178,7 @@ impl fmt::Debug for Op {
             Self::Command { .. } => "Command",
             Self::Transaction { .. } => "Transaction",
             Self::Fence { .. } => "Fence",
+            Self::FenceOf { .. } => "FenceOf",
             Self::Heartbeat => "Heartbeat",
             Self::ProbeDb { db } => return write!(f, "ProbeDb({db})"),
             Self::Handshake { .. } => "Handshake",
@@ -206,7 +216,7 @@ pub enum OpReply {
     Deleted(bool),
     /// To [`Op::Command`] and [`Op::Transaction`]: the reply, server errors inside a transaction included.
     Value(Reply),
-    /// To [`Op::Fence`], with the right nonce.
+    /// To [`Op::Fence`], with the right nonce, and to [`Op::FenceOf`], of the right connection.
     Fenced,
     /// To [`Op::Heartbeat`].
     Role {
@@ -221,18 +231,22 @@ pub enum OpReply {
         primary: bool,
         /// `Err` says why invalidations cannot be relied upon.
         tracking: Result<(), String>,
-        /// What kind of server it is.
+        /// What kind of server it is, and what its user may do.
         traits: Traits,
     },
 }
 
-/// What must be known of a server to serve what it would.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What must be known of a server, and of its user, to serve what it would.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
     /// Whether fields of a hash can expire by themselves, which is announced late.
     pub field_expiry: bool,
     /// How it prints floating point numbers on RESP2 connections.
     pub doubles: DoubleText,
+    /// What the user may not do.
+    pub rights: Rights,
+    /// For [`Op::FenceOf`], where `ECHO` is refused.
+    pub connection: Option<i64>,
 }
 
 /// What a connection speaks.
@@ -255,7 +269,8 @@ pub enum OpError {
         /// The rest.
         message: String,
     },
-    /// The read was answered but not registered: tracking is lost on this connection.
+    /// The read was answered but not registered, or a right that the lane was opened with is gone: nothing of this
+    /// connection can be relied upon.
     TrackingLost(String),
     /// The reply has a shape this op cannot have, or a wrong nonce: replies may be shifted, drop the connection.
     Protocol(String),
@@ -298,6 +313,11 @@ pub trait L2: Send + Sync + 'static {
     /// The db that its connections are in between ops, and that calls go to unless told otherwise.
     fn resting_db(&self) -> u32 {
         0
+    }
+
+    /// As whom its connections log in, for messages about permissions.
+    fn user(&self) -> Option<String> {
+        None
     }
 
     /// Whose shapes replies to commands have where nobody says otherwise.

@@ -120,7 +120,7 @@ pub(crate) enum Verdict {
 pub enum LaneState {
     /// Up, and invalidations are proven to arrive.
     Up,
-    /// Up, but invalidations cannot be relied upon, for this reason: entries live for a bounded time.
+    /// Up, but invalidations cannot be relied upon, for this reason: entries live for a bounded time, or nothing is kept.
     Degraded(String),
     /// Down, for this reason: resident entries follow the read policy.
     Down(String),
@@ -457,7 +457,7 @@ impl Pod {
     }
 
     /// A handshake told what kind of server this is.
-    pub(crate) fn note_traits(&self, traits: Traits) {
+    pub(crate) fn note_traits(&self, traits: &Traits) {
         *lock(&self.doubles) = traits.doubles;
         self.field_expiry
             .store(traits.field_expiry, Ordering::Release);

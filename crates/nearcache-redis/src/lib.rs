@@ -19,5 +19,5 @@ pub use io::IoThread;
 pub use memory::MemoryL2;
 pub use process::{Owned, PerProcess};
 pub use redis;
-pub use server::RedisL2;
+pub use server::{RedisL2, TlsFiles};
 pub use snapshot::SnapshotFile;

@@ -6,6 +6,8 @@ mod answer;
 mod connection;
 mod greeting;
 mod push;
+mod refused;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,16 +20,19 @@ use rustls::crypto::CryptoProvider;
 
 use crate::convert;
 use connection::RedisConnection;
-pub(crate) use greeting::Refusal;
 use greeting::Refusals;
 use push::{Canary, PushSink, Reports, SideSink};
+use refused::{Port, connect_error, is_closed};
+use tls::Tls;
+pub use tls::TlsFiles;
 
 /// A Redis or Valkey server as the L2.
 pub struct RedisL2 {
     client: Client,
     protocol: Protocol,
     place: Arc<str>,
-    tls: bool,
+    tls: Option<Arc<Tls>>,
+    user: Arc<str>,
     db: u32,
     connect_timeout: Duration,
     /// Whether a connection was ever made: then the address is right, and advice about it would mislead.
@@ -44,9 +49,22 @@ impl RedisL2 {
     /// # Errors
     /// [`ErrorKind::Configuration`]: the URL cannot be used.
     pub fn open(url: &str, connect_timeout: Duration) -> Result<Self, Error> {
+        Self::open_with(url, connect_timeout, &TlsFiles::default())
+    }
+
+    /// The same with certificates from files.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and [`ErrorKind::Configuration`] for a file that cannot be used, or that a URL
+    /// without TLS has no use for.
+    pub fn open_with(
+        url: &str,
+        connect_timeout: Duration,
+        files: &TlsFiles,
+    ) -> Result<Self, Error> {
         check_encoding(url)?;
         let client = Client::open(url).map_err(|error| convert::url_error(&error))?;
-        Self::with_info(client.get_connection_info().clone(), connect_timeout)
+        Self::with_info_and(client.get_connection_info().clone(), connect_timeout, files)
     }
 
     /// The same from redis-rs's own description of a server, which can hold TLS certificates too.
@@ -55,6 +73,18 @@ impl RedisL2 {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn with_info(info: ConnectionInfo, connect_timeout: Duration) -> Result<Self, Error> {
+        Self::with_info_and(info, connect_timeout, &TlsFiles::default())
+    }
+
+    /// The same with certificates from files, unless the description holds some.
+    ///
+    /// # Errors
+    /// As for [`open_with`](Self::open_with).
+    pub fn with_info_and(
+        info: ConnectionInfo,
+        connect_timeout: Duration,
+        files: &TlsFiles,
+    ) -> Result<Self, Error> {
         let number = info.redis_settings().db();
         let db = u32::try_from(number).map_err(|_| {
             Error::new(
@@ -62,26 +92,26 @@ impl RedisL2 {
                 format!("the database number {number} is not one: use 0 or more"),
             )
         })?;
-        let tls = match info.addr() {
-            ConnectionAddr::TcpTls { insecure: true, .. } => {
-                return Err(Error::new(
-                    ErrorKind::Configuration,
-                    "certificates are always verified: leave #insecure out of the URL, and give the \
-                     root certificate of the server's authority if it is not a public one",
-                ));
-            }
-            ConnectionAddr::TcpTls { .. } => true,
-            _ => false,
-        };
+        if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "certificates are always verified: leave #insecure out of the URL, and give the root certificate of the \
+                 server's authority (tls_ca_file) if it is not a public one",
+            ));
+        }
+        let tls = Tls::new(info.addr(), files)?.map(Arc::new);
         let place = place(info.addr(), db).into();
         let protocol = match info.redis_settings().protocol() {
             ProtocolVersion::RESP2 => Protocol::Resp2,
             _ => Protocol::Resp3,
         };
-        let redis = info
-            .redis_settings()
-            .clone()
-            .set_lib_name("nearcache", env!("CARGO_PKG_VERSION"));
+        let redis = info.redis_settings().clone();
+        let user = redis.username().unwrap_or("default").into();
+        // What the program calls itself, or that it wants no name, is what is sent.
+        let redis = match redis.lib_name().is_some() || redis.skip_set_lib_name() {
+            true => redis,
+            false => redis.set_lib_name("nearcache", env!("CARGO_PKG_VERSION")),
+        };
         // One small request at a time goes out: waiting to fill a packet would only add latency.
         // A side connection may wait for long, and has no heartbeat: the system notices when it is dead.
         let keepalive = TcpKeepalive::new()
@@ -94,11 +124,17 @@ impl RedisL2 {
         };
         let info = info.set_tcp_settings(tcp);
         let info = info.set_redis_settings(redis.set_protocol(ProtocolVersion::RESP3));
+        let client = Client::open(info).map_err(|error| convert::url_error(&error))?;
+        if let Some(tls) = &tls {
+            // What is wrong with a file is told now.
+            tls.client(client.get_connection_info())?;
+        }
         Ok(Self {
-            client: Client::open(info).map_err(|error| convert::url_error(&error))?,
+            client,
             protocol,
             place,
             tls,
+            user,
             db,
             connect_timeout,
             worked: Arc::default(),
@@ -126,12 +162,21 @@ impl RedisL2 {
         config: AsyncConnectionConfig,
         reports: Option<Arc<Reports>>,
     ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
-        let client = self.client.clone();
+        // Small files, read once a connection.
+        let client = match &self.tls {
+            Some(tls) => tls.client(self.client.get_connection_info()),
+            None => Ok(self.client.clone()),
+        };
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
         let (place, worked) = (self.place.clone(), self.worked.clone());
         let refusals = self.refusals.clone();
-        let (tls, timeout) = (self.tls, self.connect_timeout);
+        let (tls, timeout) = (self.tls.clone(), self.connect_timeout);
+        let user = self.user.clone();
         Box::pin(async move {
-            if tls {
+            if tls.is_some() {
                 choose_crypto();
             }
             let dialled = client
@@ -150,15 +195,16 @@ impl RedisL2 {
                 reports.silence();
             }
             let addr = client.get_connection_info().addr();
-            let refusal = match convert::is_closed(&error) {
+            let refusal = match is_closed(&error) {
                 true => refusals.reason(addr, timeout).await,
                 false => None,
             };
-            let port = convert::Port {
-                tls,
+            let port = Port {
+                tls: tls.as_deref(),
                 worked: worked.load(Ordering::Relaxed),
+                user: &user,
             };
-            Err(convert::connect_error(&place, port, error, refusal))
+            Err(connect_error(&place, port, error, refusal))
         })
     }
 }
@@ -174,6 +220,10 @@ impl L2 for RedisL2 {
 
     fn resting_db(&self) -> u32 {
         self.db
+    }
+
+    fn user(&self) -> Option<String> {
+        Some(self.user.to_string())
     }
 
     /// The protocol the URL names: RESP2 unless given, as in redis-rs.
@@ -201,7 +251,8 @@ impl L2 for RedisL2 {
         // RESP3 up itself. So every connection begins with that.
         let (sink, ended) = SideSink::new();
         let dial = self.dial(self.config().set_push_sender(sink), None);
-        let (place, tls, timeout) = (self.place.clone(), self.tls, self.connect_timeout);
+        let (place, tls, user) = (self.place.clone(), self.tls.clone(), self.user.clone());
+        let timeout = self.connect_timeout;
         let db = self.db;
         Box::pin(async move {
             let mut con = dial.await?;
@@ -209,9 +260,13 @@ impl L2 for RedisL2 {
                 let hello = redis::cmd("HELLO").arg(2).take();
                 let said = tokio::time::timeout(timeout, con.send_packed_command(&hello));
                 let said = said.await.map_err(|_| silent(&place))?;
-                let port = convert::Port { tls, worked: true };
+                let port = Port {
+                    tls: tls.as_deref(),
+                    worked: true,
+                    user: &user,
+                };
                 said.and_then(redis::Value::extract_error)
-                    .map_err(|error| convert::connect_error(&place, port, error, None))?;
+                    .map_err(|error| connect_error(&place, port, error, None))?;
             }
             Ok(Box::new(RedisConnection::side(con, place, db, ended)) as Box<dyn Connection>)
         })

@@ -443,7 +443,9 @@ fn reordering_server(push_last: bool) -> String {
         } else {
             (push, echo)
         };
-        let start = format!("+OK\r\n+OK\r\n{hello}-ERR unknown command\r\n+OK\r\n$-1\r\n+OK\r\n");
+        let start = format!(
+            "+OK\r\n+OK\r\n{hello}-ERR unknown command\r\n$3\r\napp\r\n+OK\r\n*0\r\n+OK\r\n$-1\r\n:-2\r\n+OK\r\n"
+        );
         write!(socket, "{start}{first}{last}").unwrap();
         until(&mut socket, "never");
     });

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{ReadPolicy, Session};
+use nearcache_proto::{L2, Protocol, ReadPolicy, Session};
 use nearcache_redis::RedisL2;
+use nearcache_redis::redis::{IntoConnectionInfo, RedisConnectionInfo};
 use nearcache_testkit::{Server, eventually};
-use support::{pod, wait};
+use support::{lane, pod, wait};
 
 #[test]
 fn c16_sessions_have_connections_of_their_own() {
@@ -46,4 +47,35 @@ fn c16_sessions_have_connections_of_their_own() {
     eventually("only the lane is left", || {
         server.foreign_connections() == 1
     });
+}
+
+#[tokio::test]
+async fn the_program_says_what_its_library_is_called() {
+    type Named = fn(RedisConnectionInfo) -> RedisConnectionInfo;
+    let cases: [(Named, &str); 3] = [
+        (|redis| redis, "lib-name=nearcache lib-ver=0"),
+        (
+            |redis| redis.set_lib_name("shop", "1.2"),
+            "lib-name=shop lib-ver=1.2 ",
+        ),
+        (|redis| redis.set_skip_set_lib_name(), "lib-name= lib-ver= "),
+    ];
+    for (named, expected) in cases {
+        let server = Server::start();
+        let info = server.url().into_connection_info().unwrap();
+        let redis = named(info.redis_settings().clone());
+        let info = info.set_redis_settings(redis);
+        let l2 = RedisL2::with_info(info, Duration::from_secs(10)).unwrap();
+        let mut own = vec![lane(&l2).await.0];
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            own.push(l2.connect_side(protocol).await.unwrap());
+        }
+        let list = server.client().ok(&["CLIENT", "LIST"]).text();
+        let lines = list.lines().filter(|line| !line.contains("name=testkit "));
+        let lines: Vec<_> = lines.map(|line| format!("{line} ")).collect();
+        assert_eq!(lines.len(), own.len(), "{list}");
+        // Servers before 7.2 keep no such name.
+        let right = |line: &String| !line.contains("lib-name=") || line.contains(expected);
+        assert!(lines.iter().all(right), "{list}");
+    }
 }

@@ -11,7 +11,7 @@ use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
 use nearcache_proto::warm::{Snapshots, WarmConfig};
 use nearcache_proto::working_set::KeyNames;
 use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key};
-use nearcache_redis::{IoThread, MemoryL2, PerProcess, RedisL2, SnapshotFile};
+use nearcache_redis::{IoThread, MemoryL2, PerProcess, RedisL2, SnapshotFile, TlsFiles};
 
 use crate::settings::{MEMORY_URL, ManifestKeys, SettingValue, setting_methods, settings_table};
 use crate::{NearCache, RemovalHook, Settings, SettingsBuilder, blocking};
@@ -230,9 +230,18 @@ fn open(store: Option<Arc<dyn L2>>, settings: &Settings) -> Result<(Arc<dyn L2>,
     if settings.is_memory() {
         return Ok((Arc::new(MemoryL2::new()), 0));
     }
-    let redis = RedisL2::open(&settings.url, settings.connect_timeout)?;
+    let files = tls_files(settings);
+    let redis = RedisL2::open_with(&settings.url, settings.connect_timeout, &files)?;
     let db = redis.db();
     Ok((Arc::new(redis), db))
+}
+
+pub(crate) fn tls_files(settings: &Settings) -> TlsFiles {
+    TlsFiles {
+        ca: settings.tls_ca_file.clone(),
+        cert: settings.tls_cert_file.clone(),
+        key: settings.tls_key_file.clone(),
+    }
 }
 
 fn pod_config(settings: &Settings) -> PodConfig {
@@ -317,6 +326,7 @@ fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig 
     LaneConfig {
         tracking: l2.tracking(),
         resting_db,
+        user: l2.user(),
         connect_timeout: settings.connect_timeout,
         dead_after: settings.dead_after,
         backoff_min: settings.backoff_min,

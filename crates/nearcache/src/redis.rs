@@ -14,6 +14,7 @@ use nearcache_redis::redis::{
 };
 use nearcache_redis::{Handle, RedisL2, redis_error};
 
+use crate::builder::tls_files;
 use crate::settings::MEMORY_URL;
 use crate::{Builder, NearCache, SettingsBuilder};
 
@@ -185,6 +186,7 @@ pub(crate) fn builder(info: impl IntoConnectionInfo) -> RedisResult<Builder> {
     let info = info.into_connection_info()?;
     let settings = SettingsBuilder::new().env().url(MEMORY_URL).build();
     let settings = settings.map_err(redis_error)?;
-    let l2 = RedisL2::with_info(info, settings.connect_timeout).map_err(redis_error)?;
+    let files = tls_files(&settings);
+    let l2 = RedisL2::with_info_and(info, settings.connect_timeout, &files).map_err(redis_error)?;
     Ok(NearCache::builder().settings(settings).store(l2))
 }

@@ -27,8 +27,10 @@ enum Body {
 }
 
 impl Answer {
-    pub(super) fn of(reply: OpReply) -> Result<Self, Error> {
+    /// `filed`: whether it is to be a reply.
+    pub(super) fn of(reply: OpReply, filed: bool) -> Result<Self, Error> {
         match reply {
+            OpReply::Value(_) => Self::unkept(reply, filed),
             OpReply::Read {
                 value,
                 ttl,
@@ -66,7 +68,8 @@ impl Answer {
         };
         Ok(Self {
             body,
-            ttl: None,
+            // It was true when it was read, and must not be kept.
+            ttl: Some(Duration::ZERO),
             exists: true,
             tracked: false,
         })

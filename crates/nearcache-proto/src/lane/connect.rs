@@ -7,8 +7,9 @@ use nearcache_l1::Timestamp;
 
 use super::{Action, Lane, Line, Phase, SentWork};
 use crate::error::{Error, ErrorKind, Reason};
-use crate::op::{Op, OpError, OpReply, Tracking};
+use crate::op::{Op, OpError, OpReply, Tracking, Traits};
 use crate::pod::LaneState;
+use crate::rights::Rights;
 
 use super::BULK;
 use super::reply::op_error;
@@ -115,16 +116,25 @@ impl Lane {
         match result {
             Some(Ok(OpReply::Handshake {
                 primary: true,
+                traits: Traits { rights, .. },
+                ..
+            })) if !rights.may("+get") => {
+                let advice = self.advice(&rights);
+                let why = format!("the Redis user may not GET, so nothing can be read{advice}");
+                self.connect_failed(Error::new(ErrorKind::Configuration, why), now);
+            }
+            Some(Ok(OpReply::Handshake {
+                primary: true,
                 tracking,
                 traits,
             })) => {
-                self.pod.note_traits(traits);
+                self.pod.note_traits(&traits);
                 self.phase = Phase::Up { connection };
                 self.proven = false;
                 self.not_stalled();
                 self.pod.admission.set_away(None);
                 self.pod.counters.connects_total.bump();
-                self.note_tracking(tracking, now);
+                self.note_tracking(tracking, &traits, now);
                 let from = if off!(SentAt) { now } else { sent_at };
                 self.pod.coherence.renew(history, from);
                 self.heartbeat_at = sent_at.saturating_add(self.heartbeat_every());
@@ -145,6 +155,10 @@ impl Lane {
                 // Busy or loading is over some time; anything else is not.
                 let error = match op_error(&error) {
                     passing if passing.kind() == ErrorKind::Retry => passing,
+                    refused if refused.kind() == ErrorKind::Configuration => Error::new(
+                        ErrorKind::Configuration,
+                        format!("the server refused the set-up of the lane: {refused}"),
+                    ),
                     _ => Error::new(
                         ErrorKind::Configuration,
                         format!(
@@ -162,13 +176,26 @@ impl Lane {
         self.retest_at = Some(now.saturating_add(RETEST));
     }
 
-    /// Takes over what a handshake found out about tracking.
-    pub(super) fn note_tracking(&mut self, tracking: Result<(), String>, now: Timestamp) {
+    /// Takes over what a handshake found out about tracking and what it needs.
+    pub(super) fn note_tracking(
+        &mut self,
+        tracking: Result<(), String>,
+        traits: &Traits,
+        now: Timestamp,
+    ) {
         let wanted = self.config.tracking == Tracking::Pushes;
         let tracked = wanted && tracking.is_ok();
+        let rights = &traits.rights;
+        self.fence_by = traits.connection;
+        self.bare = wanted && (!rights.may_bound() || (!tracked && !rights.may_track()));
         self.pod.set_tracked(tracked);
         match tracking {
             Err(why) if wanted => {
+                let kept = match self.bare {
+                    true => "nothing is kept",
+                    false => "entries are short-lived",
+                };
+                let why = format!("{kept}: {why}{}", self.advice(rights));
                 self.retest_later(now);
                 self.pod.counters.degraded_total.bump();
                 self.pod.set_state(LaneState::Degraded(why.clone()));
@@ -182,6 +209,10 @@ impl Lane {
                 self.actions.extend(report.map(Action::Report));
             }
         }
+    }
+
+    fn advice(&self, rights: &Rights) -> String {
+        rights.advice(self.config.user.as_deref(), &self.pod.config.namespace)
     }
 
     /// The lane was up and is not any more: its history is over, whatever was in flight has failed,

@@ -22,9 +22,10 @@ impl Lane {
         sent_at: Timestamp,
         now: Timestamp,
     ) {
+        let filed = guard.key().db & slots::REPLIES != 0;
         let read = match result
             .map_err(|error| op_error(&error))
-            .and_then(Answer::of)
+            .and_then(|reply| Answer::of(reply, filed))
         {
             Ok(read) => read,
             Err(error) => {
@@ -151,7 +152,7 @@ impl Lane {
         now: Timestamp,
     ) {
         let answer = match result {
-            Some(Ok(reply)) => Answer::of(reply),
+            Some(Ok(reply)) => Answer::of(reply, guard.key().db & slots::REPLIES != 0),
             Some(Err(error)) => Err(op_error(&error)),
             None => Err(crate::write::unexpected()),
         };

@@ -133,6 +133,11 @@ pub struct Lane {
     stalled: bool,
     /// This connection has answered more than its handshake.
     proven: bool,
+    /// The connection's number at the server, where that is what fences are checked by.
+    fence_by: Option<i64>,
+    /// Reads that nobody would tell changes of are sent alone, and kept nowhere: their lives may not be asked for, or
+    /// the user's rights do not suffice for copies to be relied upon.
+    bare: bool,
     backoff: Backoff,
     pace: FillPace,
     shared: Shared,
@@ -276,6 +281,8 @@ impl Lane {
             sweep_at: None,
             stalled: false,
             proven: false,
+            fence_by: None,
+            bare: false,
             backoff,
             pace,
             shared: Shared::default(),

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::{BatchReply, OpError, OpReply};
 use crate::request::{Effect, Request, Work};
 use crate::resp::Reply;
-use crate::slots;
+use crate::{rights, slots};
 
 impl Lane {
     /// The answer to a batch: its results in order, or why the connection it was sent on is gone.
@@ -99,14 +99,14 @@ impl Lane {
                     tracking,
                     traits,
                 })) => {
-                    self.pod.note_traits(traits);
+                    self.pod.note_traits(&traits);
                     if primary && tracking.is_ok() && !self.pod.is_tracked() {
                         // What was read untracked must not pass for tracked from now on.
                         self.pod.coherence.bump_history();
                         let history = self.pod.coherence.history();
                         self.pod.coherence.renew(history, sent.sent_at);
                     }
-                    self.note_tracking(tracking, now);
+                    self.note_tracking(tracking, &traits, now);
                 }
                 _ => self.retest_later(now),
             },
@@ -311,10 +311,17 @@ impl Lane {
                 self.dbs.insert(db);
                 None
             }
-            Some(Err(error)) => Some(Error::new(
-                ErrorKind::Usage,
-                format!("db {db} cannot be selected: {error}"),
-            )),
+            Some(Err(error)) => {
+                let error = op_error(&error);
+                let kind = match error.kind() {
+                    kind @ (ErrorKind::Configuration | ErrorKind::Retry) => kind,
+                    _ => ErrorKind::Usage,
+                };
+                Some(Error::new(
+                    kind,
+                    format!("db {db} cannot be selected: {error}"),
+                ))
+            }
             None => Some(crate::write::unexpected()),
         };
         for request in ready {
@@ -425,7 +432,13 @@ pub(crate) fn op_error(error: &OpError) -> Error {
     // A server quotes arguments of commands it does not know: values do not belong in errors.
     let text = error.to_string();
     let text = text.split(", with args beginning with").next();
-    let told = Error::new(kind, text.unwrap_or_default());
+    let text = text.unwrap_or_default();
+    let told = match error {
+        OpError::Server { code, message } if code == "NOPERM" => {
+            Error::new(kind, format!("{text}: {}", rights::advice(message)))
+        }
+        _ => Error::new(kind, text),
+    };
     match error {
         OpError::Server { code, message } => told.of_server(code, message),
         _ => told,

@@ -14,7 +14,7 @@ pub enum Report {
         /// How long it was not, if it had been up before.
         after: Option<Duration>,
     },
-    /// It is up but invalidations cannot be relied upon: entries live for a bounded time only.
+    /// It is up but invalidations cannot be relied upon: entries live for a bounded time only, or nothing is kept.
     Degraded(String),
     /// It is down; what was resident follows the read policy.
     Disconnected(String),
@@ -80,10 +80,7 @@ impl fmt::Display for Report {
                     Time(*after)
                 )
             }
-            Self::Degraded(why) => write!(
-                f,
-                "lane up without invalidations, entries are short-lived: {why}"
-            ),
+            Self::Degraded(why) => write!(f, "lane up without invalidations, {why}"),
             Self::Disconnected(why) => write!(f, "lane lost: {why}"),
             Self::ConnectFailed { error, lost: None } => {
                 write!(f, "lane not up yet, it never was: {error}")

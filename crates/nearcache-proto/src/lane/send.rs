@@ -223,7 +223,7 @@ impl Lane {
         let tracked = self.pod.is_tracked();
         let ops = guards
             .iter()
-            .map(|guard| read_op(guard, tracked && guard.meta().admitted))
+            .map(|guard| self.read_op(guard, tracked && guard.meta().admitted))
             .collect();
         self.pod.counters.fills_total.add(guards.len() as u64);
         let seq = self.batches + 1;
@@ -264,7 +264,7 @@ impl Lane {
     /// A value known to be large is read beside the lane, so that it delays no push and no heartbeat.
     fn send_bulk(&mut self, guard: Guard, deadline: Timestamp, now: Timestamp) -> Action {
         self.pod.counters.fills_total.bump();
-        let op = read_op(&guard, false);
+        let op = self.read_op(&guard, false);
         // No push tells of changes: it may be joined only as long as the lane has answered nothing more.
         guard.meta().sent(self.pod.coherence.answered(), now);
         self.batch(
@@ -296,9 +296,27 @@ impl Lane {
     }
 
     pub(super) fn fence(&mut self) -> Op {
-        Op::Fence {
-            nonce: self.backoff.random.next(),
+        match self.fence_by {
+            Some(connection) => Op::FenceOf { connection },
+            None => Op::Fence {
+                nonce: self.backoff.random.next(),
+            },
         }
+    }
+
+    fn read_op(&self, guard: &Guard, tracked: bool) -> Op {
+        let slot = guard.key();
+        let db = slots::subject(slot).db;
+        if !tracked && self.bare {
+            let argv = argv(guard);
+            return Op::Command { db, argv };
+        }
+        if slot.db & slots::REPLIES == 0 {
+            let key = Bytes::copy_from_slice(slot.bytes);
+            return Op::Read { db, key, tracked };
+        }
+        let argv = argv(guard);
+        Op::ReadWith { db, argv, tracked }
     }
 
     /// Numbers a batch and remembers what its answer is for.
@@ -334,17 +352,6 @@ impl Lane {
         self.want_sweep(now);
         Action::Send { batch, line, ops }
     }
-}
-
-fn read_op(guard: &Guard, tracked: bool) -> Op {
-    let slot = guard.key();
-    let db = slots::subject(slot).db;
-    if slot.db & slots::REPLIES == 0 {
-        let key = Bytes::copy_from_slice(slot.bytes);
-        return Op::Read { db, key, tracked };
-    }
-    let argv = argv(guard);
-    Op::ReadWith { db, argv, tracked }
 }
 
 /// The command that reads what a flight is about.

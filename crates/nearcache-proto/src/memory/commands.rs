@@ -83,13 +83,19 @@ impl Command {
 
     /// The keys that a read registers.
     pub(super) fn read_keys<'a>(&self, argv: &'a [Bytes]) -> impl Iterator<Item = &'a Bytes> {
+        let reads = self.flags & READ != 0;
+        self.keys(argv).take_while(move |_| reads)
+    }
+
+    /// The keys that it names, the first of them where it writes.
+    pub(super) fn keys<'a>(&self, argv: &'a [Bytes]) -> impl Iterator<Item = &'a Bytes> {
         let (first, last, step) = self.keys;
         let end = if last < 0 {
             argv.len().saturating_sub(last.unsigned_abs() - 1)
         } else {
             argv.len().min(last.unsigned_abs() + 1)
         };
-        let keys = if self.flags & READ != 0 && first > 0 {
+        let keys = if first > 0 {
             argv.get(first..end).unwrap_or_default()
         } else {
             &[]

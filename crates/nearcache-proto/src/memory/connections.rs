@@ -130,16 +130,13 @@ pub(super) fn client(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes]) ->
             | b"SETINFO" | b"NO-EVICT" | b"NO-TOUCH",
             _,
         ) => Err(wrong_arity(&format!("client|{}", shown(&name)))),
-        _ => Err(Reply::error(&format!(
-            "ERR unknown subcommand '{}'. Try CLIENT HELP.",
-            shown(&argv[1])
-        ))),
+        _ => Err(unknown_part(&argv[1])),
     }
 }
 
 fn tracking(server: &mut MemoryServer, conn: ConnId, state: &Bytes, options: &[Bytes]) -> Outcome {
     if server.faults.no_tracking {
-        return Err(no_permission("client|tracking"));
+        return Err(unknown_part(b"TRACKING"));
     }
     let mut mode = Tracking::All;
     for option in options {
@@ -167,7 +164,7 @@ fn tracking(server: &mut MemoryServer, conn: ConnId, state: &Bytes, options: &[B
 
 fn caching(server: &mut MemoryServer, conn: ConnId, state: &Bytes) -> Outcome {
     if server.faults.no_caching {
-        return Err(no_permission("client|caching"));
+        return Err(unknown_part(b"CACHING"));
     }
     let session = server.session(conn);
     if session.tracking == Tracking::Off {
@@ -235,9 +232,10 @@ fn checked_name(name: &Bytes) -> Result<Bytes, Reply> {
     }
 }
 
-fn no_permission(command: &str) -> Reply {
+fn unknown_part(name: &[u8]) -> Reply {
     Reply::error(&format!(
-        "NOPERM User default has no permissions to run the '{command}' command"
+        "ERR unknown subcommand '{}'. Try CLIENT HELP.",
+        shown(name)
     ))
 }
 

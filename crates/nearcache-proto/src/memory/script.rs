@@ -180,7 +180,8 @@ fn call(server: &mut MemoryServer, conn: ConnId, words: &[Bytes], may_write: boo
     if command.is_write() && !may_write {
         return Reply::error("ERR Write commands are not allowed from read-only scripts.");
     }
-    match server.check(command, words) {
+    let permitted = server.permit(conn, command, words);
+    match permitted.and_then(|()| server.check(command, words)) {
         Ok(()) => server.call(conn, command, words),
         Err(refusal) => refusal,
     }

@@ -38,6 +38,10 @@ pub(super) struct Faults {
     pub(super) replica: bool,
     pub(super) no_tracking: bool,
     pub(super) no_caching: bool,
+    /// What nobody may run, `client|tracking` for a part of a command, but trusted connections.
+    denied: Vec<String>,
+    /// Prefix of the keys that nobody may touch, likewise.
+    denied_keys: Option<Bytes>,
 }
 
 impl MemoryServer {
@@ -159,7 +163,21 @@ impl MemoryServer {
         self.faults.replica = !primary;
     }
 
-    /// For tests: refuses `CLIENT TRACKING` from now on.
+    /// For tests: these commands are not permitted from now on, `client|tracking` being a part of one, nor are keys that
+    /// begin with `keys`; but for [trusted](Self::trust) connections. A server always permits `HELLO`.
+    pub fn deny(&mut self, commands: &[&str], keys: Option<&str>) {
+        self.faults.denied = commands.iter().map(|name| name.to_lowercase()).collect();
+        self.faults.denied_keys = keys.map(|keys| Bytes::copy_from_slice(keys.as_bytes()));
+    }
+
+    /// For tests: this connection may do everything.
+    pub fn trust(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.trusted = true;
+        }
+    }
+
+    /// For tests: refuses `CLIENT TRACKING` from now on, as a proxy does that does not know it.
     pub fn refuse_tracking(&mut self, refuse: bool) {
         self.faults.no_tracking = refuse;
     }
@@ -187,8 +205,13 @@ impl MemoryServer {
             }
             Ok(command) => self.call(conn, command, argv),
             Err(refusal) => {
-                if let Some(queue) = &mut self.session(conn).queue {
-                    queue.broken = true;
+                let ends = argv
+                    .first()
+                    .is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC"));
+                match &mut self.session(conn).queue {
+                    _ if ends => return super::transaction::forbidden(self, conn, refusal),
+                    Some(queue) => queue.broken = true,
+                    None => {}
                 }
                 refusal
             }
@@ -201,6 +224,7 @@ impl MemoryServer {
 
     fn admit(&mut self, conn: ConnId, argv: &[Bytes]) -> Result<&'static Command, Reply> {
         let command = find(argv)?;
+        self.permit(conn, command, argv)?;
         self.check(command, argv)?;
         // What waits for EXEC occupies memory as well.
         let waiting = self.session(conn).queue.as_ref().map_or(0, |q| q.weight);
@@ -209,6 +233,35 @@ impl MemoryServer {
             self.space.check_room(waiting.saturating_add(bytes))?;
         }
         Ok(command)
+    }
+
+    /// What permissions have against a command.
+    pub(super) fn permit(
+        &mut self,
+        conn: ConnId,
+        command: &Command,
+        argv: &[Bytes],
+    ) -> Result<(), Reply> {
+        if self.session(conn).trusted {
+            return Ok(());
+        }
+        let is = |denied: &String| {
+            let (name, part) = denied.split_once('|').unwrap_or((denied, ""));
+            let given = argv.get(1).map_or(&[][..], |word| word);
+            name.eq_ignore_ascii_case(command.name)
+                && (part.is_empty() || given.eq_ignore_ascii_case(part.as_bytes()))
+        };
+        if let Some(denied) = self.faults.denied.iter().find(|denied| is(denied)) {
+            return Err(Reply::error(&format!(
+                "NOPERM User default has no permissions to run the '{denied}' command"
+            )));
+        }
+        match &self.faults.denied_keys {
+            Some(prefix) if command.keys(argv).any(|key| key.starts_with(prefix)) => {
+                Err(Reply::error("NOPERM No permissions to access a key"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the state of the server has against a command.

@@ -58,6 +58,8 @@ pub(super) struct Session {
     pub(super) watched: Vec<(usize, Bytes)>,
     /// A watched key changed.
     pub(super) dirty: bool,
+    /// No permission concerns it.
+    pub(super) trusted: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -71,6 +73,7 @@ impl Session {
             queue: None,
             watched: Vec::new(),
             dirty: false,
+            trusted: false,
             outputs: VecDeque::new(),
         }
     }

@@ -41,6 +41,19 @@ pub(super) fn exec(server: &mut MemoryServer, conn: ConnId, _: &[Bytes]) -> Outc
     Ok(Reply::Array(replies.collect()))
 }
 
+/// An `EXEC` that is not permitted ends the transaction, if there is one or not.
+pub(super) fn forbidden(server: &mut MemoryServer, conn: ConnId, refusal: Reply) -> Reply {
+    let session = server.session(conn);
+    session.queue = None;
+    session.unwatch();
+    match refusal {
+        Reply::Error { code, message } => Reply::error(&format!(
+            "EXECABORT Transaction discarded because of: {code} {message}"
+        )),
+        other => other,
+    }
+}
+
 pub(super) fn discard(server: &mut MemoryServer, conn: ConnId, _: &[Bytes]) -> Outcome {
     let session = server.session(conn);
     if session.queue.take().is_none() {

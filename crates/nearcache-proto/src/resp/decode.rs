@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Reply;
 use super::encode::{Span, nonce_text};
-use super::{DoubleText, Reply};
+use super::handshake::{fence_of, handshake, is_primary};
 use crate::commands::{self, Absent};
-use crate::op::{Op, OpError, OpReply, Traits};
+use crate::op::{Op, OpError, OpReply};
 
 /// Reads the answer to `op`, which was encoded as `span`.
 ///
@@ -59,16 +60,24 @@ fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, 
             reply => Ok(OpReply::Value(reply)),
         },
         Op::Transaction { commands, .. } => transaction(commands.len(), replies),
-        Op::Fence { nonce } => {
-            echoed(*nonce, &next(replies)?)?;
-            Ok(OpReply::Fenced)
-        }
+        Op::Fence { nonce } => match echoed(*nonce, &next(replies)?) {
+            // It was allowed when the lane was opened: another finds out what is now.
+            Err(OpError::Server { code, message }) if code == "NOPERM" => Err(
+                OpError::TrackingLost(format!("ECHO was refused: {code} {message}")),
+            ),
+            echoed => echoed.map(|()| OpReply::Fenced),
+        },
+        Op::FenceOf { connection } => fence_of(*connection, next(replies)?),
         Op::Heartbeat => Ok(OpReply::Role {
             primary: is_primary(next(replies)?)?,
         }),
         Op::ProbeDb { .. } => {
-            let entered = next(replies)?;
-            selected(&next(replies)?)?;
+            let (entered, left) = (next(replies)?, next(replies)?);
+            let refusal = |reply: &Reply| matches!(reply, Reply::Error { .. });
+            // Who may not SELECT at all is refused the way back, too, and never left.
+            if !(refusal(&entered) && refusal(&left)) {
+                selected(&left)?;
+            }
             match entered {
                 reply if reply.is_ok() => Ok(OpReply::Selectable),
                 other => Err(refused("SELECT", other)),
@@ -153,7 +162,7 @@ fn read<R: Iterator<Item = Reply>>(
     let (caching, answer, pttl) = if tracked {
         (Some(next(replies)?), next(replies)?, next(replies)?)
     } else {
-        match transaction(2, replies)? {
+        match transaction(2, replies).map_err(forbidden)? {
             OpReply::Value(Reply::Array(mut both)) if both.len() == 2 => {
                 let pttl = both.pop().unwrap_or(Reply::Nil);
                 (None, both.pop().unwrap_or(Reply::Nil), pttl)
@@ -172,6 +181,10 @@ fn read<R: Iterator<Item = Reply>>(
         Reply::Int(-2) => Ok(Life::Gone),
         Reply::Int(-1) => Ok(Life::Endless),
         Reply::Int(millis) if millis >= 0 => Ok(Life::Millis(millis.unsigned_abs())),
+        // It was allowed when the lane was opened.
+        Reply::Error { code, message } if code == "NOPERM" && answer.is_ok() => Err(
+            OpError::TrackingLost(format!("PTTL was refused: {code} {message}")),
+        ),
         Reply::Error { code, message } => Err(OpError::Server { code, message }),
         other => return Err(refused("PTTL", other)),
     };
@@ -237,101 +250,26 @@ fn transaction<R: Iterator<Item = Reply>>(
     }
 }
 
-fn handshake<R: Iterator<Item = Reply>>(nonce: u64, replies: &mut R) -> Result<OpReply, OpError> {
-    let tracking = next(replies)?;
-    let _no_evict = next(replies)?; // Only a comfort, and unknown to some servers.
-    let hello = next(replies)?;
-    let fields = next(replies)?;
-    let caching = next(replies)?;
-    let get = next(replies)?;
-    let set = next(replies)?;
-    echoed(nonce, &next(replies)?)?;
-
-    // Not a matter of permissions: the same set-up will do later.
-    for reply in [&tracking, &caching, &get, &set] {
-        if let Reply::Error { code, message } = reply
-            && ["BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN"].contains(&code.as_str())
-        {
-            return Err(OpError::Server {
-                code: code.clone(),
-                message: message.clone(),
-            });
-        }
-    }
-    let traits = Traits {
-        // Refused for another reason, it may be known all the same.
-        field_expiry: !matches!(&fields, Reply::Error { message, .. } if message.starts_with("unknown command")),
-        doubles: DoubleText::of(
-            &hello_text(&hello, b"server"),
-            &hello_text(&hello, b"version"),
-        ),
-    };
-    let primary = is_primary(hello)?;
-    let proof = accepted(
-        "CLIENT TRACKING",
-        tracking,
-        "allow it (ACL: +client|tracking) or use a server that supports it",
-    )
-    .and_then(|()| accepted("CLIENT CACHING", caching, "allow it (ACL: +client|caching)"))
-    .and_then(|()| match get {
-        Reply::Bulk(_) | Reply::Nil => Ok(()),
-        other => accepted(
-            "GET of the self-test key",
-            other,
-            "allow GET on it (ACL: +get and its key pattern)",
-        ),
-    })
-    .and_then(|()| {
-        accepted(
-            "SET of the self-test key",
-            set,
-            "allow SET on it (ACL: +set and its key pattern), on a primary with free memory",
-        )
-    });
-    Ok(OpReply::Handshake {
-        primary,
-        tracking: proof,
-        traits,
-    })
-}
-
-fn accepted(what: &str, reply: Reply, advice: &str) -> Result<(), String> {
-    match reply {
-        reply if reply.is_ok() => Ok(()),
-        Reply::Error { code, message } => {
-            Err(format!("{what} was refused ({code} {message}): {advice}"))
-        }
-        other => Err(format!("{what} answered {}", other.shape())),
-    }
-}
-
-/// Reads the role out of the reply to `HELLO`.
-fn is_primary(hello: Reply) -> Result<bool, OpError> {
-    if !matches!(hello, Reply::Map(_) | Reply::Array(_)) {
-        return Err(refused("HELLO", hello));
-    }
-    match hello_field(&hello, b"role").and_then(Reply::text) {
-        Some(role) => Ok(role == b"master"),
-        None => Err(OpError::Protocol("HELLO answered without a role".into())),
-    }
-}
-
-/// A field of the reply to `HELLO`, a map, or a flat list on a RESP2 connection.
-fn hello_field<'a>(hello: &'a Reply, name: &[u8]) -> Option<&'a Reply> {
-    let is = |field: &Reply| field.text() == Some(name);
-    match hello {
-        Reply::Map(pairs) => pairs.iter().find(|(f, _)| is(f)).map(|(_, v)| v),
-        Reply::Array(flat) => flat.chunks_exact(2).find(|p| is(&p[0])).map(|p| &p[1]),
+/// A read that was refused between `MULTI` and `EXEC`, as it would have been without.
+fn forbidden(error: OpError) -> OpError {
+    let refusal = match &error {
+        OpError::Server { code, message } if code == "EXECABORT" => message.split_once("NOPERM "),
         _ => None,
+    };
+    match refusal {
+        None => error,
+        // What such a read is made of was allowed when the lane was opened.
+        Some((_, why)) if why.contains("'pttl'") || why.contains("'exec'") => {
+            OpError::TrackingLost(format!("a read with its life was refused: NOPERM {why}"))
+        }
+        Some((_, why)) => OpError::Server {
+            code: "NOPERM".to_owned(),
+            message: why.to_owned(),
+        },
     }
 }
 
-fn hello_text(hello: &Reply, name: &[u8]) -> String {
-    let text = hello_field(hello, name).and_then(Reply::text);
-    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
-}
-
-fn echoed(nonce: u64, reply: &Reply) -> Result<(), OpError> {
+pub(super) fn echoed(nonce: u64, reply: &Reply) -> Result<(), OpError> {
     match reply {
         Reply::Bulk(text) if text == nonce_text(nonce).as_bytes() => Ok(()),
         Reply::Bulk(_) => Err(OpError::Protocol("ECHO answered a wrong nonce".into())),
@@ -360,14 +298,14 @@ fn selected(reply: &Reply) -> Result<(), OpError> {
     }
 }
 
-fn refused(what: &str, reply: Reply) -> OpError {
+pub(super) fn refused(what: &str, reply: Reply) -> OpError {
     match reply {
         Reply::Error { code, message } => OpError::Server { code, message },
         other => OpError::Protocol(format!("{what} answered {}", other.shape())),
     }
 }
 
-fn next<R: Iterator<Item = Reply>>(replies: &mut R) -> Result<Reply, OpError> {
+pub(super) fn next<R: Iterator<Item = Reply>>(replies: &mut R) -> Result<Reply, OpError> {
     replies
         .next()
         .ok_or_else(|| OpError::Protocol("a reply is missing".into()))

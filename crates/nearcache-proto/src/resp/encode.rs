@@ -93,7 +93,7 @@ fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
             out.push(words(&["EXEC"]));
         }
         Op::Fence { nonce } => out.push(echo(*nonce)),
-        Op::Heartbeat => out.push(words(&["HELLO"])),
+        Op::FenceOf { .. } | Op::Heartbeat => out.push(words(&["HELLO"])),
         Op::ProbeDb { db } => {
             out.push(select(*db));
             out.push(select(resting_db));
@@ -109,14 +109,20 @@ fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
                 word("1"),
                 word("x"),
             ]);
+            out.push(words(&["ACL", "WHOAMI"]));
+            // Refused, EXEC ends what MULTI began all the same.
+            out.push(words(&["MULTI"]));
+            out.push(words(&["EXEC"]));
             out.push(words(&["CLIENT", "CACHING", "YES"]));
             out.push(vec![word("GET"), canary.clone()]);
+            out.push(vec![word("PTTL"), canary.clone()]);
             out.push(vec![
                 word("SET"),
                 canary.clone(),
                 word("x"),
                 word("PX"),
-                word("1000"),
+                // Its end is no news: whoever asked for news of the key has had them with the SET.
+                word("1"),
             ]);
             out.push(echo(*nonce));
         }

@@ -6,6 +6,7 @@ mod batch;
 mod decode;
 mod double;
 mod encode;
+mod handshake;
 mod reply;
 mod resp2;
 

@@ -108,9 +108,13 @@ fn ops_become_contiguous_commands() {
             "CLIENT NO-EVICT ON",
             "HELLO",
             "HPTTL c FIELDS 1 x",
+            "ACL WHOAMI",
+            "MULTI",
+            "EXEC",
             "CLIENT CACHING YES",
             "GET c",
-            "SET c x PX 1000",
+            "PTTL c",
+            "SET c x PX 1",
             "ECHO 000000000000000a"
         ]
     );
@@ -202,6 +206,8 @@ fn a_failed_select_ends_the_connection() {
     let probe = Op::ProbeDb { db: 9 };
     let refused = answer(&probe, vec![no.clone(), Reply::ok()]);
     assert!(matches!(refused, Err(OpError::Server { .. })));
+    let neither = answer(&probe, vec![no.clone(), no.clone()]);
+    assert!(matches!(neither, Err(OpError::Server { .. })));
     assert!(is_protocol(answer(&probe, vec![Reply::ok(), no])));
     assert_eq!(
         answer(&probe, vec![Reply::ok(), Reply::ok()]),
@@ -227,6 +233,31 @@ fn c5_an_untracked_read_is_one_transaction() {
     assert!(matches!(refused, Err(OpError::Server { code, .. }) if code == "WRONGTYPE"));
     assert!(is_protocol(whole(Reply::Nil)));
     assert!(is_protocol(whole(Reply::Array(vec![bulk("v")]))));
+
+    let no = |name: &str| format!("NOPERM User app has no permissions to run the '{name}' command");
+    let aborted =
+        |why: &str| Reply::error(&format!("EXECABORT Transaction discarded because of{why}"));
+    let refused = |name: &str, queued: Reply| {
+        let pttl = match name {
+            "pttl" => Reply::error(&no(name)),
+            _ => Reply::Simple("QUEUED".to_owned()),
+        };
+        let exec = match name {
+            "exec" => aborted(&format!(": {}", no(name))),
+            _ => aborted(" previous errors."),
+        };
+        answer(&op, vec![Reply::ok(), queued, pttl, exec])
+    };
+    for name in ["pttl", "exec"] {
+        let lost = refused(name, queued());
+        assert!(matches!(lost, Err(OpError::TrackingLost(_))), "{lost:?}");
+    }
+    for words in [&no("get"), "NOPERM No permissions to access a key"] {
+        match refused("get", Reply::error(words)) {
+            Err(OpError::Server { code, .. }) => assert_eq!(code, "NOPERM"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -354,6 +385,20 @@ fn fences_and_heartbeats() {
     assert!(is_protocol(answer(&fence, vec![bulk("b")])));
     assert!(is_protocol(answer(&fence, vec![Reply::Nil])));
 
+    let own = Op::FenceOf { connection: 7 };
+    let of = |id| answer(&own, vec![Reply::Map(vec![(bulk("id"), Reply::Int(id))])]);
+    assert_eq!(of(7), Ok(OpReply::Fenced));
+    for shifted in [
+        of(8),
+        answer(&own, vec![Reply::ok()]),
+        answer(&own, vec![Reply::Map(vec![])]),
+    ] {
+        assert!(is_protocol(shifted));
+    }
+    let refused = Reply::error("NOPERM User app has no permissions to run the 'echo' command");
+    let lost = answer(&fence, vec![refused]);
+    assert!(matches!(lost, Err(OpError::TrackingLost(_))), "{lost:?}");
+
     let role = |reply| answer(&Op::Heartbeat, vec![reply]);
     let map = |role| Reply::Map(vec![(bulk("proto"), Reply::Int(3)), (bulk("role"), role)]);
     let primary = |primary| Ok(OpReply::Role { primary });
@@ -378,10 +423,15 @@ fn a_handshake_says_what_is_missing() {
             (bulk("server"), bulk("redis")),
             (bulk("version"), bulk("7.0.15")),
             (bulk("role"), bulk("master")),
+            (bulk("id"), Reply::Int(7)),
         ]),
         Reply::error("ERR unknown command 'HPTTL'"),
+        bulk("app"),
+        Reply::ok(),
+        Reply::Array(vec![]),
         Reply::ok(),
         Reply::Nil,
+        Reply::Int(-2),
         Reply::ok(),
         bulk("0000000000000001"),
     ];
@@ -396,28 +446,54 @@ fn a_handshake_says_what_is_missing() {
         }
     };
     assert_eq!(outcome(1, Reply::ok()), (true, Ok(())));
-    let no = Reply::error("NOPERM no permissions");
-    for (at, advice) in [
-        (0, "+client|tracking"),
-        (4, "+client|caching"),
-        (5, "allow GET"),
-        (6, "allow SET"),
-    ] {
-        let why = outcome(at, no.clone()).1.expect_err("refused");
-        assert!(why.contains(advice) && why.contains("NOPERM"), "{why}");
-    }
+    let out_of_memory = Reply::error("OOM command not allowed");
+    let (_, why) = outcome(10, out_of_memory);
+    assert!(
+        why.expect_err("no proof")
+            .contains("SET of the self-test key was refused (OOM")
+    );
     let mut replies = good.clone();
-    replies[7] = bulk("2");
+    replies[11] = bulk("2");
     assert!(is_protocol(answer(&op, replies)));
 
-    let traits = |fields: Reply| {
+    let with = |at: usize, reply: Reply| {
         let mut replies = good.clone();
-        replies[3] = fields;
+        replies[at] = reply;
         match answer(&op, replies) {
-            Ok(OpReply::Handshake { traits, .. }) => traits,
+            Ok(OpReply::Handshake {
+                traits, tracking, ..
+            }) => (traits, tracking),
             other => panic!("{other:?}"),
         }
     };
+    assert_eq!(with(1, Reply::ok()).0.rights.user.as_deref(), Some("app"));
+    for (at, rule, proven) in [
+        (0, "+client|tracking", false),
+        (5, "+multi", true),
+        (6, "+exec", true),
+        (7, "+client|caching", false),
+        (8, "+get", false),
+        (9, "+pttl", false),
+        (10, "+set", false),
+        (11, "+echo", true),
+    ] {
+        let no = format!(
+            "NOPERM User app has no permissions to run the '{}' command",
+            &rule[1..]
+        );
+        let (traits, tracking) = with(at, Reply::error(&no));
+        assert_eq!(traits.rights.missing, [rule]);
+        assert_eq!(tracking.is_ok(), proven, "{rule}");
+        assert_eq!(traits.connection, (rule == "+echo").then_some(7));
+    }
+    let (traits, tracking) = with(8, Reply::error("NOPERM No permissions to access a key"));
+    assert!(traits.rights.no_keys && traits.rights.missing.is_empty());
+    assert!(
+        tracking
+            .expect_err("no proof")
+            .contains("GET of the self-test key")
+    );
+    let traits = |fields: Reply| with(3, fields).0;
     let old = traits(Reply::error("ERR unknown command 'HPTTL'"));
     assert!(!old.field_expiry);
     assert_eq!(old.doubles.score(0.1), "0.10000000000000001");

@@ -224,7 +224,7 @@ fn ops_run_end_to_end() {
     };
     assert_eq!(
         answer(&handshake),
-        (Ok(done), vec![7]),
+        (Ok(done), vec![11]),
         "push before the echo"
     );
     let set = Op::Set {

@@ -212,12 +212,42 @@ fn faults_role_tracking_caching() {
     s.server.set_role(true);
     s.server.refuse_caching(true);
     let refusal = s.reply(a, "CLIENT CACHING YES");
-    assert!(matches!(refusal, Reply::Error { code, .. } if code == "NOPERM"));
+    assert!(matches!(refusal, Reply::Error { code, .. } if code == "ERR"));
     assert_eq!(s.run(a, "GET k"), [Output::Reply(Reply::Nil)]);
     assert_eq!(s.server.tracked_keys(), 0);
     s.server.refuse_tracking(true);
     let refusal = s.reply(a, "CLIENT TRACKING ON OPTIN");
-    assert!(matches!(refusal, Reply::Error { code, .. } if code == "NOPERM"));
+    assert!(matches!(refusal, Reply::Error { code, .. } if code == "ERR"));
+}
+
+#[test]
+fn permissions_are_refused_in_the_words_of_a_server() {
+    let mut s = Server::new();
+    let a = s.tracked();
+    s.server
+        .deny(&["client|caching", "echo", "exec"], Some("nearcache:"));
+    let refused = |name: &str| {
+        error(&format!(
+            "NOPERM User default has no permissions to run the '{name}' command"
+        ))
+    };
+    assert_eq!(s.reply(a, "CLIENT CACHING YES"), refused("client|caching"));
+    assert_eq!(s.reply(a, "ECHO x"), refused("echo"));
+    assert_eq!(s.reply(a, "EVAL redis.call('ECHO','x') 0"), refused("echo"));
+    let no_key = error("NOPERM No permissions to access a key");
+    assert_eq!(s.reply(a, "GET nearcache:x"), no_key);
+    assert_eq!(s.reply(a, "SET nearcache:x v"), no_key);
+    assert_eq!(s.reply(a, "GET k"), Reply::Nil);
+    for before in ["GET k", "MULTI"] {
+        s.reply(a, before);
+        let aborted = error(
+            "EXECABORT Transaction discarded because of: NOPERM User default has no permissions to run the 'exec' command",
+        );
+        assert_eq!(s.reply(a, "EXEC"), aborted);
+        assert_eq!(s.reply(a, "GET k"), Reply::Nil, "no transaction is left");
+    }
+    s.server.trust(a);
+    assert_eq!(s.reply(a, "ECHO x"), text("x"));
 }
 
 #[test]

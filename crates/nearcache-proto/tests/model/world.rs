@@ -151,6 +151,8 @@ impl World {
         let mut server = MemoryServer::new();
         let observer = server.connect();
         let writer = server.connect();
+        server.trust(observer);
+        server.trust(writer);
         let mood = Mood::new(&mut random);
         let count = 2 + random.below(2);
         let pods = (0..count).map(|number| {
@@ -172,7 +174,6 @@ impl World {
             server.table_limit(KEYS - 1, seed);
         }
         let caching_refused = mood.allows(Fault::CachingRefused) && random.per_mille(400);
-        server.refuse_caching(caching_refused);
         let mut world = Self {
             seed,
             random,
@@ -189,7 +190,7 @@ impl World {
             next_value: 1,
             next_call: 0,
             mood,
-            caching_refused,
+            caching_refused: false,
             server_paused: false,
             replica: None,
             splits: Splits::default(),
@@ -198,6 +199,7 @@ impl World {
             probed: false,
             lane_per_db: crate::lane_per_db(),
         };
+        world.refuse(caching_refused);
         for pod in 0..count {
             for fault in [Fault::ClockRate, Fault::TableFull] {
                 if world.mood.allows(fault) {

@@ -65,7 +65,7 @@ impl Kind {
             Op::Set { .. } | Op::Replace { .. } => Self::Set,
             Op::Delete { .. } => Self::Delete,
             Op::Command { .. } | Op::Transaction { .. } => Self::Command,
-            Op::Fence { .. } => Self::Fence,
+            Op::Fence { .. } | Op::FenceOf { .. } => Self::Fence,
             Op::Heartbeat => Self::Heartbeat,
             Op::ProbeDb { .. } => Self::ProbeDb,
             Op::Handshake { .. } => Self::Handshake,

@@ -34,6 +34,7 @@ impl Group {
                     | Op::Replace { .. }
                     | Op::Delete { .. }
                     | Op::Fence { .. }
+                    | Op::FenceOf { .. }
             )
         })
     }

@@ -233,7 +233,7 @@ impl MapConnection {
                 }
                 OpReply::Deleted(existed)
             }
-            Op::Fence { .. } => OpReply::Fenced,
+            Op::Fence { .. } | Op::FenceOf { .. } => OpReply::Fenced,
             Op::Heartbeat => OpReply::Role { primary: true },
             Op::ProbeDb { .. } => OpReply::Selectable,
             Op::Handshake { .. } => OpReply::Handshake {

@@ -37,6 +37,14 @@ macro_rules! settings_table {
             /// Where L2 is: `redis://host:6379/0`, `rediss://` for TLS (`valkey://` and `valkeys://` mean the same),
             /// `unix:///path`, or `memory:` for the embedded L2. Must be given.
             url: String, URL, "";
+            /// For `rediss://`: a file with the certificates, PEM, of the authorities that the server's is of, instead of the
+            /// public ones. Empty: the file that `SSL_CERT_FILE` names, if any.
+            tls_ca_file: String, TEXT, "";
+            /// For `rediss://`: a file with the certificate, PEM, that is shown to a server that asks for one, and with those
+            /// that lead to its authority. A file that is replaced is used from the next connection on.
+            tls_cert_file: String, TEXT, "";
+            /// The key, PEM, of `tls_cert_file`.
+            tls_key_file: String, TEXT, "";
             /// Whether L1 is on. Without it nothing is kept, counted or fetched ahead, and every read goes to L2; loaders are
             /// still shared while they run, and everything else works as ever.
             enabled: bool, SWITCH, "true";

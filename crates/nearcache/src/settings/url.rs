@@ -29,6 +29,12 @@ pub(super) fn masked(url: &str) -> String {
     }
 }
 
+/// Whether it is the address of a server that is reached without TLS.
+pub(super) fn is_plain(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !["rediss", "valkeys"].contains(&scheme))
+}
+
 /// What is wrong with `url` as the address of L2, and what is allowed.
 pub(super) fn check(url: &str) -> Result<(), &'static str> {
     if url.is_empty() {

@@ -20,6 +20,7 @@ impl Settings {
     /// it names the field, its value and what is allowed.
     pub fn validate(&self) -> Result<(), Error> {
         url::check(&self.url).or_else(|why| self.wrong("url", why))?;
+        self.check_tls()?;
         self.check_sizes()?;
         self.check_durations()?;
         self.check_counts()?;
@@ -30,6 +31,32 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_tls(&self) -> Result<(), Error> {
+        for (name, file) in [
+            ("tls_ca_file", &self.tls_ca_file),
+            ("tls_cert_file", &self.tls_cert_file),
+            ("tls_key_file", &self.tls_key_file),
+        ] {
+            if !file.is_empty() && url::is_plain(&self.url) {
+                return self.wrong(
+                    name,
+                    "is for TLS: write rediss:// in `url`, or leave it out",
+                );
+            }
+        }
+        if self.tls_cert_file.is_empty() != self.tls_key_file.is_empty() {
+            let (given, other) = match self.tls_key_file.is_empty() {
+                true => ("tls_cert_file", "tls_key_file"),
+                false => ("tls_key_file", "tls_cert_file"),
+            };
+            return self.wrong(
+                given,
+                &format!("set `{other}` as well, they belong together"),
+            );
+        }
+        Ok(())
     }
 
     fn check_sizes(&self) -> Result<(), Error> {

@@ -107,7 +107,7 @@ impl OneValue {
                 OpReply::Stored(holds)
             }
             Op::Delete { .. } => OpReply::Deleted(value.take().is_some()),
-            Op::Fence { .. } => OpReply::Fenced,
+            Op::Fence { .. } | Op::FenceOf { .. } => OpReply::Fenced,
             Op::Heartbeat => OpReply::Role { primary: true },
             Op::ProbeDb { .. } => OpReply::Selectable,
             Op::Handshake { .. } => OpReply::Handshake {

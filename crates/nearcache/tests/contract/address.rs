@@ -154,7 +154,7 @@ fn c16_a_user_whose_keys_leave_no_room_for_the_self_test() {
         let LaneState::Degraded(why) = pod.stats().lane else {
             panic!("not said aloud");
         };
-        assert!(why.contains("key pattern"), "{why}");
+        assert!(why.contains("lacks ~nearcache:*"), "{why}");
         // The way out is a setting.
         let pod = connect(at(address).namespace("bob:nearcache"));
         assert_eq!(pod.stats().lane, LaneState::Up);

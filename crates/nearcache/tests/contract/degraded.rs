@@ -8,6 +8,9 @@ use super::{Stage, all, eventually, on_both, val};
 on_both!(
     trap_caching_refused_while_reads_are_answered,
     trap_tracking_refused,
+    trap_lives_of_keys_refused,
+    trap_our_own_keys_refused,
+    c3_c7_echo_refused,
     trap_no_permission_to_write_the_self_test,
     trap_caching_refused_on_a_lane_that_is_up,
     c3_own_scripts_are_seen_without_tracking,
@@ -31,6 +34,23 @@ fn degraded(stage: &Stage, what: Refuse, words: &[&str]) -> nearcache::blocking:
     pod
 }
 
+/// What L2 says is handed over, and nothing is kept.
+#[track_caller]
+fn keeps_nothing(stage: &Stage, pod: &nearcache::blocking::NearCache) {
+    for round in 0..30 {
+        let value = round.to_string();
+        stage.set("k", &value);
+        assert_eq!(pod.get("k").unwrap(), val(&value));
+        let both = all(pod.get_many(&["k", "l"])).unwrap();
+        assert_eq!(both, [val(&value), None]);
+        pod.set("k", "own", Ttl::NONE).unwrap();
+        assert_eq!(pod.get("k").unwrap(), val("own"));
+    }
+    let stats = pod.stats();
+    assert_eq!((stats.totals.hits_total, stats.store.entries), (0, 0));
+    assert_eq!(stats.totals.disconnects_total, 0);
+}
+
 /// Entries live for a while, and for no longer than the bound.
 fn lives_and_ends(stage: &Stage, pod: &nearcache::blocking::NearCache) {
     eventually("a copy is kept and served", || {
@@ -52,23 +72,54 @@ fn trap_caching_refused_while_reads_are_answered(stage: &Stage) {
     let pod = degraded(
         stage,
         Refuse::Caching,
-        &["CLIENT CACHING", "+client|caching"],
+        &["nothing is kept", "CLIENT CACHING", "+client|caching"],
     );
-    lives_and_ends(stage, &pod);
+    keeps_nothing(stage, &pod);
 }
 
 fn trap_tracking_refused(stage: &Stage) {
-    let words = ["CLIENT TRACKING", "+client|tracking"];
+    let words = ["CLIENT TRACKING", "ACL SETUSER default ~nearcache:* "];
     let pod = degraded(stage, Refuse::Tracking, &words);
+    keeps_nothing(stage, &pod);
+}
+
+fn trap_lives_of_keys_refused(stage: &Stage) {
+    let words = ["nothing is kept", "PTTL", "lacks +pttl", "ACL SETUSER"];
+    let pod = degraded(stage, Refuse::Lives, &words);
+    keeps_nothing(stage, &pod);
+}
+
+fn trap_our_own_keys_refused(stage: &Stage) {
+    let words = ["lacks ~nearcache:*", "ACL SETUSER default ~nearcache:* "];
+    let pod = degraded(stage, Refuse::OwnKeys, &words);
     lives_and_ends(stage, &pod);
 }
 
+fn c3_c7_echo_refused(stage: &Stage) {
+    stage.l2().refuse(Refuse::Echo);
+    let pod = stage.pod();
+    assert_eq!(pod.stats().lane, LaneState::Up);
+    let echoes = stage.calls("echo");
+    let mut session = pod.session();
+    for round in 0..20 {
+        let value = round.to_string();
+        pod.get("k").unwrap();
+        let script = format!("return redis.call('SET', 'k', '{value}')");
+        session.command(&["EVAL", &script, "0"]).unwrap();
+        assert_eq!(pod.get("k").unwrap(), val(&value));
+        stage.set("k", "foreign");
+        assert_eq!(pod.get_validated("k").unwrap(), val("foreign"));
+        stage.set("k", &value);
+        pod.fence().unwrap();
+        assert_eq!(pod.get("k").unwrap(), val(&value));
+        assert_eq!(pod.get_resident("k"), val(&value));
+    }
+    assert_eq!(pod.stats().totals.disconnects_total, 0);
+    assert_eq!(stage.calls("echo"), echoes, "they would be refused");
+}
+
 fn trap_no_permission_to_write_the_self_test(stage: &Stage) {
-    let pod = degraded(
-        stage,
-        Refuse::Canary,
-        &["SET of the self-test key", "allow"],
-    );
+    let pod = degraded(stage, Refuse::Canary, &["SET of the self-test key"]);
     lives_and_ends(stage, &pod);
 }
 

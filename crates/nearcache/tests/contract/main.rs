@@ -23,6 +23,7 @@ mod order;
 mod outage;
 mod outcome;
 mod own_writes;
+mod rights;
 mod shutdown;
 mod slow;
 mod stage;

@@ -116,8 +116,8 @@ impl World {
                 None => self.replica = Some(self.oracle.state()),
             },
             Fault::CachingRefused => {
-                self.caching_refused = !self.caching_refused && self.random.per_mille(500);
-                self.server.refuse_caching(self.caching_refused);
+                let refused = !self.caching_refused && self.random.per_mille(500);
+                self.refuse(refused);
                 if self.caching_refused {
                     self.strike_all(fault);
                 }
@@ -133,8 +133,7 @@ impl World {
             2 => self.pods[pod].stopped = false,
             3 => self.promote(),
             4 => {
-                self.caching_refused = false;
-                self.server.refuse_caching(false);
+                self.refuse(false);
             }
             // Long enough for a lane without invalidations to try again.
             _ if self.mood.allows(Fault::CachingRefused) => self.advance(30_000, 31_000),
@@ -143,13 +142,29 @@ impl World {
     }
 
     pub(super) fn relieve_all(&mut self) {
-        self.caching_refused = false;
-        self.server.refuse_caching(false);
+        self.refuse(false);
         self.server_paused = false;
         self.promote();
         for pod in &mut self.pods {
             (pod.starved, pod.stopped) = (false, false);
         }
+    }
+
+    /// `CLIENT CACHING` is refused by somebody in between from now on, or the pods' user lacks rights; or neither.
+    pub(super) fn refuse(&mut self, refused: bool) {
+        // Not those to MULTI and EXEC, whose callers would be told.
+        const RIGHTS: [&[&str]; 5] = [
+            &["client|caching"],
+            &["echo"],
+            &["pttl"],
+            &["client|caching", "echo"],
+            &["client|tracking", "pttl"],
+        ];
+        self.caching_refused = refused;
+        let kind = if refused { self.random.below(8) } else { 0 };
+        let denied = kind.checked_sub(3).map_or(&[][..], |kind| RIGHTS[kind]);
+        self.server.refuse_caching(refused && denied.is_empty());
+        self.server.deny(denied, None);
     }
 
     /// One of the pod's connections takes its time, in one direction or both.
@@ -245,6 +260,8 @@ impl World {
         }
         self.observer = self.server.connect();
         self.writer = self.server.connect();
+        self.server.trust(self.observer);
+        self.server.trust(self.writer);
     }
 
     /// The server's process ends and another begins, with its data or without.

@@ -30,6 +30,7 @@ impl Embedded {
     pub(super) fn new() -> Self {
         let store = MemoryL2::new();
         let writer = store.with_server(MemoryServer::connect);
+        store.with_server(|server| server.trust(writer));
         let shared = Arc::new(Shared {
             net: Mutex::new(Net::Pass),
             calls: Mutex::default(),
@@ -102,8 +103,11 @@ impl Cast for Embedded {
 
     fn refuse(&self, what: Refuse) {
         self.l2.store.with_server(|server| match what {
-            Refuse::Caching => server.refuse_caching(true),
-            Refuse::Tracking => server.refuse_tracking(true),
+            Refuse::Caching => server.deny(&["client|caching"], None),
+            Refuse::Tracking => server.deny(&["client|tracking"], None),
+            Refuse::Echo => server.deny(&["echo"], None),
+            Refuse::Lives => server.deny(&["pttl"], None),
+            Refuse::OwnKeys => server.deny(&[], Some("nearcache:")),
             // Room for what a read in a transaction needs while it is queued, not for a write.
             Refuse::Canary | Refuse::Memory => {
                 server.set_memory_limit(server.memory_used() + QUEUE_BYTES);

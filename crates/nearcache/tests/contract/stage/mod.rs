@@ -41,6 +41,12 @@ pub(crate) enum Refuse {
     Caching,
     /// `CLIENT TRACKING`, by permission.
     Tracking,
+    /// `ECHO`, by permission.
+    Echo,
+    /// `PTTL`, by permission.
+    Lives,
+    /// Keys of nearcache's own, by permission.
+    OwnKeys,
     /// The write of the self-test.
     Canary,
     /// Writes that need memory.

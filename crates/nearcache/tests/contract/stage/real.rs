@@ -111,6 +111,14 @@ impl Cast for Real {
         let rule = match what {
             Refuse::Caching => "-client|caching",
             Refuse::Tracking => "-client|tracking",
+            Refuse::Echo => "-echo",
+            Refuse::Lives => "-pttl",
+            Refuse::OwnKeys => {
+                let keys = ["resetkeys", "~k*", "~l*", "~x*"];
+                let argv = ["ACL", "SETUSER", "default"].into_iter().chain(keys);
+                lock(&self.writer).ok(&argv.collect::<Vec<_>>());
+                return;
+            }
             Refuse::Canary => "-set",
             Refuse::Memory => {
                 lock(&self.writer).ok(&["CONFIG", "SET", "maxmemory", "1"]);

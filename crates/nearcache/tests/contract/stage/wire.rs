@@ -243,9 +243,19 @@ fn names(op: &Op) -> Vec<String> {
         Op::Command { argv, .. } => of(argv).into_iter().collect(),
         Op::Transaction { commands, .. } => commands.iter().filter_map(of).collect(),
         Op::Fence { .. } => fixed(&["echo"]),
-        Op::Heartbeat => fixed(&["hello"]),
+        Op::FenceOf { .. } | Op::Heartbeat => fixed(&["hello"]),
         Op::ProbeDb { .. } => fixed(&["select", "select"]),
-        Op::Handshake { .. } => fixed(&["hello", "hpttl", "client|caching", "get", "set", "echo"]),
+        Op::Handshake { .. } => fixed(&[
+            "hello",
+            "hpttl",
+            "multi",
+            "exec",
+            "client|caching",
+            "get",
+            "pttl",
+            "set",
+            "echo",
+        ]),
     }
 }
 
