@@ -141,6 +141,8 @@ pub struct Lane {
     backoff: Backoff,
     pace: FillPace,
     shared: Shared,
+    /// They came since the last fence for such was sent.
+    side_answers: Vec<SideAnswer>,
     oversize: Oversize,
     large_inline: Tally,
     large_entries: Tally,
@@ -220,10 +222,13 @@ enum SentWork {
     },
     Write(SentWrite),
     Command(SentCommand),
-    SideFence {
-        done: Done<Vec<OpReply>>,
-        replies: Vec<OpReply>,
-    },
+    SideFence(Vec<SideAnswer>),
+}
+
+/// What came over a side connection, to be handed over when the lane has caught up with it.
+struct SideAnswer {
+    done: Done<Vec<OpReply>>,
+    replies: Vec<OpReply>,
 }
 
 /// A write of one key that is on its way.
@@ -286,6 +291,7 @@ impl Lane {
             backoff,
             pace,
             shared: Shared::default(),
+            side_answers: Vec::new(),
             oversize: Oversize::default(),
             large_inline: Tally::default(),
             large_entries: Tally::default(),
@@ -375,8 +381,11 @@ impl Lane {
         }
         match &self.phase {
             Phase::Waiting { until, .. } if now >= *until => Some(self.start_connect(now)),
-            Phase::Up { .. } => self.next_batch(now),
-            _ => None,
+            Phase::Up { .. } => self.fence_sides(now).or_else(|| self.next_batch(now)),
+            _ => {
+                self.hand_over_sides();
+                None
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use nearcache_l1::Timestamp;
 
 use super::answer::Answer;
-use super::{BatchId, Lane, Line, Sent, SentCommand, SentWork, SentWrite};
+use super::{Action, BatchId, Lane, Line, Sent, SentCommand, SentWork, SentWrite, SideAnswer};
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::{BatchReply, OpError, OpReply};
 use crate::request::{Effect, Request, Work};
@@ -42,10 +42,13 @@ impl Lane {
         };
         // Not just anything that comes right behind the handshake: a proxy may cut it then.
         let useful = matches!(sent.work, SentWork::Heartbeat);
-        if sent.line == Line::Lane {
-            self.not_stalled();
-            // Before any caller resumes: later readers must not join what was sent before this.
-            self.pod.coherence.note_answered(batch);
+        match sent.line {
+            Line::Lane => {
+                self.not_stalled();
+                // Before any caller resumes: later readers must not join what was sent before this.
+                self.pod.coherence.note_answered(batch);
+            }
+            Line::Side(side) => self.shared.answered(side.id, now),
         }
         if let Some(why) = self.dispatch(sent, results, now) {
             self.lost(&why, now);
@@ -159,11 +162,10 @@ impl Lane {
                 guard.complete(outcome);
             }
             SentWork::Write(write) => self.finish_write(write, results.next()),
-            SentWork::Command(command) => self.finish_command(command, results, sent.line, now),
-            SentWork::SideFence { done, replies } => {
+            SentWork::Command(command) => self.finish_command(command, results, sent.line),
+            SentWork::SideFence(answers) => {
                 self.fenced(results.next());
-                self.unseen_writes();
-                done.complete(Ok(replies));
+                self.hand_over(answers);
             }
         }
         broken
@@ -228,6 +230,32 @@ impl Lane {
         }
     }
 
+    /// One fence for all side answers that came since the last: what they have written is pushed when it is back.
+    pub(super) fn fence_sides(&mut self, now: Timestamp) -> Option<Action> {
+        if self.side_answers.is_empty() {
+            return None;
+        }
+        let work = SentWork::SideFence(std::mem::take(&mut self.side_answers));
+        let fence = self.fence();
+        // No deadline: the commands have been executed, and the lane answers or is lost.
+        Some(self.batch(work, Line::Lane, vec![fence], Timestamp::MAX, now))
+    }
+
+    /// With the lane down there is nothing left that a side answer could be older than.
+    pub(super) fn hand_over_sides(&mut self) {
+        let answers = std::mem::take(&mut self.side_answers);
+        if !answers.is_empty() {
+            self.hand_over(answers);
+        }
+    }
+
+    fn hand_over(&self, answers: Vec<SideAnswer>) {
+        self.unseen_writes();
+        for SideAnswer { done, replies } in answers {
+            done.complete(Ok(replies));
+        }
+    }
+
     fn finish_write(&mut self, write: SentWrite, result: Option<Result<OpReply, OpError>>) {
         // A second time, before the caller resumes: a fill may have come in between. What a loader returned and the server
         // refused has changed nothing, and may be lent.
@@ -257,7 +285,6 @@ impl Lane {
         command: SentCommand,
         mut results: impl Iterator<Item = Result<OpReply, OpError>>,
         line: Line,
-        now: Timestamp,
     ) {
         let wanted = command.wanted;
         let (mut replies, mut failed) = (Vec::with_capacity(wanted), None);
@@ -284,8 +311,7 @@ impl Lane {
             }
             None if matches!(line, Line::Side(_)) && !off!(SideFence) => {
                 let done = command.done;
-                // No deadline: the command has been executed, and the lane answers or is lost.
-                self.fence_behind(SentWork::SideFence { done, replies }, Timestamp::MAX, now);
+                self.side_answers.push(SideAnswer { done, replies });
             }
             None => command.done.complete(Ok(replies)),
         }
@@ -384,10 +410,7 @@ impl Lane {
             }
             // The side answer is in, and the history it had to be fenced against is over.
             SentWork::BulkFence { guard, outcome } => guard.complete(outcome),
-            SentWork::SideFence { done, replies } => {
-                self.unseen_writes();
-                done.complete(Ok(replies));
-            }
+            SentWork::SideFence(answers) => self.hand_over(answers),
         }
     }
 }

@@ -11,8 +11,14 @@ use nearcache_l1::Timestamp;
 use super::Side;
 use crate::op::{Op, Protocol};
 
-/// Connections that speak one protocol. All of them busy, commands go one behind the other.
+/// Connections that speak one protocol. All of them full or slow, commands go one behind the other.
 const MOST: usize = 4;
+
+/// Commands in flight on one connection while there is another: what goes together costs less.
+const FULL: usize = 32;
+
+/// One that owes an answer and gave none for this long is slow, and what needs not wait goes elsewhere.
+const SLOW: Duration = Duration::from_millis(2);
 
 /// A connection that was not used for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -25,6 +31,8 @@ struct Member {
     /// Each command in flight on it has a clone.
     seats: Arc<()>,
     used_at: Timestamp,
+    /// When it gave an answer, or began to owe one.
+    moved_at: Timestamp,
     /// It owes an answer that somebody has given up, or may be dead.
     late: bool,
 }
@@ -46,12 +54,15 @@ impl Shared {
             open += 1;
             // What it owed it has answered.
             member.late &= member.busy() > 0;
+            if member.is_quick(now) {
+                return member.take(now);
+            }
             if best.as_ref().is_none_or(|best| member.load() < best.load()) {
                 best = Some(member);
             }
         }
         match best {
-            Some(member) if member.busy() == 0 || open >= MOST => member.take(now),
+            Some(member) if open >= MOST => member.take(now),
             _ => {
                 let mut member = Member {
                     side: Side {
@@ -62,6 +73,7 @@ impl Shared {
                     },
                     seats: Arc::new(()),
                     used_at: now,
+                    moved_at: now,
                     late: false,
                 };
                 let place = member.take(now);
@@ -73,6 +85,14 @@ impl Shared {
 
     pub(super) fn has(&self, id: u64) -> bool {
         self.0.iter().any(|member| member.side.id == id)
+    }
+
+    /// It gave an answer.
+    pub(super) fn answered(&mut self, id: u64, now: Timestamp) {
+        let of_it = |member: &&mut Member| member.side.id == id;
+        if let Some(member) = self.0.iter_mut().find(of_it) {
+            member.moved_at = now;
+        }
     }
 
     /// It is closed.
@@ -123,6 +143,15 @@ impl Member {
         Arc::strong_count(&self.seats) - 1
     }
 
+    /// Whether a command would be answered there as soon as anywhere.
+    fn is_quick(&self, now: Timestamp) -> bool {
+        let waiting = now.saturating_since(self.moved_at);
+        match self.busy() {
+            0 => true,
+            busy => !self.late && busy < FULL && waiting < SLOW,
+        }
+    }
+
     /// The least is the best place.
     fn load(&self) -> (bool, usize) {
         (self.late, self.busy())
@@ -130,6 +159,9 @@ impl Member {
 
     fn take(&mut self, now: Timestamp) -> (Side, Arc<()>) {
         self.used_at = now;
+        if self.busy() == 0 {
+            self.moved_at = now;
+        }
         (self.side, self.seats.clone())
     }
 
@@ -153,26 +185,40 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_one_is_taken_before_another_is_opened() {
+    fn what_is_quick_goes_together() {
         let (mut shared, mut next) = (Shared::default(), numbers());
-        for _ in 0..10 {
-            let (side, _seat) = shared.place(Protocol::Resp3, NOW, &mut next);
-            assert_eq!(side.id, 1);
-        }
-        let (_, _seat) = shared.place(Protocol::Resp3, NOW, &mut next);
+        let seats: Vec<_> = (0..FULL)
+            .map(|_| shared.place(Protocol::Resp3, NOW, &mut next))
+            .collect();
+        assert!(seats.iter().all(|(side, _)| side.id == 1));
         let (side, _other) = shared.place(Protocol::Resp2, NOW, &mut next);
         assert_eq!((side.id, side.protocol), (2, Protocol::Resp2));
-        assert_eq!(shared.place(Protocol::Resp3, NOW, &mut next).0.id, 3);
+        let full = shared.place(Protocol::Resp3, NOW, &mut next);
+        assert_eq!(full.0.id, 3);
+        drop(seats);
+        assert_eq!(shared.place(Protocol::Resp3, NOW, &mut next).0.id, 1);
+    }
+
+    #[test]
+    fn a_slow_answer_holds_up_nobody_else() {
+        let (mut shared, mut next) = (Shared::default(), numbers());
+        let slow = shared.place(Protocol::Resp3, NOW, &mut next);
+        let later = NOW.saturating_add(SLOW);
+        let other = shared.place(Protocol::Resp3, later, &mut next);
+        assert_eq!((slow.0.id, other.0.id), (1, 2));
+        // While it gives answers it is not slow, however long it is busy.
+        shared.answered(1, later);
+        assert_eq!(shared.place(Protocol::Resp3, later, &mut next).0.id, 1);
     }
 
     #[test]
     fn there_are_few_and_all_of_them_work() {
         let (mut shared, mut next) = (Shared::default(), numbers());
-        let seats: Vec<_> = (0..40)
+        let seats: Vec<_> = (0..400)
             .map(|_| shared.place(Protocol::Resp3, NOW, &mut next))
             .collect();
         for id in 1..=4 {
-            assert_eq!(seats.iter().filter(|(side, _)| side.id == id).count(), 10);
+            assert_eq!(seats.iter().filter(|(side, _)| side.id == id).count(), 100);
         }
     }
 
@@ -181,7 +227,7 @@ mod tests {
         let (mut shared, mut next) = (Shared::default(), numbers());
         let overdue = shared.place(Protocol::Resp3, NOW, &mut next);
         shared.late(overdue.0.id);
-        let seats: Vec<_> = (0..30)
+        let seats: Vec<_> = (0..200)
             .map(|_| shared.place(Protocol::Resp3, NOW, &mut next))
             .collect();
         assert!(seats.iter().all(|(side, _)| side.id != overdue.0.id));
@@ -194,6 +240,7 @@ mod tests {
     fn c10_what_is_not_used_is_closed() {
         let (mut shared, mut next) = (Shared::default(), numbers());
         let busy = shared.place(Protocol::Resp3, NOW, &mut next);
+        shared.late(1);
         shared.place(Protocol::Resp3, NOW, &mut next);
         let due = shared.due().unwrap();
         assert_eq!(due, NOW.saturating_add(IDLE));

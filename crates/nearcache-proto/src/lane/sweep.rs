@@ -244,7 +244,7 @@ impl Lane {
                 };
                 command.done.complete(Err(error));
             }
-            SentWork::SideFence { .. }
+            SentWork::SideFence(_)
             | SentWork::Handshake
             | SentWork::Retest
             | SentWork::Heartbeat
