@@ -19,7 +19,8 @@ pub struct PodConfig {
     pub max_inline: usize,
     /// How long a call may wait for L2.
     pub operation_timeout: Duration,
-    /// How long a loader may run, and how long a caller waits for one of another's or for a place.
+    /// How long a loader may run; a caller waits an eighth longer for a place, and for another's load also two
+    /// `operation_timeout`s.
     pub load_timeout: Duration,
     /// Loaders that may run at a time.
     pub max_loads: usize,
@@ -28,8 +29,8 @@ pub struct PodConfig {
     /// Whether fields of hashes may have expiries of their own: then replies about hashes are kept for
     /// `max_staleness` at most, on servers that know such expiries.
     pub hash_field_expiry: bool,
-    /// Prefix of the keys nearcache itself writes.
-    pub namespace: String,
+    /// What the service is called, in the names of the [keys](crate::fleet_key) that nearcache itself writes.
+    pub service: String,
     /// Bytes of the budget that the counts of reads may take.
     pub statistics_bytes: usize,
     /// Requests that may wait to be sent to L2, each key of one that reads several counted; more wait in line for that.
@@ -49,7 +50,7 @@ impl Default for PodConfig {
             max_loads: 64,
             bypass: Vec::new(),
             hash_field_expiry: true,
-            namespace: "nearcache".to_owned(),
+            service: "app".to_owned(),
             statistics_bytes: 0,
             queue_requests: 4096,
         }
@@ -65,6 +66,8 @@ pub struct LaneConfig {
     pub resting_db: u32,
     /// As whom it logs in, as far as that is known; for messages about permissions.
     pub user: Option<String>,
+    /// The db of the keys that nearcache itself writes; `None`: the resting one.
+    pub fleet_db: Option<u32>,
     /// How long an attempt to connect may take.
     pub connect_timeout: Duration,
     /// A lane that owes an answer for this long is closed and opened again.
@@ -83,6 +86,7 @@ impl Default for LaneConfig {
             tracking: Tracking::Pushes,
             resting_db: 0,
             user: None,
+            fleet_db: None,
             connect_timeout: Duration::from_secs(2),
             dead_after: Duration::from_secs(10),
             backoff_min: Duration::from_millis(50),

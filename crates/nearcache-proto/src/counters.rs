@@ -162,7 +162,7 @@ counters! {
     lent_not_remembered_total,
     /// Loads that waited for a place among `max_loads`.
     loads_queued_total,
-    /// Calls that gave up after `load_timeout`, waiting for a place or for another caller's loader.
+    /// Calls that gave up waiting for a place or for another caller's loader: see `load_timeout`.
     load_waits_expired_total,
     /// Loaders ended by `load_timeout`.
     load_timeouts_total,
@@ -211,6 +211,8 @@ counters! {
     exchange_errors_total,
     /// Blobs, manifests and snapshots that were of no use: corrupt, of a later version, or too large.
     ignored_total,
+    /// 1 as soon as it is certain that others under this service's name read nothing that this pod reads.
+    strangers_total,
     /// Requests that waited for room in line (`queue_requests`).
     queue_waits_total,
     /// Requests refused because there was no room in line until their time was up.

@@ -25,6 +25,7 @@ mod counters;
 mod decoded;
 mod derive;
 mod error;
+mod fleet;
 mod held;
 mod lane;
 mod load;
@@ -54,6 +55,7 @@ pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, WhileAway};
 pub use config::{LaneConfig, PodConfig};
 pub use counters::Totals;
 pub use error::{Error, ErrorKind, Reason, WriteOutcome};
+pub use fleet::{check_service, fleet_key};
 pub use lane::{Action, BatchId, Condition, Lane, Line, Report, Side, TooLargeFor};
 pub use load::{Call, LoadPolicy, Loaded, OnL2Down};
 pub use op::{

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::fleet::FLEET_KEYS;
 use crate::resp::Reply;
 
 /// What `ACL SETUSER` takes, beside the application's own keys and commands. Every supported server knows all of it, as
@@ -53,9 +54,8 @@ impl Rights {
     }
 
     /// What is missing and the whole line that grants it; empty if nothing is. `user`: as whom the client logged in.
-    pub(crate) fn advice(&self, user: Option<&str>, namespace: &str) -> String {
-        let keys = format!("~{namespace}:*");
-        let keys_missing = self.no_keys.then_some(keys.as_str());
+    pub(crate) fn advice(&self, user: Option<&str>) -> String {
+        let keys_missing = self.no_keys.then_some(FLEET_KEYS);
         let missing: Vec<_> = keys_missing
             .into_iter()
             .chain(self.missing.iter().copied())
@@ -66,7 +66,7 @@ impl Rights {
             let missing = missing.join(" ");
             let _ = write!(
                 advice,
-                "; the user lacks {missing}, run: ACL SETUSER {user} {keys} {WANTED}"
+                "; the user lacks {missing}, run: ACL SETUSER {user} {FLEET_KEYS} {WANTED}"
             );
         }
         advice
@@ -129,17 +129,19 @@ mod tests {
 
     #[test]
     fn the_line_names_the_user_the_keys_and_all_that_is_needed() {
-        assert_eq!(Rights::default().advice(Some("app"), "nearcache"), "");
+        assert_eq!(Rights::default().advice(Some("app")), "");
         let mut rights = Rights {
             no_keys: true,
             missing: vec!["+echo"],
             ..Rights::default()
         };
-        let advice = |rights: &Rights, user| rights.advice(user, "shop");
+        let advice = |rights: &Rights, user| rights.advice(user);
         let line = advice(&rights, Some("app"));
-        assert!(line.contains("lacks ~shop:* +echo, run: ACL SETUSER app ~shop:* +hello"));
-        assert!(advice(&rights, None).contains("ACL SETUSER default ~shop:* "));
+        assert!(
+            line.contains("lacks ~nearcache:* +echo, run: ACL SETUSER app ~nearcache:* +hello")
+        );
+        assert!(advice(&rights, None).contains("ACL SETUSER default ~nearcache:* "));
         rights.user = Some("told".to_owned());
-        assert!(advice(&rights, Some("app")).contains("ACL SETUSER told ~shop:* "));
+        assert!(advice(&rights, Some("app")).contains("ACL SETUSER told ~nearcache:* "));
     }
 }

@@ -160,7 +160,6 @@ impl RedisL2 {
     fn dial(
         &self,
         config: AsyncConnectionConfig,
-        reports: Option<Arc<Reports>>,
     ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
         // Small files, read once a connection.
         let client = match &self.tls {
@@ -190,10 +189,6 @@ impl RedisL2 {
                 }
                 Err(error) => error,
             };
-            // The end of what never began is told by the result alone, before `config` lets go of the sink.
-            if let Some(reports) = reports {
-                reports.silence();
-            }
             let addr = client.get_connection_info().addr();
             let refusal = match is_closed(&error) {
                 true => refusals.reason(addr, timeout).await,
@@ -236,7 +231,7 @@ impl L2 for RedisL2 {
         let reports = Arc::new(Reports::new(events));
         let sink = PushSink::new(reports.clone(), canary.clone());
         let config = self.config().set_push_sender(sink);
-        let dial = self.dial(config, Some(reports.clone()));
+        let dial = self.dial(config);
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {
@@ -250,7 +245,7 @@ impl L2 for RedisL2 {
         // redis-rs tells of the end of a connection only where it takes pushes, and it takes them only where it has set
         // RESP3 up itself. So every connection begins with that.
         let (sink, ended) = SideSink::new();
-        let dial = self.dial(self.config().set_push_sender(sink), None);
+        let dial = self.dial(self.config().set_push_sender(sink));
         let (place, tls, user) = (self.place.clone(), self.tls.clone(), self.user.clone());
         let timeout = self.connect_timeout;
         let db = self.db;

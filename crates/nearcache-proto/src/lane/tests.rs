@@ -6,6 +6,7 @@ mod large;
 mod ready;
 mod room;
 mod told;
+mod visit;
 
 use std::fmt;
 use std::sync::Mutex;

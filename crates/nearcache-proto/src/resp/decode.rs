@@ -73,15 +73,12 @@ fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, 
         }),
         Op::ProbeDb { .. } => {
             let (entered, left) = (next(replies)?, next(replies)?);
-            let refusal = |reply: &Reply| matches!(reply, Reply::Error { .. });
-            // Who may not SELECT at all is refused the way back, too, and never left.
-            if !(refusal(&entered) && refusal(&left)) {
-                selected(&left)?;
+            if !entered.is_ok() {
+                // Who may not SELECT at all may not select the resting db either, and has not left it.
+                return Err(refused("SELECT", entered));
             }
-            match entered {
-                reply if reply.is_ok() => Ok(OpReply::Selectable),
-                other => Err(refused("SELECT", other)),
-            }
+            selected(&left)?;
+            Ok(OpReply::Selectable)
         }
         Op::Handshake { canary: _, nonce } => handshake(*nonce, replies),
     }

@@ -64,6 +64,8 @@ impl<I: Io> Background<I> {
             self.exchange.pods.clone().into(),
         ];
         let (mut merged, mut leaving) = (0, 0);
+        let began = self.cache.io.now();
+        let own = self.profile(began);
         for id in ids {
             if self.cache.pod.warmth.is_closing() {
                 return Ok(());
@@ -91,6 +93,9 @@ impl<I: Io> Background<I> {
                 }
             };
             let age = left.map_or(Duration::ZERO, |left| blob.life.saturating_sub(left));
+            if let Some(own) = &own {
+                self.compare(own, &blob, age, began);
+            }
             if merger.add(&blob, age) {
                 merged += 1;
                 leaving += usize::from(blob.leaving);

@@ -5,6 +5,7 @@
 
 mod builder;
 mod field;
+mod service;
 mod source;
 mod url;
 mod validate;
@@ -20,11 +21,12 @@ use nearcache_proto::{Error, ErrorKind, OnL2Down, ReadPolicy, WhileAway};
 pub use builder::{SettingValue, SettingsBuilder};
 
 pub use field::{Field, ManifestKeys};
+pub(crate) use service::Service;
 pub use source::IGNORED_VARIABLES;
 
 use field::{
-    COUNT, DURATION, LIST, NAMES, ON_L2_DOWN, OPTIONAL_DURATION, OPTIONAL_NUMBER, OPTIONAL_SIZE,
-    POLICY, SIZE, SWITCH, TEXT, URL, WHILE_AWAY,
+    COUNT, DURATION, LIST, NAMES, ON_L2_DOWN, OPTIONAL_COUNT, OPTIONAL_DURATION, OPTIONAL_NUMBER,
+    OPTIONAL_SIZE, POLICY, SIZE, SWITCH, TEXT, URL, WHILE_AWAY,
 };
 
 /// The text of `url` that selects the embedded L2 instead of a server.
@@ -49,7 +51,7 @@ macro_rules! settings_table {
             /// still shared while they run, and everything else works as ever.
             enabled: bool, SWITCH, "true";
             /// Whether what is otherwise only a warning stops the start: names that this version does not know, in the file or
-            /// among the variables, and a `bypass` that looks like a pattern.
+            /// among the variables, a `bypass` that looks like a pattern, and a `service` that has only the name of a program.
             strict: bool, SWITCH, "false";
             /// Bytes that L1 may hold, bookkeeping included. Its fixed tables, some 2 % of it, are taken off first: the
             /// statistics name what is left.
@@ -68,7 +70,8 @@ macro_rules! settings_table {
             /// What a call with a loader does when L2 does not answer: run the loader all the same, and keep its value
             /// nowhere; or fail, so that an origin that could not bear it does not get the load of all pods.
             on_l2_down: OnL2Down, ON_L2_DOWN, "load";
-            /// How long a loader may run; also how long a call waits for another's, or for one of `max_loads`.
+            /// How long a loader may run. A call waits in line for one of `max_loads` an eighth longer, counted from when it
+            /// has looked at L2, and for what another call loads two `operation_timeout`s more.
             load_timeout: Duration, DURATION, "10s";
             /// Loaders that may run at a time in this pod; further ones wait in line.
             max_loads: usize, COUNT, "64";
@@ -110,8 +113,12 @@ macro_rules! settings_table {
             hash_field_expiry: bool, SWITCH, "true";
             /// Whether the absence of a key is kept as well.
             cache_absent: bool, SWITCH, "true";
-            /// Prefix of the keys that nearcache itself writes to L2.
-            namespace: String, TEXT, "nearcache";
+            /// What your service is called, in all its pods alike and in no other service: they tell each other what they
+            /// read, in keys of L2 that begin with `nearcache:{service}:fleet:`. Empty: `OTEL_SERVICE_NAME`, else the name
+            /// of the program, with a warning where that is one of many (`app`, `server`, `python`).
+            service: String, TEXT, "";
+            /// The db of L2 that these keys lie in. Empty: the one of `url`.
+            fleet_db: Option<usize>, OPTIONAL_COUNT, "";
             /// Whether reads are counted by key and pods tell each other what they read. Without it, nothing is fetched
             /// ahead of demand.
             statistics: bool, SWITCH, "true";

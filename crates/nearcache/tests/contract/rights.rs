@@ -224,9 +224,6 @@ fn trap_without_rights_to_our_own_keys_their_pattern_is_named() {
         contains(&why, &["~nearcache:*", "ACL SETUSER app "]);
         assert_eq!(pod.get("app:k").unwrap(), None);
         grant(&mut admin, &server, &why);
-        // The name of the keys is a setting.
-        let pod = connect(self::pod(&server).namespace("shop"));
-        contains(&degraded(&pod), &["ACL SETUSER app ~shop:* "]);
     });
 }
 
