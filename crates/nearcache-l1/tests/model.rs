@@ -180,6 +180,7 @@ impl Model {
                 assert!(Arc::ptr_eq(&flight, flights[pending].guard.flight()));
             }
             Entrance::Full => assert!(!hit && flights.len() == PER_KEY && pending.is_none()),
+            Entrance::Declined => panic!("nobody declines"),
             Entrance::Lead(guard) => {
                 assert!(!(hit || joinable && open.is_some()) && flights.len() < PER_KEY);
                 for older in &mut flights {
