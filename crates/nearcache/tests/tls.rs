@@ -316,6 +316,11 @@ fn a_private_authority_by_environment_alone() {
         };
         fails(&[], &["tls_ca_file", "SSL_CERT_FILE"]);
         fails(&[("SSL_CERT_FILE", &other)], &["SSL_CERT_FILE", &other]);
+        let plain = "redis://127.0.0.1:1";
+        fails(
+            &[("NEARCACHE_URL", plain)],
+            &["tls_cert_file", "write rediss://"],
+        );
         let none = "/no/such.pem";
         fails(
             &[("SSL_CERT_FILE", none)],
