@@ -14,6 +14,7 @@ use crate::op::{Op, OpReply};
 use crate::pod::{FillMeta, FillOutcome, Verdict};
 use crate::read::{Fetch, Led, Share, from_l2};
 use crate::request::Effect;
+use crate::resp::Reply;
 use crate::slots::subject;
 
 /// Rounds with hits before everything is read from L2 in one batch.
@@ -313,6 +314,9 @@ impl<I: Io> Cache<I> {
 fn read_value(reply: OpReply) -> Result<Option<Bytes>, Error> {
     match reply {
         OpReply::Read { value, .. } => Ok(value),
+        // From a user who may not ask for its life.
+        OpReply::Value(Reply::Bulk(value)) => Ok(Some(value)),
+        OpReply::Value(Reply::Nil) => Ok(None),
         _ => Err(Error::new(
             ErrorKind::Retry,
             "the store answered a read with something else",

@@ -225,6 +225,26 @@ fn c7_what_was_read_untracked_is_not_trusted_when_tracking_comes_back() {
 }
 
 #[test]
+fn rights_that_are_granted_later_are_noticed_without_a_new_connection() {
+    let mut h = Harness::new(PodConfig::default());
+    h.server.deny(&["client|tracking", "pttl", "echo"], None);
+    h.run(h.cache.clone().ready(Duration::ZERO)).unwrap();
+    h.foreign("SET k v");
+    let cache = h.cache.clone();
+    for round in 0..2 {
+        let read = cache.read(0, b"k", ReadPolicy::PassThrough);
+        assert_eq!(h.run(read).unwrap().value, Some(Bytes::from("v")));
+        assert_eq!(cache.get_resident(0, b"k").is_some(), round == 1);
+        h.run(cache.fence()).unwrap();
+        h.server.deny(&[], None);
+        h.pass(30_010);
+        h.settle();
+        assert!(cache.pod().is_tracked());
+    }
+    assert_eq!(cache.pod().totals().connects_total, 1);
+}
+
+#[test]
 fn c2_the_age_of_what_was_read_untracked_counts_from_its_fetch() {
     let mut h = Harness::new(PodConfig::default());
     h.server.refuse_tracking(true);

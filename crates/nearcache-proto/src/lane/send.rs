@@ -157,6 +157,9 @@ impl Lane {
                     done,
                     _seat: seat,
                 });
+                if self.bare {
+                    ops.iter_mut().for_each(lay_bare);
+                }
                 let line = match effect {
                     Effect::None | Effect::Shared(_) => Line::Lane,
                     Effect::Fenced if off!(HiddenWrite) => Line::Lane,
@@ -351,6 +354,19 @@ impl Lane {
         self.sent.insert(batch, sent);
         self.want_sweep(now);
         Action::Send { batch, line, ops }
+    }
+}
+
+/// Makes a read without a life of one that would be told with it.
+fn lay_bare(op: &mut Op) {
+    if let Op::Read {
+        db,
+        key,
+        tracked: false,
+    } = op
+    {
+        let argv = vec![Bytes::from_static(b"GET"), std::mem::take(key)];
+        *op = Op::Command { db: *db, argv };
     }
 }
 

@@ -21,6 +21,9 @@ impl Pod {
         }
         self.coherence.bump_epoch(key);
         self.store.invalidate_each(key, see);
+        // Again: who took a token in between may have found the copy all the same, and holds it against the token of another
+        // key's newer one to tell whether both were true at one moment.
+        self.coherence.bump_epoch(key);
     }
 }
 
@@ -47,5 +50,43 @@ impl Invalidations for Pod {
 
     fn disconnected(&self, connection: u64) {
         self.connection_lost(connection);
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use nearcache_l1::{Entrance, Filled, Key, StoreConfig, Timestamp};
+
+    use super::*;
+    use crate::config::PodConfig;
+    use crate::pod::{Fetched, Purpose};
+
+    /// A reader may find the copy after the epoch was raised: what it compares its token with must tell.
+    #[test]
+    fn c14_a_token_taken_while_a_copy_goes_does_not_hold() {
+        let store = StoreConfig::new(1 << 20);
+        let pod = Pod::new(store, PodConfig::default()).expect("a good configuration");
+        let key = Key::new(0, b"k");
+        let meta = || pod.fill_meta(key, true, Purpose::Demand);
+        let Entrance::Lead(guard) = pod.store.enter(key, |_| false, |_| false, meta) else {
+            panic!("nobody else fetches it");
+        };
+        let filled = Filled {
+            value: None,
+            stamp: guard.meta().token.stamp,
+            filled_at: Timestamp::ZERO,
+            deadline: Timestamp::MAX,
+        };
+        let fetched = Fetched {
+            value: None,
+            deadline: Timestamp::MAX,
+            sent_at: Timestamp::ZERO,
+            tracked: true,
+        };
+        pod.store.publish(guard, filled, |_| true, Ok(fetched));
+        let mut token = None;
+        pod.invalidate_each(b"k", |_| token = Some(pod.coherence.token(b"k")));
+        let token = token.expect("there was a copy");
+        assert!(!pod.coherence.unchanged(b"k", &token));
     }
 }

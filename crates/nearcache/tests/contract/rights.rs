@@ -137,6 +137,11 @@ fn trap_a_user_who_may_read_and_write_his_own_keys_opens() {
         contains(&why, &missing);
         works_and_keeps_nothing(&mut admin, &pod);
         drop_in_works(&server, &pod);
+        // Nor may it tell the fleet anything.
+        let telling = self::pod(&server).statistics(true).publish_every("100ms");
+        let telling = connect(telling.look_every("100ms"));
+        telling.ready();
+        works_and_keeps_nothing(&mut admin, &telling);
         let error = pod.get("foreign").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         says(&error, &["NOPERM", "pattern", "ACL SETUSER"]);

@@ -208,3 +208,47 @@ fn c13_the_arguments_a_server_quotes_stay_out_of_the_error() {
     });
     assert_eq!(error.to_string(), "ERR unknown command 'JSON.SET'");
 }
+
+#[test]
+fn trap_no_read_asks_for_what_the_user_may_not_do() {
+    let config = PodConfig {
+        bypass: vec![b"by:".to_vec()],
+        ..PodConfig::default()
+    };
+    let mut hand = Hand::new(config, LaneConfig::default());
+    hand.turn();
+    hand.lane.handle_connected(1, hand.now());
+    hand.turn();
+    let (batch, ..) = hand.take();
+    let rights = crate::rights::Rights {
+        missing: vec!["+multi"],
+        ..Default::default()
+    };
+    let shaken = OpReply::Handshake {
+        primary: true,
+        tracking: Ok(()),
+        traits: Traits {
+            rights,
+            ..Traits::default()
+        },
+    };
+    hand.answer(batch, vec![Ok(shaken)]);
+    assert_eq!(hand.cache.pod().state(), LaneState::Up);
+    // More than may be flights of one key: the others are read beside them.
+    let mut calls: Vec<_> = (0..8).map(|_| get(&hand.cache, "by:k")).collect();
+    hand.turn();
+    while let Some((batch, _, ops)) = hand.sent.pop_front() {
+        assert!(ops.iter().all(|op| matches!(op, Op::Command { .. })));
+        let reply = || Ok(OpReply::Value(crate::resp::Reply::Bulk("v".into())));
+        hand.answer(batch, ops.iter().map(|_| reply()).collect());
+    }
+    for call in &mut calls {
+        let read = call.ended().expect("it was answered").unwrap();
+        assert_eq!(read.as_deref(), Some(&b"v"[..]));
+    }
+    // What is kept is asked for with its life, which this user may know.
+    let _kept = get(&hand.cache, "k");
+    hand.turn();
+    let (_, _, ops) = hand.take();
+    assert!(matches!(ops[..], [Op::Read { tracked: true, .. }]));
+}
