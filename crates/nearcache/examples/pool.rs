@@ -20,8 +20,8 @@ impl managed::Manager for Handles {
         Ok(self.0.clone())
     }
 
-    /// A lost connection comes back by itself, so that need not be checked. But whoever left a `MULTI` or `WATCH`
-    /// open must not hand it to the next; and a call that was dropped is given up by the next, here `PING`.
+    /// A lost connection comes back by itself, and a call that was dropped has ended its own, so that need not be checked.
+    /// But whoever left a `MULTI` or `WATCH` open must not hand it to the next.
     async fn recycle(&self, con: &mut Connection, _: &Metrics) -> RecycleResult<RedisError> {
         if con.in_transaction() {
             return Err(RecycleError::message("a transaction was left open"));
