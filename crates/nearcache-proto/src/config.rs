@@ -28,8 +28,8 @@ pub struct PodConfig {
     /// Whether fields of hashes may have expiries of their own: then replies about hashes are kept for
     /// `max_staleness` at most, on servers that know such expiries.
     pub hash_field_expiry: bool,
-    /// Prefix of the keys nearcache itself writes.
-    pub namespace: String,
+    /// What the service is called, in the names of the [keys](crate::fleet_key) that nearcache itself writes.
+    pub service: String,
     /// Bytes of the budget that the counts of reads may take.
     pub statistics_bytes: usize,
 }
@@ -47,7 +47,7 @@ impl Default for PodConfig {
             max_loads: 64,
             bypass: Vec::new(),
             hash_field_expiry: true,
-            namespace: "nearcache".to_owned(),
+            service: "app".to_owned(),
             statistics_bytes: 0,
         }
     }
@@ -60,6 +60,8 @@ pub struct LaneConfig {
     pub tracking: Tracking,
     /// The db that the connection rests in (of the URL).
     pub resting_db: u32,
+    /// The db of the keys that nearcache itself writes; `None`: the resting one.
+    pub fleet_db: Option<u32>,
     /// How long an attempt to connect may take.
     pub connect_timeout: Duration,
     /// A lane that owes an answer for this long is closed and opened again.
@@ -79,6 +81,7 @@ impl Default for LaneConfig {
         Self {
             tracking: Tracking::Pushes,
             resting_db: 0,
+            fleet_db: None,
             connect_timeout: Duration::from_secs(2),
             dead_after: Duration::from_secs(10),
             backoff_min: Duration::from_millis(50),

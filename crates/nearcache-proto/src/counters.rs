@@ -211,6 +211,8 @@ counters! {
     exchange_errors_total,
     /// Blobs, manifests and snapshots that were of no use: corrupt, of a later version, or too large.
     ignored_total,
+    /// Times it was certain that others under this service's name read nothing that this pod reads.
+    strangers_total,
     /// Requests refused because a queue was full.
     rejected_total,
     /// Requests that L2 did not answer in time.

@@ -24,6 +24,7 @@ mod counters;
 mod decoded;
 mod derive;
 mod error;
+mod fleet;
 mod held;
 mod lane;
 mod load;
@@ -52,6 +53,7 @@ pub use cache::{Cache, Freshness, Io, Read, ReadPolicy, Source};
 pub use config::{LaneConfig, PodConfig};
 pub use counters::Totals;
 pub use error::{Error, ErrorKind, WriteOutcome};
+pub use fleet::{check_service, fleet_key};
 pub use lane::{Action, BatchId, Condition, Lane, Line, Report, Side, TooLargeFor};
 pub use load::{Call, LoadPolicy, Loaded, OnL2Down};
 pub use op::{

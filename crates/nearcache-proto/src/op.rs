@@ -300,6 +300,11 @@ pub trait L2: Send + Sync + 'static {
         0
     }
 
+    /// Whether it lies in this process, where no other service can use it.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Whose shapes replies to commands have where nobody says otherwise.
     fn protocol(&self) -> Protocol {
         Protocol::Resp2

@@ -161,6 +161,10 @@ impl L2 for MemoryL2 {
         "memory:".to_owned()
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.open(Some(events))
     }

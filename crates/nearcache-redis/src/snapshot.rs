@@ -9,23 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearcache_proto::warm::Snapshots;
 
-/// A snapshot in a directory, one per namespace.
+/// A snapshot in a directory, one per service.
 pub struct SnapshotFile {
     path: PathBuf,
     complained: AtomicBool,
 }
 
 impl SnapshotFile {
-    /// The snapshot of this namespace in `directory`, which is made when there is something to save.
-    pub fn new(directory: impl AsRef<Path>, namespace: &str) -> Self {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let name: String = namespace
-            .chars()
-            .map(|c| if plain(c) { c } else { '_' })
-            .take(100)
-            .collect();
+    /// The snapshot of this service in `directory`, which is made when there is something to save.
+    pub fn new(directory: impl AsRef<Path>, service: &str) -> Self {
         Self {
-            path: directory.as_ref().join(format!("{name}.keys")),
+            path: directory.as_ref().join(file_name(service)),
             complained: AtomicBool::new(false),
         }
     }
@@ -56,6 +50,19 @@ impl SnapshotFile {
             tracing::warn!("the snapshot {path} cannot be {what} ({error}): see snapshot_dir");
         }
     }
+}
+
+/// Another for each service.
+fn file_name(service: &str) -> String {
+    let mut name = String::new();
+    for byte in service.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' => name.push(byte.into()),
+            byte if byte.is_ascii_alphanumeric() => name.push(byte.into()),
+            byte => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    name + ".keys"
 }
 
 impl Snapshots for SnapshotFile {
@@ -114,7 +121,7 @@ mod tests {
             .unwrap()
             .map(|e| e.unwrap().file_name())
             .collect();
-        assert_eq!(names, ["shop_v1_.._x.keys"]);
+        assert_eq!(names, ["shop%3av1%2f..%2fx.keys"]);
         fs::remove_dir_all(directory).unwrap();
     }
 

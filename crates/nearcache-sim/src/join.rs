@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Fleet, Tally};
 use crate::io::Clock;
-use crate::pod::{Running, Served, SimPod};
+use crate::pod::{Running, Served, SimPod, fleet_key};
 use crate::report::{Curve, Join, JoinBound, Point, WarmStarts};
 use crate::restarts::WATCHED;
 use crate::simulate::{Capacity, Error};
@@ -44,9 +44,6 @@ impl Arm {
         Self::Warm,
     ];
 }
-
-/// Where pods look for what the fleet reads.
-const MANIFEST: &[u8] = b"nearcache:fleet:manifest";
 
 /// How many stretches of time a curve has.
 const STRETCHES: usize = 24;
@@ -176,7 +173,7 @@ impl Joins {
                     let now = fleet.clock.now();
                     let manifest = working_set.manifest(now, self.config.most_slots);
                     let bytes = manifest.encode(Manifest::LIMIT_BYTES);
-                    fleet.l2.put(MANIFEST, bytes, now);
+                    fleet.l2.put(&fleet_key("manifest"), bytes, now);
                     warming = Some(fork.run(self.config.clone(), self.seed));
                 }
                 Arm::PeerCopy => {

@@ -26,6 +26,14 @@ use crate::simulate::{Capacity, Error};
 /// length changes no figure of a report; heartbeats of the real length would be most of what there is to simulate.
 const MAX_STALENESS: Duration = Duration::from_secs(24 * 3600);
 
+/// What the simulated service is called.
+const SERVICE: &str = "app";
+
+/// The key under which its pods keep `what`.
+pub(crate) fn fleet_key(what: &str) -> Vec<u8> {
+    nearcache_proto::fleet_key(SERVICE, what).into_bytes()
+}
+
 /// How often a call may need its lane before it is given up: an error of the simulator, not of a trace.
 const ROUNDS: usize = 64;
 
@@ -90,6 +98,7 @@ impl SimPod {
         };
         let config = PodConfig {
             max_staleness: MAX_STALENESS,
+            service: SERVICE.to_owned(),
             ..PodConfig::default()
         };
         let pod = Pod::new(StoreConfig { seed, ..store }, config)

@@ -10,10 +10,14 @@ use std::sync::Arc;
 use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
 use nearcache_proto::warm::{Snapshots, WarmConfig};
 use nearcache_proto::working_set::KeyNames;
-use nearcache_proto::{Cache, Error, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key};
+use nearcache_proto::{
+    Cache, Error, ErrorKind, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key,
+};
 use nearcache_redis::{IoThread, MemoryL2, PerProcess, RedisL2, SnapshotFile};
 
-use crate::settings::{MEMORY_URL, ManifestKeys, SettingValue, setting_methods, settings_table};
+use crate::settings::{
+    MEMORY_URL, ManifestKeys, Service, SettingValue, setting_methods, settings_table,
+};
 use crate::{NearCache, RemovalHook, Settings, SettingsBuilder, blocking};
 
 /// Sets up a [`NearCache`]: where L2 is, and one method per setting.
@@ -123,11 +127,12 @@ impl Builder {
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind) with the first thing that is wrong, and what is allowed.
     pub fn build(self) -> Result<NearCache, Error> {
-        let settings = check(self.settings, self.store.is_some())?;
+        let mut settings = check(self.settings, self.store.is_some())?;
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
         let (l2, db) = open(self.store, &settings)?;
+        name_service(&mut settings, &*l2)?;
         let lane = lane_config(&settings, &*l2, db);
         let (place, protocol) = (l2.describe(), l2.protocol());
         let weigher = self.weigher.map(by_user_key);
@@ -219,6 +224,24 @@ fn check(builder: SettingsBuilder, has_store: bool) -> Result<Settings, Error> {
     Ok(settings)
 }
 
+/// Settles what the service is called. A doubtful name matters where other services can be.
+fn name_service(settings: &mut Settings, l2: &dyn L2) -> Result<(), Error> {
+    let service = Service::of_process(&settings.service)?;
+    settings.service = service.name;
+    let alone = l2.is_local() || !counts_reads(settings);
+    match service.doubt.filter(|_| !alone) {
+        Some(doubt) if settings.strict => Err(Error::new(
+            ErrorKind::Configuration,
+            format!("{doubt} (strict = true)"),
+        )),
+        Some(doubt) => {
+            tracing::warn!("{doubt}");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
 /// The store and the db that calls go to unless told otherwise.
 fn open(store: Option<Arc<dyn L2>>, settings: &Settings) -> Result<(Arc<dyn L2>, u32), Error> {
     if let Some(store) = store {
@@ -253,20 +276,20 @@ fn pod_config(settings: &Settings) -> PodConfig {
         load_timeout: settings.load_timeout,
         max_loads: settings.max_loads,
         hash_field_expiry: settings.hash_field_expiry,
-        namespace: settings.namespace.clone(),
+        service: settings.service.clone(),
         statistics_bytes: statistics_bytes(settings),
     }
 }
 
 fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snapshots>>) {
     let snapshots = || {
-        let file = SnapshotFile::new(&settings.snapshot_dir, &settings.namespace);
+        let file = SnapshotFile::new(&settings.snapshot_dir, &settings.service);
         Arc::new(file) as Arc<dyn Snapshots>
     };
     let config = WarmConfig {
         statistics: counts_reads(settings),
         start: settings.warm_start,
-        db,
+        db: fleet_db(settings).unwrap_or(db),
         names: match settings.manifest_keys {
             ManifestKeys::Hashed => Some(KeyNames::Hashed),
             ManifestKeys::Off => None,
@@ -291,6 +314,11 @@ fn warm_config(settings: &Settings, db: u32) -> (WarmConfig, Option<Arc<dyn Snap
     (config, wanted.then(snapshots))
 }
 
+/// The db of the fleet's keys, when it is not that of the URL.
+fn fleet_db(settings: &Settings) -> Option<u32> {
+    settings.fleet_db.and_then(|db| u32::try_from(db).ok())
+}
+
 fn counts_reads(settings: &Settings) -> bool {
     settings.statistics && settings.enabled
 }
@@ -307,6 +335,7 @@ fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig 
     LaneConfig {
         tracking: l2.tracking(),
         resting_db,
+        fleet_db: fleet_db(settings),
         connect_timeout: settings.connect_timeout,
         dead_after: settings.dead_after,
         backoff_min: settings.backoff_min,

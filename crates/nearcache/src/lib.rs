@@ -56,7 +56,7 @@ pub use nearcache_proto::warm::{Phase, Readiness, WarmEnd, WarmReport};
 pub use nearcache_proto::working_set::TraceNames;
 pub use nearcache_proto::{
     Error, ErrorKind, Freshness, L2, LaneState, LoadPolicy, OnL2Down, Read, ReadPolicy, Source,
-    Totals, WriteOutcome,
+    Totals, WriteOutcome, fleet_key,
 };
 /// The client that is used below, in the release that is used: for `redis::ConnectionInfo`.
 pub use nearcache_redis::redis as redis_rs;

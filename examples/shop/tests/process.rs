@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use nearcache::fleet_key;
 use nearcache_testkit::{Server, Value, eventually};
 
 /// The shop, ended with the test.
@@ -89,7 +90,7 @@ fn it_is_ready_serves_through_an_outage_and_ends_in_order() {
         code.is_some()
     });
     assert_eq!(code.and_then(|status| status.code()), Some(0));
-    let published = server.client().cmd(&["KEYS", "nearcache:fleet:*"]);
+    let published = server.client().cmd(&["KEYS", &fleet_key("shop", "*")]);
     let Value::Array(keys) = published else {
         panic!("{published:?}");
     };

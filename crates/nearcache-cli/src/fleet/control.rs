@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nearcache::{MemoryL2, NearCache, Ttl};
+use nearcache::{MemoryL2, NearCache, Ttl, fleet_key};
 use redis::{Connection, RedisError};
 
 use super::plan::Plan;
@@ -105,33 +105,33 @@ impl Control {
                 .exec(connection)
                 .map_err(|error| format!("cannot clean up: {error}"))?;
         }
-        self.clean_statistics(&plan.namespace())
+        self.clean_statistics(&plan.service())
     }
 
-    /// Whether pods under this namespace have summed up what they read.
-    pub(crate) fn has_manifest(&mut self, namespace: &str) -> Result<bool, Failure> {
+    /// Whether pods of this service have summed up what they read.
+    pub(crate) fn has_manifest(&mut self, service: &str) -> Result<bool, Failure> {
         let Self::Server(connection) = self else {
             return Ok(false);
         };
         redis::cmd("EXISTS")
-            .arg(format!("{namespace}:fleet:manifest"))
+            .arg(fleet_key(service, "manifest"))
             .query(connection)
             .map_err(|error| reached(&error))
     }
 
-    /// Deletes what pods under this namespace told each other.
-    pub(crate) fn clean_statistics(&mut self, namespace: &str) -> Result<(), Failure> {
+    /// Deletes what pods of this service told each other.
+    pub(crate) fn clean_statistics(&mut self, service: &str) -> Result<(), Failure> {
         let Self::Server(connection) = self else {
             return Ok(());
         };
         let failed = |error: RedisError| format!("cannot clean up: {error}");
-        let key = |name: &str| format!("{namespace}:fleet:{name}");
+        let key = |what: &str| fleet_key(service, what);
         let pods: Vec<String> = redis::cmd("SMEMBERS")
             .arg(key("pods"))
             .query(connection)
             .map_err(failed)?;
         let blobs = pods.iter().map(|pod| key(&format!("blob:{pod}")));
-        let names: Vec<String> = ["pods", "merge", "manifest", "pace"]
+        let names: Vec<String> = ["pods", "merge", "manifest", "brief", "pace"]
             .map(key)
             .into_iter()
             .chain(blobs)

@@ -31,8 +31,8 @@ pub(crate) struct Setup {
 pub(crate) struct Probe {
     /// Reads a second.
     pub(crate) reads_per_s: f64,
-    /// Prefix of what nearcache itself writes to L2.
-    pub(crate) namespace: String,
+    /// What nearcache takes the service to be called.
+    pub(crate) name: String,
     /// Distinguishes the random choices of a pod from those of the one it replaces.
     pub(crate) stream: u64,
 }
@@ -40,8 +40,8 @@ pub(crate) struct Probe {
 /// How a pod serves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Service {
-    /// Prefix of what nearcache itself writes to L2: what one fleet learned is not to warm the next.
-    pub(crate) namespace: String,
+    /// What nearcache takes the service to be called: what one fleet learned is not to warm the next.
+    pub(crate) name: String,
     /// Whether it starts warm.
     pub(crate) warm: bool,
     /// Keys a second that all pods together may fetch ahead; `None`: as nearcache has it.

@@ -66,8 +66,8 @@ impl Plan {
         }
     }
 
-    /// Prefix of what pods that read for the benchmark tell each other.
-    pub(crate) fn namespace(&self) -> String {
+    /// What nearcache takes pods that read for the benchmark to be.
+    pub(crate) fn service(&self) -> String {
         format!("{}pods", self.prefix)
     }
 

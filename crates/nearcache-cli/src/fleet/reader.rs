@@ -171,7 +171,7 @@ impl Reader {
         let mut builder = builder
             .max_staleness(Duration::from_millis(setup.plan.max_staleness_ms))
             .capacity(setup.plan.capacity_bytes)
-            .namespace(service.namespace.clone())
+            .service(service.name.clone())
             .warm_start(service.warm);
         if let Some(reads) = service.warm_reads {
             builder = builder.warm_reads(reads);
@@ -187,7 +187,7 @@ impl Reader {
     async fn near(setup: &Setup, builder: nearcache::Builder) -> Result<Self, Failure> {
         let builder = builder
             .max_staleness(Duration::from_millis(setup.plan.max_staleness_ms))
-            .namespace(setup.plan.namespace())
+            .service(setup.plan.service())
             // Filling is a phase of its own: what one fleet learned is not to fill the next.
             .warm_start(false);
         let (builder, changed) = match setup.arm {

@@ -7,6 +7,7 @@ use nearcache_l1::Timestamp;
 
 use super::{Action, Lane, Line, Phase, SentWork};
 use crate::error::{Error, ErrorKind};
+use crate::fleet::fleet_key;
 use crate::op::{Op, OpError, OpReply, Tracking};
 use crate::pod::LaneState;
 
@@ -91,13 +92,16 @@ impl Lane {
 
     pub(super) fn send_handshake(&mut self, work: SentWork, now: Timestamp) {
         let nonce = self.backoff.random.next();
-        let canary = format!("{}:canary:{nonce:016x}", self.pod.config.namespace);
-        let op = Op::Handshake {
+        let canary = fleet_key(
+            &self.pod.config.service,
+            &format!("canary:{nonce:016x}"),
+        );
+        let ops = self.visit(Op::Handshake {
             canary: Bytes::from(canary),
             nonce,
-        };
+        });
         let deadline = now.saturating_add(self.config.connect_timeout);
-        let action = self.batch(work, Line::Lane, vec![op], deadline, now);
+        let action = self.batch(work, Line::Lane, ops, deadline, now);
         self.actions.push_back(action);
     }
 

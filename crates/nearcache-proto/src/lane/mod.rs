@@ -16,6 +16,7 @@ mod sweep;
 #[cfg(all(test, not(feature = "loom")))]
 mod tests;
 mod told;
+mod visit;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -57,6 +57,10 @@ impl Lane {
 
     /// Hands results to their owners; returns why the connection must be given up, if it must.
     fn dispatch(&mut self, sent: Sent, results: BatchReply, now: Timestamp) -> Option<String> {
+        let results = match sent.work {
+            SentWork::Handshake | SentWork::Retest => self.visit_ended(results),
+            _ => results,
+        };
         let broken = results.iter().find_map(|result| match result {
             Err(error @ (OpError::Protocol(_) | OpError::TrackingLost(_))) => {
                 Some(error.to_string())

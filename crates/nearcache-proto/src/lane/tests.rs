@@ -5,6 +5,7 @@ mod edges;
 mod large;
 mod ready;
 mod told;
+mod visit;
 
 use std::fmt;
 use std::sync::Mutex;

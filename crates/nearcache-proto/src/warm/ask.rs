@@ -11,9 +11,12 @@ use nearcache_l1::Timestamp;
 use super::Background;
 use crate::cache::Io;
 use crate::error::{Error, ErrorKind};
-use crate::op::{Op, OpReply};
+use crate::fleet::fleet_key;
+use crate::lane::op_error;
+use crate::op::{Op, OpError, OpReply};
 use crate::request::{CommandWork, Effect, Work};
 use crate::resp::Reply;
+use crate::shim::Ordering;
 
 /// How long the last words of a cache that is shut down may take.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -46,8 +49,28 @@ impl<I: Io> Background<I> {
         };
         let answers = self.cache.ask(deadline, make);
         let answers = self.bounded(deadline, answers).await;
-        let answers = answers.unwrap_or_else(|| Err(late()))?;
-        answers.into_iter().map(reply).collect()
+        let answers = answers.unwrap_or_else(|| Err(late()));
+        let replies = answers.and_then(|answers| answers.into_iter().map(reply).collect());
+        replies.inspect_err(|error| self.tell_of_refusal(error))
+    }
+
+    /// Says once what is refused for good: a db that is not there, a missing permission.
+    fn tell_of_refusal(&self, error: &Error) {
+        let lasting = match error.server_error() {
+            // Busy or full is over some time.
+            Some((code, message)) => {
+                let (code, message) = (code.to_owned(), message.to_owned());
+                op_error(&OpError::Server { code, message }).kind() != ErrorKind::Retry
+            }
+            None => error.kind() == ErrorKind::Usage,
+        };
+        if lasting && !self.told_refusal.swap(true, Ordering::Relaxed) {
+            let db = self.config.db;
+            self.cache.pod.warmth.warn(format!(
+                "L2 refuses what pods tell each other of their reads, so that no pod starts warm: {error}. It lies in db                  {db} (setting `fleet_db`), under {}*",
+                fleet_key(&self.cache.pod.config.service, "")
+            ));
+        }
     }
 
     /// What a future comes to by then; a shutdown leaves it a moment only. The lane ends what it was asked in its
@@ -87,10 +110,10 @@ pub(super) fn late() -> Error {
 
 fn reply(answer: OpReply) -> Result<Reply, Error> {
     match answer {
-        OpReply::Value(Reply::Error { code, message }) => Err(Error::new(
-            ErrorKind::Configuration,
-            format!("L2 refused what the fleet's statistics need: {code} {message}"),
-        )),
+        OpReply::Value(Reply::Error { code, message }) => {
+            let text = format!("{code} {message}");
+            Err(Error::new(ErrorKind::Configuration, text).of_server(&code, &message))
+        }
         OpReply::Value(reply) => Ok(reply),
         _ => Err(crate::write::unexpected()),
     }

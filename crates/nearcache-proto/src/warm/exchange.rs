@@ -1,7 +1,7 @@
 //! What pods tell each other through L2: where it lies, and what each of them publishes about its own reads.
 //!
-//! Keys, all under the namespace: `fleet:pods` (set of ids), `fleet:blob:ID`, `fleet:merge` (the lease of the
-//! round), `fleet:manifest`, `fleet:brief` (its best part), `fleet:pace`. All expire. What is read there may have been written by anyone.
+//! What the [keys](fleet_key) of the service hold: `pods` (set of ids), `blob:ID`, `merge` (the lease of the round),
+//! `manifest`, `brief` (its best part), `pace`. All expire. What is read there may have been written by anyone.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::upkeep::{Cost, LATEST, is_overdue};
 use super::{ADAPT_AFTER, Background};
 use crate::cache::Io;
 use crate::error::Error;
+use crate::fleet::fleet_key;
 use crate::resp::Reply;
 use crate::working_set::{Blob, Ignored, KeyNames, Rates, Snapshot};
 
@@ -65,8 +66,8 @@ struct Measured {
 }
 
 impl Exchange {
-    pub(super) fn new(namespace: &str, id: u64) -> Self {
-        let key = |name: &str| format!("{namespace}:fleet:{name}").into_bytes();
+    pub(super) fn new(service: &str, id: u64) -> Self {
+        let key = |what: &str| fleet_key(service, what).into_bytes();
         Self {
             pods: key("pods"),
             blob_prefix: key("blob:"),
@@ -163,6 +164,10 @@ impl<I: Io> Background<I> {
 
     pub(super) fn age(&self, now: Timestamp) -> Duration {
         now.saturating_since(self.began)
+    }
+
+    pub(super) fn is_own(&self, blob: &Blob) -> bool {
+        blob.pod == self.exchange.id
     }
 
     fn id(&self) -> Vec<u8> {

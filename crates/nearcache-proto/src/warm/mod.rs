@@ -16,6 +16,7 @@ mod pace;
 mod renew;
 mod start;
 mod state;
+mod strangers;
 mod upkeep;
 
 use std::future::poll_fn;
@@ -28,6 +29,7 @@ use nearcache_l1::Timestamp;
 use crate::cache::{Cache, Io};
 use crate::op::BoxFuture;
 use crate::random::Random;
+use crate::shim::AtomicBool;
 use crate::working_set::{Counts, Manifest};
 use exchange::Exchange;
 use keep::{Budget, Changes, EVIDENCE};
@@ -35,6 +37,7 @@ use ledger::Ledger;
 use merge::MOST_PODS;
 use pace::Pace;
 use renew::Renewals;
+use strangers::Strangers;
 use upkeep::{LATEST, Upkeep};
 
 pub use crate::pod::Purpose;
@@ -80,10 +83,13 @@ pub struct Background<I> {
     budget: Budget,
     changes: Changes,
     renewals: Renewals,
+    strangers: Strangers,
     manifest: Option<Arc<Manifest>>,
     due: Due,
     /// A warm start that found L2 out of reach is made up for.
     started: bool,
+    /// The operator knows that L2 refuses what the fleet's statistics need.
+    told_refusal: AtomicBool,
     /// When counting began.
     began: Timestamp,
 }
@@ -113,7 +119,7 @@ impl<I: Io> Background<I> {
         let counts = Counts::new(config.most_slots, config.most_bytes, config.half_life)
             .seeded(random.next());
         Self {
-            exchange: Exchange::new(&cache.pod.config.namespace, random.next()),
+            exchange: Exchange::new(&cache.pod.config.service, random.next()),
             pace: Pace::new(&config),
             upkeep: Upkeep::new(now),
             due: Due {
@@ -135,8 +141,10 @@ impl<I: Io> Background<I> {
             budget: Budget::default(),
             changes: Changes::default(),
             renewals: Renewals::default(),
+            strangers: Strangers::default(),
             manifest: None,
             started: false,
+            told_refusal: AtomicBool::new(false),
             began: now,
         }
     }
@@ -181,6 +189,7 @@ impl<I: Io> Background<I> {
         }
         if now >= self.due.publish {
             self.fold();
+            self.compare_with_found(now);
             // Not before the manifest was read: a pod that knows nothing yet must not put its own in the place of what
             // the fleet knew.
             if self.started && self.publish(false).await {

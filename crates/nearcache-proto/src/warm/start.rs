@@ -49,7 +49,10 @@ impl<I: Io> Background<I> {
             true if !(self.config.start && self.config.statistics) => WarmEnd::Off,
             true if !self.cache.pod.is_tracked() => WarmEnd::Untracked,
             true => match self.aim().await {
-                Ok(Some(aim)) => self.warm(aim, by, &mut report).await,
+                Ok(Some(aim)) => {
+                    self.remember_found();
+                    self.warm(aim, by, &mut report).await
+                }
                 Ok(None) => WarmEnd::NothingKnown,
                 Err(_) => WarmEnd::Unreachable,
             },

@@ -3,13 +3,16 @@
 //! Told apart by the keys that they are about; what else passes is not looked at.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
 use serde::{Deserialize, Serialize};
 
+use crate::pod::fleet_key;
+
 /// The beginning of all keys that pods exchange.
-const PREFIX: &[u8] = b"nearcache:fleet:";
+static PREFIX: LazyLock<Vec<u8>> = LazyLock::new(|| fleet_key(""));
 
 /// What a command of the exchange is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,7 +42,7 @@ impl ExchangeKind {
 
     fn of(argv: &[Bytes]) -> Option<Self> {
         let [name, key, ..] = argv else { return None };
-        let what = key.strip_prefix(PREFIX)?;
+        let what = key.strip_prefix(&PREFIX[..])?;
         Some(match (what, &name[..]) {
             (b"merge", _) => Self::LeaseAttempts,
             (b"pace", _) => Self::Pace,
@@ -101,14 +104,14 @@ mod tests {
             let words = words.split(' ').map(str::to_owned);
             words.map(Bytes::from).collect()
         };
-        let blob = "SET nearcache:fleet:blob:01 12345 PX 1000";
+        let blob = "SET nearcache:{app}:fleet:blob:01 12345 PX 1000";
         let commands = [
             blob,
-            "GETRANGE nearcache:fleet:blob:01 0 9",
-            "SET nearcache:fleet:merge 01 PX 1 NX",
-            "GETRANGE nearcache:fleet:brief 0 9",
-            "SET nearcache:fleet:manifest x",
-            "INCRBY nearcache:fleet:pace 5",
+            "GETRANGE nearcache:{app}:fleet:blob:01 0 9",
+            "SET nearcache:{app}:fleet:merge 01 PX 1 NX",
+            "GETRANGE nearcache:{app}:fleet:brief 0 9",
+            "SET nearcache:{app}:fleet:manifest x",
+            "INCRBY nearcache:{app}:fleet:pace 5",
             "GET product:1",
             "PING",
         ];

@@ -18,6 +18,7 @@ use nearcache_proto::working_set::Manifest;
 
 use crate::fleet::{Fetched, Tally};
 use crate::io::Clock;
+use crate::pod::fleet_key;
 use crate::random::Random;
 use crate::report::{Exchange, ExchangeCost, Merges};
 use crate::simulate::{Capacity, Error, check_fleet, check_trace};
@@ -27,9 +28,6 @@ use live::{Live, Turn};
 use load::Load;
 pub use meter::ExchangeKind;
 pub(crate) use meter::{Meter, Sum};
-
-/// Where the manifest lies.
-const MANIFEST: &[u8] = b"nearcache:fleet:manifest";
 
 /// What is simulated of the exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,7 +186,7 @@ fn found(fleet: &mut Live, before: &Before, tally: &Tally, seconds: f64) -> Exch
     let every = |times: u64| seconds * pods as f64 / times.max(1) as f64;
     let bytes = fleet
         .l2
-        .get(MANIFEST, fleet.clock.world())
+        .get(&fleet_key("manifest"), fleet.clock.world())
         .unwrap_or_default();
     let manifest = Manifest::decode(&bytes).ok();
     Exchange {

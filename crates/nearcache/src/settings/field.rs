@@ -117,6 +117,12 @@ pub(super) const COUNT: Kind<usize> = Kind {
     show: usize::to_string,
 };
 
+pub(super) const OPTIONAL_COUNT: Kind<Option<usize>> = Kind {
+    name: "integer, or empty",
+    parse: |text| optional(text, COUNT.parse),
+    show: |value| value.map_or_else(String::new, |number| number.to_string()),
+};
+
 pub(super) const SWITCH: Kind<bool> = Kind {
     name: "`true` or `false`",
     parse: |text| match text {

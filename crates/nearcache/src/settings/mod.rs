@@ -5,6 +5,7 @@
 
 mod builder;
 mod field;
+mod service;
 mod source;
 mod url;
 mod validate;
@@ -20,11 +21,12 @@ use nearcache_proto::{Error, ErrorKind, OnL2Down, ReadPolicy};
 pub use builder::{SettingValue, SettingsBuilder};
 
 pub use field::{Field, ManifestKeys};
+pub(crate) use service::Service;
 pub use source::IGNORED_VARIABLES;
 
 use field::{
-    COUNT, DURATION, LIST, NAMES, ON_L2_DOWN, OPTIONAL_DURATION, OPTIONAL_NUMBER, OPTIONAL_SIZE,
-    POLICY, SIZE, SWITCH, TEXT, URL,
+    COUNT, DURATION, LIST, NAMES, ON_L2_DOWN, OPTIONAL_COUNT, OPTIONAL_DURATION, OPTIONAL_NUMBER,
+    OPTIONAL_SIZE, POLICY, SIZE, SWITCH, TEXT, URL,
 };
 
 /// The text of `url` that selects the embedded L2 instead of a server.
@@ -41,7 +43,7 @@ macro_rules! settings_table {
             /// still shared while they run, and everything else works as ever.
             enabled: bool, SWITCH, "true";
             /// Whether what is otherwise only a warning stops the start: names that this version does not know, in the file or
-            /// among the variables, and a `bypass` that looks like a pattern.
+            /// among the variables, a `bypass` that looks like a pattern, and a `service` that has only the name of a program.
             strict: bool, SWITCH, "false";
             /// Bytes that L1 may hold, bookkeeping included. Its fixed tables, some 2 % of it, are taken off first: the
             /// statistics name what is left.
@@ -96,8 +98,12 @@ macro_rules! settings_table {
             hash_field_expiry: bool, SWITCH, "true";
             /// Whether the absence of a key is kept as well.
             cache_absent: bool, SWITCH, "true";
-            /// Prefix of the keys that nearcache itself writes to L2.
-            namespace: String, TEXT, "nearcache";
+            /// What your service is called, in all its pods alike and in no other service: they tell each other what they
+            /// read, in keys of L2 that begin with `nearcache:{service}:fleet:`. Empty: `OTEL_SERVICE_NAME`, else the name
+            /// of the program, with a warning where that is one of many (`app`, `server`, `python`).
+            service: String, TEXT, "";
+            /// The db of L2 that these keys lie in. Empty: the one of `url`.
+            fleet_db: Option<usize>, OPTIONAL_COUNT, "";
             /// Whether reads are counted by key and pods tell each other what they read. Without it, nothing is fetched
             /// ahead of demand.
             statistics: bool, SWITCH, "true";

@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use nearcache_proto::{Error, ReadPolicy};
+use nearcache_proto::{Error, ReadPolicy, check_service};
 
 use super::field::{quoted, show_duration, show_size};
 use super::{Field, Settings, configuration, url};
+use crate::cache::DB_MAX;
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -23,7 +24,7 @@ impl Settings {
         self.check_sizes()?;
         self.check_durations()?;
         self.check_counts()?;
-        self.check_namespace()?;
+        self.check_fleet()?;
         match self.warnings().into_iter().next() {
             Some(warning) if self.strict => {
                 Err(configuration(format!("{warning} (strict = true)")))
@@ -110,13 +111,12 @@ impl Settings {
         Ok(())
     }
 
-    fn check_namespace(&self) -> Result<(), Error> {
-        const MOST: usize = 64;
-        let readable = self.namespace.bytes().all(|byte| byte.is_ascii_graphic());
-        if self.namespace.is_empty() || self.namespace.len() > MOST || !readable {
-            let why =
-                format!("must be 1 to {MOST} letters, digits and signs of ASCII, without blanks");
-            return self.wrong("namespace", &why);
+    fn check_fleet(&self) -> Result<(), Error> {
+        if !self.service.is_empty() {
+            check_service(self.service.trim()).or_else(|why| self.wrong("service", &why))?;
+        }
+        if self.fleet_db.is_some_and(|db| db > DB_MAX as usize) {
+            return self.wrong("fleet_db", &format!("must be from 0 to {DB_MAX}"));
         }
         Ok(())
     }

@@ -154,5 +154,5 @@ async fn nothing_is_counted_published_or_fetched_ahead() {
     let mut keys = left.session();
     let keys = format!("{:?}", keys.command(&["KEYS", "*"]).await.unwrap());
     let own = keys.matches("nearcache:").count();
-    assert_eq!(own, keys.matches("nearcache:canary:").count(), "{keys}");
+    assert_eq!(own, keys.matches(":fleet:canary:").count(), "{keys}");
 }

@@ -1,6 +1,6 @@
 //! What pods write to L2 about their reads, and what they do not.
 
-use nearcache::{ManifestKeys, MemoryL2, Settings};
+use nearcache::{ManifestKeys, MemoryL2, Settings, fleet_key};
 use nearcache_proto::working_set::Manifest;
 
 use crate::support::{
@@ -13,7 +13,7 @@ async fn published(l2: &MemoryL2) -> String {
     let mut text = String::new();
     let mut session = operator.session();
     let pods = session
-        .command(&["SMEMBERS", "nearcache:fleet:pods"])
+        .command(&["SMEMBERS", fleet_key("shop", "pods").as_str()])
         .await
         .unwrap();
     let ids = match pods {
@@ -23,10 +23,8 @@ async fn published(l2: &MemoryL2) -> String {
     let mut keys = vec![MANIFEST.to_owned()];
     for id in ids {
         if let nearcache::Reply::Bulk(id) = id {
-            keys.push(format!(
-                "nearcache:fleet:blob:{}",
-                String::from_utf8_lossy(&id)
-            ));
+            let blob = format!("blob:{}", String::from_utf8_lossy(&id));
+            keys.push(fleet_key("shop", &blob));
         }
     }
     for key in keys {
@@ -85,7 +83,7 @@ async fn all_that_is_written_expires() {
     let operator = operator(&l2).await;
     let mut session = operator.session();
     let keys = match session
-        .command(&["KEYS", "nearcache:fleet:*"])
+        .command(&["KEYS", fleet_key("shop", "*").as_str()])
         .await
         .unwrap()
     {

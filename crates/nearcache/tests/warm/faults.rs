@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nearcache::{Bytes, MemoryL2, Phase, Ttl, WarmEnd};
+use nearcache::{Bytes, MemoryL2, Phase, Ttl, WarmEnd, fleet_key};
 
 use nearcache_testkit::Server;
 
@@ -90,7 +90,7 @@ async fn two_publishers_at_once_leave_a_good_manifest() {
         let stop = stop.clone();
         async move {
             while !stop.load(Ordering::Relaxed) {
-                operator.delete("nearcache:fleet:merge").await.unwrap();
+                operator.delete(fleet_key("shop", "merge")).await.unwrap();
                 tokio::task::yield_now().await;
             }
         }
@@ -213,7 +213,7 @@ async fn an_allowance_without_an_end_does_not_stop_the_fleet() {
     old.shutdown().await;
     // As it is left when it expires between the command that makes it and the one that counts.
     let operator = operator(&l2).await;
-    let pace = "nearcache:fleet:pace";
+    let pace = fleet_key("shop", "pace");
     operator.set(pace, "999999999", Ttl::NONE).await.unwrap();
     let new = builder().store(l2).warm_deadline("20s");
     let new = new.connect().await.unwrap();
@@ -228,7 +228,7 @@ async fn an_allowance_that_l2_refuses_ends_the_warm_start_once() {
     let old = fleet(&l2, 50).await;
     old.shutdown().await;
     let operator = operator(&l2).await;
-    let pace = "nearcache:fleet:pace";
+    let pace = fleet_key("shop", "pace");
     operator.set(pace, "no number", Ttl::NONE).await.unwrap();
     let new = builder().store(l2).connect().await.unwrap();
     new.ready().await;

@@ -3,11 +3,12 @@
 use nearcache::{Builder, Bytes, MemoryL2, NearCache, Ttl};
 
 /// Where the fleet's manifest lies.
-pub(crate) const MANIFEST: &str = "nearcache:fleet:manifest";
+pub(crate) const MANIFEST: &str = "nearcache:{shop}:fleet:manifest";
 
 /// A pod that tells and looks often.
 pub(crate) fn builder() -> Builder {
     NearCache::builder()
+        .service("shop")
         .capacity("16MiB")
         .publish_every("100ms")
         .look_every("200ms")

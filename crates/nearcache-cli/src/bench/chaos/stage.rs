@@ -204,7 +204,7 @@ impl<'a> Stage<'a> {
             service: None,
             probe: Some(Probe {
                 reads_per_s: self.plan.reads_per_pod,
-                namespace: self.plan.prefix.trim_end_matches(':').to_owned(),
+                name: self.plan.prefix.trim_end_matches(':').to_owned(),
                 stream: life as u64,
             }),
         };

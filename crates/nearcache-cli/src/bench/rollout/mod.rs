@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         writer: None,
         acks: Acks::default(),
         progress: Progress::new(),
-        namespaces: Vec::new(),
+        services: Vec::new(),
     };
     bench.progress.say("filling L2");
     let mut writer = Writer::new(&place, &plan)?;

@@ -40,8 +40,8 @@ pub(super) struct Bench<'a> {
     pub(super) writer: Option<Writer>,
     pub(super) acks: Acks,
     pub(super) progress: Progress,
-    /// What pods of this run told each other lies under these.
-    pub(super) namespaces: Vec<String>,
+    /// What the fleets of this run are called.
+    pub(super) services: Vec<String>,
 }
 
 /// What a stage was, as it was measured.
@@ -84,7 +84,7 @@ impl Bench<'_> {
             twice: false,
             traced: false,
         };
-        let number = self.namespaces.len() as u64;
+        let number = self.services.len() as u64;
         let writing = writer.start(updates, (1 << 40) + number);
         let measured = self.watched(warm, change);
         let (writer, log) = writing.stop()?;
@@ -97,10 +97,10 @@ impl Bench<'_> {
         let (plan, options) = (self.plan, self.options);
         let side = if warm { "warm" } else { "cold" };
         // Not even the next run against the same server is to find what this one learned.
-        let namespace = format!("{}{}-{}", plan.prefix, self.namespaces.len(), now_ns());
-        self.namespaces.push(namespace.clone());
+        let name = format!("{}{}-{}", plan.prefix, self.services.len(), now_ns());
+        self.services.push(name.clone());
         let service = Service {
-            namespace: namespace.clone(),
+            name: name.clone(),
             warm,
             warm_reads: Some(options.warm_reads),
             publish_ms: Some(options.publish_every_ms),
@@ -125,11 +125,11 @@ impl Bench<'_> {
         }
         crew.until_ready()?;
         crew.title(&format!("{side}: filling L1"), options.fill_seconds);
-        let filled = crew.fill(options.fill_seconds, self.namespaces.len() as u64)?;
+        let filled = crew.fill(options.fill_seconds, self.services.len() as u64)?;
         let served_ns = now_ns();
         crew.serve()?;
         let publish_every = Duration::from_millis(options.publish_every_ms);
-        let (settled, published) = settle(&mut crew, side, &mut asking, &namespace, publish_every)?;
+        let (settled, published) = settle(&mut crew, side, &mut asking, &name, publish_every)?;
         let steady_ns = crew.look()?.at_ns;
         crew.title(&format!("{side}: steady state"), options.steady_seconds);
         crew.pass(options.steady_seconds)?;
@@ -159,8 +159,8 @@ impl Bench<'_> {
 
     /// Deletes what the pods told each other.
     pub(super) fn clean(&mut self) -> Result<(), Failure> {
-        for namespace in &self.namespaces {
-            self.control.clean_statistics(namespace)?;
+        for service in &self.services {
+            self.control.clean_statistics(service)?;
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ fn settle(
     crew: &mut Crew<'_>,
     side: &str,
     asking: &mut Control,
-    namespace: &str,
+    service: &str,
     publish_every: Duration,
 ) -> Result<(bool, bool), Failure> {
     // A manifest of the first round knows of few pods, and of little that those have read.
@@ -189,7 +189,7 @@ fn settle(
         last = now;
         let steady = before.is_some_and(|before: f64| (hits - before).abs() < STEADY);
         before = Some(hits);
-        let published = since.elapsed() >= told && asking.has_manifest(namespace)?;
+        let published = since.elapsed() >= told && asking.has_manifest(service)?;
         if steady && published {
             return Ok((true, true));
         }

@@ -43,7 +43,7 @@ pub(super) async fn probe(
         .redis(url)
         .max_staleness(Duration::from_millis(setup.plan.max_staleness_ms))
         .capacity(setup.plan.capacity_bytes)
-        .namespace(probe.namespace.clone())
+        .service(probe.name.clone())
         .build()
         .map_err(|error| error.to_string())?;
     tell(Event::Serving(Box::new(Start {

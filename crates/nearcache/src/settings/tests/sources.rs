@@ -252,7 +252,7 @@ fn builder_takes_texts_and_values() {
         .max_staleness(Duration::from_millis(1500))
         .on_unproven(ReadPolicy::Error)
         .cache_absent(false)
-        .namespace(String::from("shop"))
+        .service(String::from("shop"))
         .untracked_life(Some("5s"))
         .set("admit_after", 2)
         .build()
@@ -265,7 +265,7 @@ fn builder_takes_texts_and_values() {
     );
     assert_eq!(built.untracked_life, Some(Duration::from_secs(5)));
     assert_eq!(
-        (&*built.namespace, built.admit_after, built.max_entry),
+        (&*built.service, built.admit_after, built.max_entry),
         ("shop", 2, None)
     );
     let wrong = SettingsBuilder::new().url("memory:").capacity(-1).build();

@@ -22,7 +22,7 @@ fn every_field_goes_through_text_and_back() {
         "address" => "memory:",
         "size" | "size, or empty" => "1536KiB",
         "duration" | "duration, or empty" => "1m 1s 5ms",
-        "integer" => "17",
+        "integer" | "integer, or empty" => "17",
         "`true` or `false`" => "false",
         "`pass_through`, `error` or `serve_stale(duration)`" => "serve_stale(1m 1s 5ms)",
         "`load` or `error`" => "error",

@@ -104,8 +104,10 @@ fn each_field_is_checked() {
         ("flights_per_key", "65", "must be from 1 to 64"),
         ("admit_after", "3", "must be from 1 to 2"),
         ("untracked_life", "0s", "must be from 1ms to 1day"),
-        ("namespace", "", "must be 1 to 64 letters"),
-        ("namespace", "two words", "without blanks"),
+        ("service", "  ", "must be 1 to 64 bytes"),
+        ("service", "{shop}", "without braces"),
+        ("service", "two\nlines", "and control characters"),
+        ("fleet_db", "536870912", "must be from 0 to 536870911"),
     ] {
         let error = invalid(&[(name, value)]);
         assert!(error.contains(why), "{name} = {value}: {error}");
