@@ -19,7 +19,8 @@ pub struct PodConfig {
     pub max_inline: usize,
     /// How long a call may wait for L2.
     pub operation_timeout: Duration,
-    /// How long a loader may run, and how long a caller waits for one of another's or for a place.
+    /// How long a loader may run; a caller waits an eighth longer for a place, and for another's load also two
+    /// `operation_timeout`s.
     pub load_timeout: Duration,
     /// Loaders that may run at a time.
     pub max_loads: usize,

@@ -162,7 +162,7 @@ counters! {
     lent_not_remembered_total,
     /// Loads that waited for a place among `max_loads`.
     loads_queued_total,
-    /// Calls that gave up after `load_timeout`, waiting for a place or for another caller's loader.
+    /// Calls that gave up waiting for a place or for another caller's loader: see `load_timeout`.
     load_waits_expired_total,
     /// Loaders ended by `load_timeout`.
     load_timeouts_total,

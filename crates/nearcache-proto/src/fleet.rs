@@ -56,7 +56,9 @@ mod tests {
             assert_eq!(check_service(name), Ok(()), "{name}");
         }
         let long = "ä".repeat(33);
-        for name in ["", "  ", "{shop", "shop}", "{}", "a\nb", "a\0", "\u{85}", &long] {
+        for name in [
+            "", "  ", "{shop", "shop}", "{}", "a\nb", "a\0", "\u{85}", &long,
+        ] {
             let why = check_service(name).unwrap_err();
             assert!(why.starts_with("must be 1 to 64 bytes"), "{why}");
         }

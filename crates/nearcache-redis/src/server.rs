@@ -133,7 +133,6 @@ impl RedisL2 {
         &self,
         protocol: Protocol,
         config: AsyncConnectionConfig,
-        reports: Option<Arc<Reports>>,
     ) -> BoxFuture<Result<redis::aio::MultiplexedConnection, Error>> {
         let client = match protocol {
             Protocol::Resp2 => self.client_resp2.clone(),
@@ -157,10 +156,6 @@ impl RedisL2 {
                 }
                 Err(error) => error,
             };
-            // The end of what never began is told by the result alone, before `config` lets go of the sink.
-            if let Some(reports) = reports {
-                reports.silence();
-            }
             let addr = client.get_connection_info().addr();
             let refusal = match convert::is_closed(&error) {
                 true => refusals.reason(addr, timeout).await,
@@ -198,7 +193,7 @@ impl L2 for RedisL2 {
         let reports = Arc::new(Reports::new(events));
         let sink = PushSink::new(reports.clone(), canary.clone());
         let config = self.config().set_push_sender(sink);
-        let dial = self.dial(Protocol::Resp3, config, Some(reports.clone()));
+        let dial = self.dial(Protocol::Resp3, config);
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {
@@ -213,7 +208,7 @@ impl L2 for RedisL2 {
     }
 
     fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        let dial = self.dial(protocol, self.config(), None);
+        let dial = self.dial(protocol, self.config());
         let place = self.place.clone();
         let db = self.db;
         Box::pin(async move {

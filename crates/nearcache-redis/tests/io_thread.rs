@@ -14,7 +14,7 @@ use nearcache_proto::{
 };
 use nearcache_redis::{IoThread, MemoryL2, RedisL2};
 use nearcache_testkit::{Server, eventually};
-use support::{pod, pod_with, wait};
+use support::{answering, pod, pod_with, wait};
 
 fn redis(server: &Server) -> RedisL2 {
     RedisL2::open(&server.url(), Duration::from_secs(10)).unwrap()
@@ -104,6 +104,23 @@ fn c6_the_end_of_the_connection_is_noticed_at_once() {
         read(&cache, "k").unwrap(),
         (Some(Bytes::from("v")), Source::L2)
     );
+}
+
+/// What a pod was lent by its loaders lasts until its history ends, and that ended when the server went away.
+#[test]
+fn an_attempt_that_failed_ends_nothing_that_was() {
+    for words in [
+        &b""[..],
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+    ] {
+        let l2 = RedisL2::open(&answering(words), Duration::from_secs(10)).unwrap();
+        let (cache, _io) = pod(l2);
+        let before = cache.pod().token(b"k");
+        let failures = || cache.pod().totals().connect_failures_total;
+        assert!(read(&cache, "k").is_err());
+        eventually("the next attempts have failed, too", || failures() >= 3);
+        assert_eq!(cache.pod().token(b"k"), before, "{words:?}");
+    }
 }
 
 #[test]

@@ -3,16 +3,15 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
-use std::sync::Arc;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Error, ErrorKind, Events, L2, Op, OpError, OpReply, Protocol};
+use nearcache_proto::{Error, ErrorKind, L2, Op, OpError, OpReply, Protocol};
 use nearcache_redis::RedisL2;
 use nearcache_testkit::Server;
-use support::{Log, ask, command, handshake, lane, proven, read, send, set, value};
+use support::{answering, ask, command, handshake, lane, proven, read, send, set, value};
 
 fn l2(url: &str) -> RedisL2 {
     RedisL2::open(url, Duration::from_secs(10)).unwrap()
@@ -288,24 +287,6 @@ async fn c10_what_cannot_be_reached_says_what_to_do() {
     assert!(error.to_string().contains("resolved"), "{error}");
 }
 
-/// Something that answers whatever it is asked with these words, and closes the connection.
-fn answering(words: &'static [u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for socket in listener.incoming().take(2) {
-            let mut socket = socket.unwrap();
-            let _ = socket.read(&mut [0; 1024]);
-            // Once for each command that sets a connection up.
-            let _ = socket.write_all(&words.repeat(5));
-            let _ = socket.shutdown(Shutdown::Write);
-            // Closed with something unread, it would reset the connection, and the words be lost.
-            let _ = socket.read_to_end(&mut Vec::new());
-        }
-    });
-    url
-}
-
 #[tokio::test]
 async fn what_can_heal_is_told_from_what_cannot() {
     use ErrorKind::{Configuration, Retry};
@@ -368,21 +349,6 @@ async fn c10_a_server_that_is_full_is_told_from_one_that_expects_tls() {
             asked, 9,
             "one more connection than attempts, not twice as many"
         );
-    }
-}
-
-#[tokio::test]
-async fn an_attempt_that_failed_ends_nothing_that_was() {
-    // What a pod was lent by its loaders lasts until its history ends, and that ended when the server went away.
-    for words in [
-        &b""[..],
-        b"-LOADING Redis is loading the dataset in memory\r\n",
-    ] {
-        let log = Arc::new(Log::default());
-        let events = Events::new(1, log.clone());
-        let attempt = l2(&answering(words)).connect(events).await;
-        assert!(attempt.is_err());
-        assert_eq!(log.lines(), [""; 0]);
     }
 }
 

@@ -225,8 +225,9 @@ impl NearCache {
     /// # Errors
     /// - [`ErrorKind::Loader`] for all who wait when the loader fails (with its error's own text and those of its sources,
     ///   cut to a line), panics, or outlasts `load_timeout` (its future is dropped then); the next caller tries again.
-    /// - [`ErrorKind::Retry`] when another caller's loader or a place among `max_loads` was waited for in vain, a little
-    ///   longer than `load_timeout`; and when L2 does not answer, under `on_l2_down = error`.
+    /// - [`ErrorKind::Retry`] when the call has waited in vain: for a place among `max_loads` up to `load_timeout` and an
+    ///   eighth of it, counted from when its own look at L2 was over; for another caller's load two `operation_timeout`s
+    ///   longer. And when L2 does not answer, under `on_l2_down = error`.
     /// - [`ErrorKind::Usage`] when it is called for a key inside the loader of that key.
     ///
     /// # Cancellation

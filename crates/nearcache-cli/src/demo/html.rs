@@ -8,6 +8,7 @@ use crate::fleet::plan::Arm;
 use crate::fleet::show::{bytes, count};
 use crate::fleet::side::Measured;
 use crate::page;
+use crate::page::measured::{self, Fact};
 use crate::page::percentiles::{buckets, percentiles, steps};
 
 /// What is drawn of a side.
@@ -125,20 +126,11 @@ fn reads(title: &str, drawn: &[Drawn; 2], pick: fn(&Drawn) -> &Vec<(f64, f64)>) 
     chart(title, "", &x, &y, &lines)
 }
 
-fn facts(run: &Run) -> Vec<(&'static str, String)> {
+fn facts(run: &Run) -> Vec<Fact> {
     let plan = &run.plan;
     let name = |arm: Arm| arm.name();
-    vec![
-        (
-            "data",
-            format!(
-                "{} keys of {}, {} in all; {} of L1 per pod",
-                count(plan.keys.into()),
-                bytes(plan.value_bytes as f64),
-                bytes(run.data_bytes as f64),
-                bytes(run.capacity_bytes as f64)
-            ),
-        ),
+    let mut facts = vec![
+        measured::data(plan, run.data_bytes, run.capacity_bytes),
         (
             "load",
             format!(
@@ -154,11 +146,13 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
                 plan.seconds
             ),
         ),
-        ("seed", run.seed.to_string()),
-        ("machine", run.hardware.line()),
-        (
-            "versions",
-            format!("nearcache {}; {}", env!("CARGO_PKG_VERSION"), run.server),
-        ),
-    ]
+    ];
+    let version = env!("CARGO_PKG_VERSION");
+    facts.extend(measured::setting(
+        run.seed,
+        &run.hardware,
+        version,
+        &run.server,
+    ));
+    facts
 }

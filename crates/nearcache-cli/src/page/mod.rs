@@ -1,6 +1,7 @@
 //! What the pages of the demo and the benchmarks have in common: style, tiles, tables and the latency chart. A page fetches
 //! nothing, follows the reader's light or dark, and is readable on a phone.
 
+pub(crate) mod measured;
 pub(crate) mod percentiles;
 
 use std::fmt::Write as _;

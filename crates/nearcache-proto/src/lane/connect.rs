@@ -92,10 +92,7 @@ impl Lane {
 
     pub(super) fn send_handshake(&mut self, work: SentWork, now: Timestamp) {
         let nonce = self.backoff.random.next();
-        let canary = fleet_key(
-            &self.pod.config.service,
-            &format!("canary:{nonce:016x}"),
-        );
+        let canary = fleet_key(&self.pod.config.service, &format!("canary:{nonce:016x}"));
         let ops = self.visit(Op::Handshake {
             canary: Bytes::from(canary),
             nonce,

@@ -159,6 +159,7 @@ struct Time(Duration);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_secs_f64() {
+            seconds if seconds < 0.1 => f.write_str("less than 0.1 s"),
             seconds if seconds < 10.0 => write!(f, "{seconds:.1} s"),
             seconds => write!(f, "{seconds:.0} s"),
         }

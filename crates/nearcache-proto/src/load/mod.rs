@@ -44,8 +44,9 @@ impl<I: Io> Cache<I> {
     /// # Errors
     /// - [`ErrorKind::Loader`] for everyone who waits when the loader fails, panics (the panic itself goes on in its
     ///   caller) or takes longer than `load_timeout`; the next caller tries again.
-    /// - [`ErrorKind::Retry`] when the call waited for `load_timeout` for a place among `max_loads`, or for another
-    ///   caller's loader; and when L2 does not answer, under [`OnL2Down::Error`].
+    /// - [`ErrorKind::Retry`] when the call has waited in vain: for a place among `max_loads` up to `load_timeout` and an
+    ///   eighth of it, counted from when its own look at L2 was over; for another caller's load, which has to look and to
+    ///   write as well, two `operation_timeout`s longer. And when L2 does not answer, under [`OnL2Down::Error`].
     /// - [`ErrorKind::Usage`] when it is called inside the loader of the same key.
     ///
     /// # Cancellation

@@ -7,16 +7,6 @@ use std::task::Wake;
 
 use super::*;
 
-fn slow(cache: &Cache<TestIo>, origin: &Origin, key: &'static str) -> Task {
-    let origin = origin.clone();
-    load(cache, call(key), move || origin.later())
-}
-
-fn at_once(cache: &Cache<TestIo>, origin: &Origin, key: &'static str) -> Task {
-    let origin = origin.clone();
-    load(cache, call(key), move || origin.now())
-}
-
 fn command(h: &mut Harness, words: &'static [&'static str]) -> Result<resp::Reply, Error> {
     let mut session = Session::new(h.cache.clone(), 0);
     h.run(async move { session.command(words).await })

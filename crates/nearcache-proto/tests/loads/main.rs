@@ -157,6 +157,18 @@ impl Origin {
     }
 }
 
+/// A call that gets what the origin holds now, once that is open.
+fn slow(cache: &Cache<TestIo>, origin: &Origin, key: &'static str) -> Task {
+    let origin = origin.clone();
+    load(cache, call(key), move || origin.later())
+}
+
+/// A call that gets what the origin holds.
+fn at_once(cache: &Cache<TestIo>, origin: &Origin, key: &'static str) -> Task {
+    let origin = origin.clone();
+    load(cache, call(key), move || origin.now())
+}
+
 fn up() -> Harness {
     with(PodConfig::default())
 }

@@ -61,9 +61,8 @@ fn c8_a_caller_that_is_parked_in_line_holds_up_nobody() {
     let mut h = with(config);
     let cache = h.cache.clone();
     let origin = Origin::default();
-    let slow = origin.clone();
     let mut tasks = vec![
-        load(&cache, call("k"), move || slow.later()),
+        slow(&cache, &origin, "k"),
         load(&cache, call("l"), || ready(loaded("parked"))),
     ];
     drive(&mut h, &mut tasks, 5);
@@ -191,13 +190,7 @@ fn c8_no_more_than_max_loads_run_and_the_others_follow_in_line() {
     let cache = h.cache.clone();
     let origin = Origin::default();
     let keys: Vec<&'static str> = (0..200).map(|n| &*format!("k{n}").leak()).collect();
-    let mut tasks: Vec<_> = keys
-        .iter()
-        .map(|key| {
-            let origin = origin.clone();
-            load(&cache, call(key), move || origin.later())
-        })
-        .collect();
+    let mut tasks: Vec<_> = keys.iter().map(|key| slow(&cache, &origin, key)).collect();
     drive(&mut h, &mut tasks, 20);
     assert_eq!((origin.asked.get(), origin.at_work.get()), (3, 3));
     assert_eq!(cache.pod().totals().loads_queued_total, 197);

@@ -9,8 +9,7 @@ fn c10_a_loader_runs_while_l2_is_away_and_its_value_is_lent_for_l() {
     lose_l2(&mut h);
     let origin = Origin::default();
     for ms in 0..3000 {
-        let asker = origin.clone();
-        let mut task = [load(&cache, call("k"), move || asker.now())];
+        let mut task = [at_once(&cache, &origin, "k")];
         drive(&mut h, &mut task, 0);
         assert_eq!(task[0].value(), bytes("0"), "after {ms} ms");
         let read = task[0].answer.as_ref().unwrap().as_ref().unwrap();
@@ -45,10 +44,7 @@ fn c10_a_server_that_hangs_does_not_use_up_the_time_for_loaders() {
         });
         let cache = h.cache.clone();
         let origin = Origin::default();
-        let ask = || {
-            let origin = origin.clone();
-            load(&cache, call("k"), move || origin.later())
-        };
+        let ask = || slow(&cache, &origin, "k");
         // The first writes what it loaded when L2 stops, and others wait for it; then for what L2 has.
         let mut tasks = vec![ask()];
         drive(&mut h, &mut tasks, 5);
@@ -119,15 +115,13 @@ fn c3_a_failed_write_ends_what_the_origin_said_before() {
     let cache = h.cache.clone();
     lose_l2(&mut h);
     let origin = Origin::default();
-    let slow = origin.clone();
-    let mut tasks = vec![load(&cache, call("k"), move || slow.later())];
+    let mut tasks = vec![slow(&cache, &origin, "k")];
     drive(&mut h, &mut tasks, 5);
     // The origin is written while a loader has read it, then L2 is told, in vain.
     origin.value.set(1);
     let writer = h.cache.clone();
     assert!(h.run(writer.delete(0, b"k")).is_err());
-    let next = origin.clone();
-    tasks.push(load(&cache, call("k"), move || next.later()));
+    tasks.push(slow(&cache, &origin, "k"));
     drive(&mut h, &mut tasks, 5);
     origin.open.set(true);
     drive(&mut h, &mut tasks, 5);
@@ -138,14 +132,12 @@ fn c3_a_failed_write_ends_what_the_origin_said_before() {
     let writer = h.cache.clone();
     let set = writer.set(0, b"k", Bytes::from_static(b"2"), None);
     assert!(h.run(set).is_err());
-    let next = origin.clone();
-    tasks.push(load(&cache, call("k"), move || next.now()));
+    tasks.push(at_once(&cache, &origin, "k"));
     drive(&mut h, &mut tasks, 0);
     assert_eq!(tasks[2].value(), bytes("2"));
     origin.value.set(3);
     cache.forget(0, b"k");
-    let next = origin.clone();
-    tasks.push(load(&cache, call("k"), move || next.now()));
+    tasks.push(at_once(&cache, &origin, "k"));
     drive(&mut h, &mut tasks, 0);
     assert_eq!(tasks[3].value(), bytes("3"));
 }
@@ -156,15 +148,12 @@ fn c2_a_caller_gets_nothing_of_the_origin_older_than_l() {
     let cache = h.cache.clone();
     lose_l2(&mut h);
     let origin = Origin::default();
-    let slow = origin.clone();
-    let mut tasks = vec![load(&cache, call("k"), move || slow.later())];
+    let mut tasks = vec![slow(&cache, &origin, "k")];
     drive(&mut h, &mut tasks, 900);
-    let early = origin.clone();
-    tasks.push(load(&cache, call("k"), move || early.later()));
+    tasks.push(slow(&cache, &origin, "k"));
     drive(&mut h, &mut tasks, 200);
     origin.value.set(1);
-    let late = origin.clone();
-    tasks.push(load(&cache, call("k"), move || late.later()));
+    tasks.push(slow(&cache, &origin, "k"));
     drive(&mut h, &mut tasks, 5);
     assert_eq!(
         origin.at_work.get(),

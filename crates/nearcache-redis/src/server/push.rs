@@ -24,11 +24,6 @@ impl Reports {
         }
     }
 
-    /// Nothing is reported any more.
-    pub(super) fn silence(&self) {
-        self.ended.store(true, Ordering::Release);
-    }
-
     pub(super) fn end(&self) {
         if !self.ended.swap(true, Ordering::AcqRel) {
             self.events.disconnected();

@@ -4,6 +4,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -176,4 +178,22 @@ pub fn wait<F: Future>(future: F) -> F::Output {
         }
         assert!(start.elapsed() < Duration::from_secs(60), "it hangs");
     }
+}
+
+/// Something that answers whatever it is asked with these words, and closes the connection.
+pub fn answering(words: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming().take(2) {
+            let mut socket = socket.unwrap();
+            let _ = socket.read(&mut [0; 1024]);
+            // Once for each command that sets a connection up.
+            let _ = socket.write_all(&words.repeat(5));
+            let _ = socket.shutdown(Shutdown::Write);
+            // Closed with something unread, it would reset the connection, and the words be lost.
+            let _ = socket.read_to_end(&mut Vec::new());
+        }
+    });
+    url
 }

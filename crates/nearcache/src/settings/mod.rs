@@ -62,7 +62,8 @@ macro_rules! settings_table {
             /// What a call with a loader does when L2 does not answer: run the loader all the same, and keep its value
             /// nowhere; or fail, so that an origin that could not bear it does not get the load of all pods.
             on_l2_down: OnL2Down, ON_L2_DOWN, "load";
-            /// How long a loader may run; also how long a call waits for another's, or for one of `max_loads`.
+            /// How long a loader may run. A call waits in line for one of `max_loads` an eighth longer, counted from when it
+            /// has looked at L2, and for what another call loads two `operation_timeout`s more.
             load_timeout: Duration, DURATION, "10s";
             /// Loaders that may run at a time in this pod; further ones wait in line.
             max_loads: usize, COUNT, "64";

@@ -16,8 +16,32 @@ const OTEL: &str = "OTEL_SERVICE_NAME";
 
 /// Names of programs that say nothing about the service, without the digits of a version behind them.
 const GENERIC: [&str; 26] = [
-    "api", "app", "application", "backend", "bin", "bootstrap", "bun", "daemon", "deno", "dotnet", "entrypoint", "java",
-    "main", "node", "php", "program", "python", "ruby", "run", "server", "service", "sh", "start", "test", "web", "worker",
+    "api",
+    "app",
+    "application",
+    "backend",
+    "bin",
+    "bootstrap",
+    "bun",
+    "daemon",
+    "deno",
+    "dotnet",
+    "entrypoint",
+    "java",
+    "main",
+    "node",
+    "php",
+    "program",
+    "python",
+    "ruby",
+    "run",
+    "server",
+    "service",
+    "sh",
+    "start",
+    "test",
+    "web",
+    "worker",
 ];
 
 /// The name, and what an operator should know of it.
@@ -130,12 +154,23 @@ mod tests {
     #[test]
     fn a_name_that_many_programs_have_is_doubted_unless_it_was_chosen() {
         for program in [
-            "/app/server", "main", "Python3.12", "node", "java", "./app2", "target/debug/deps/warm-0123456789abcdef",
+            "/app/server",
+            "main",
+            "Python3.12",
+            "node",
+            "java",
+            "./app2",
+            "target/debug/deps/warm-0123456789abcdef",
         ] {
             let doubt = choose("", "", program).unwrap().doubt.expect(program);
             assert!(doubt.contains("NEARCACHE_SERVICE"), "{doubt}");
         }
-        for program in ["shop-server", "mainframe", "app-of-shop", "shop-0123456789abcdeg"] {
+        for program in [
+            "shop-server",
+            "mainframe",
+            "app-of-shop",
+            "shop-0123456789abcdeg",
+        ] {
             name("", "", program);
         }
         assert_eq!(name("app", "", "app"), "app");
@@ -145,11 +180,29 @@ mod tests {
     #[test]
     fn c12_a_name_that_cannot_be_one_is_refused_with_its_source() {
         for (set, otel, program, words) in [
-            ("{shop}", "", "x", ["setting `service` is \"{shop}\"", "without braces"]),
+            (
+                "{shop}",
+                "",
+                "x",
+                ["setting `service` is \"{shop}\"", "without braces"],
+            ),
             (" ", "", "x", ["setting `service` is \"\"", "1 to 64 bytes"]),
-            ("", "a{b", "x", ["environment variable OTEL_SERVICE_NAME is \"a{b\"", "set `service`"]),
+            (
+                "",
+                "a{b",
+                "x",
+                [
+                    "environment variable OTEL_SERVICE_NAME is \"a{b\"",
+                    "set `service`",
+                ],
+            ),
             ("", "a\tb", "x", ["OTEL_SERVICE_NAME", "control characters"]),
-            ("", "", "/bin/a}b", ["the name of the program is \"a}b\"", "set `service`"]),
+            (
+                "",
+                "",
+                "/bin/a}b",
+                ["the name of the program is \"a}b\"", "set `service`"],
+            ),
         ] {
             let error = choose(set, otel, program).unwrap_err().to_string();
             for word in words {

@@ -1,13 +1,10 @@
 //! L1 switched off: nothing is ever resident, every read asks L2, and all else works as ever.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nearcache::{Bytes, ErrorKind, Json, MemoryL2, NearCache, ReadPolicy, Ttl};
 use redis::AsyncCommands;
-use tokio::sync::Notify;
 
 use super::{all, builder, bytes, pod};
 
@@ -87,29 +84,7 @@ async fn every_way_to_read_asks_l2_each_time() {
 #[tokio::test]
 async fn loaders_are_shared_while_they_run_and_absences_are_not_believed() {
     let cache = off(&MemoryL2::new()).await;
-    let (runs, open) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
-    let callers: Vec<_> = (0..8)
-        .map(|_| {
-            let (cache, runs, open) = (cache.clone(), runs.clone(), open.clone());
-            tokio::spawn(async move {
-                let load = || async move {
-                    runs.fetch_add(1, Ordering::Relaxed);
-                    open.notified().await;
-                    Ok::<_, io::Error>(Bytes::from("loaded"))
-                };
-                cache.get_or_load("k", Ttl::secs(60), load).await
-            })
-        })
-        .collect();
-    super::eventually("all the others wait for the loader", || {
-        runs.load(Ordering::Relaxed) == 1 && cache.stats().store.joins >= 7
-    })
-    .await;
-    open.notify_one();
-    for caller in callers {
-        assert_eq!(caller.await.unwrap().unwrap(), "loaded");
-    }
-    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    super::load::eight_share_one_loader(&cache).await;
     for _ in 0..2 {
         let load = || async { Ok::<_, io::Error>(None) };
         assert_eq!(

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::{StreamExt, stream};
-use nearcache::{Bytes, ErrorKind, MemoryL2, Source, Ttl};
+use nearcache::{Bytes, ErrorKind, MemoryL2, NearCache, Source, Ttl};
 use tokio::sync::Notify;
 
 use super::{builder, bytes, pod, single};
 
-#[tokio::test]
-async fn c8_one_loader_for_all_who_wait() {
-    let cache = single().await;
+/// Eight callers of one key, one loader.
+pub(super) async fn eight_share_one_loader(cache: &NearCache) {
     let (runs, open) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
     let callers: Vec<_> = (0..8)
         .map(|_| {
@@ -38,6 +37,12 @@ async fn c8_one_loader_for_all_who_wait() {
         assert_eq!(caller.await.unwrap().unwrap(), "loaded");
     }
     assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn c8_one_loader_for_all_who_wait() {
+    let cache = single().await;
+    eight_share_one_loader(&cache).await;
     assert_eq!(cache.get("k").await.unwrap(), bytes("loaded"));
 }
 

@@ -3,6 +3,8 @@
 mod exchange;
 mod faults;
 mod keep;
+mod log;
+mod services;
 mod snapshot;
 mod start;
 mod support;

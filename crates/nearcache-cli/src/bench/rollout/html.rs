@@ -3,8 +3,9 @@
 use super::report::{Newcomer, Run, Side, Stage};
 use super::table;
 use crate::chart::{Axis, Line, chart};
-use crate::fleet::show::{bytes, count, time};
+use crate::fleet::show::{count, time};
 use crate::page;
+use crate::page::measured::{self, Fact};
 
 /// The page: the finding, then what there is to see, then all figures.
 pub(super) fn page(run: &Run, command: &str) -> String {
@@ -84,19 +85,10 @@ const STAGES: [(&str, Pick); 2] = [
     ("Pods joining at the same moment", |side| side.join.as_ref()),
 ];
 
-fn facts(run: &Run) -> Vec<(&'static str, String)> {
+fn facts(run: &Run) -> Vec<Fact> {
     let (plan, options) = (&run.plan, &run.options);
-    vec![
-        (
-            "data",
-            format!(
-                "{} keys of {}, {} in all; {} of L1 per pod",
-                count(plan.keys.into()),
-                bytes(plan.value_bytes as f64),
-                bytes(run.data_bytes as f64),
-                bytes(run.capacity_bytes as f64)
-            ),
-        ),
+    let mut facts = vec![
+        measured::data(plan, run.data_bytes, run.capacity_bytes),
         (
             "load",
             format!(
@@ -115,20 +107,15 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
                 options.warm_deadline_ms
             ),
         ),
-        ("seed", run.seed.to_string()),
-        ("machine", run.hardware.line()),
-        (
-            "load average before",
-            run.hardware
-                .load_before
-                .map_or_else(|| "unknown".to_owned(), |load| format!("{load:.2}")),
-        ),
-        (
-            "versions",
-            format!("nearcache {}; {}", run.version, run.server),
-        ),
-        ("took", format!("{:.0} s", run.elapsed_seconds)),
-    ]
+    ];
+    facts.extend(measured::setting(
+        run.seed,
+        &run.hardware,
+        run.version,
+        &run.server,
+    ));
+    facts.extend(measured::effort(&run.hardware, run.elapsed_seconds));
+    facts
 }
 
 fn section(title: &str, stages: &[(&str, &Stage)]) -> String {

@@ -8,8 +8,9 @@ mod tables;
 use super::report::Run;
 use super::{table, verdict};
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{bytes, count, time};
+use crate::fleet::show::{count, time};
 use crate::page;
+use crate::page::measured::{self, Fact};
 pub(super) use crate::text::command;
 
 const SCRIPT: &str = include_str!("cost.js");
@@ -59,20 +60,10 @@ fn tiles(run: &Run) -> String {
     page::tiles(&page::before_after(&at, &before.side, &after.side))
 }
 
-fn facts(run: &Run) -> Vec<(&'static str, String)> {
+fn facts(run: &Run) -> Vec<Fact> {
     let (plan, options) = (&run.plan, &run.options);
-    let mut rows = Vec::new();
+    let mut rows = vec![measured::data(plan, run.data_bytes, run.capacity_bytes)];
     let mut pair = |name, value: &str| rows.push((name, value.to_owned()));
-    pair(
-        "data",
-        &format!(
-            "{} keys of {}, {} in all; {} of L1 per pod",
-            count(plan.keys.into()),
-            bytes(plan.value_bytes as f64),
-            bytes(run.data_bytes as f64),
-            bytes(run.capacity_bytes as f64)
-        ),
-    );
     pair(
         "load",
         &format!(
@@ -112,19 +103,13 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         let seconds = plan.sidecar_ttl_ms as f64 / 1e3;
         pair("time to live in a sidecar", &format!("{seconds} s"));
     }
-    pair("seed", &run.seed.to_string());
-    pair("machine", &run.hardware.line());
-    pair(
-        "load average before",
-        &run.hardware
-            .load_before
-            .map_or_else(|| "unknown".to_owned(), |load| format!("{load:.2}")),
-    );
-    pair(
-        "versions",
-        &format!("nearcache {}; {}", run.version, run.server),
-    );
-    pair("took", &format!("{:.0} s", run.elapsed_seconds));
+    rows.extend(measured::setting(
+        run.seed,
+        &run.hardware,
+        run.version,
+        &run.server,
+    ));
+    rows.extend(measured::effort(&run.hardware, run.elapsed_seconds));
     rows
 }
 
