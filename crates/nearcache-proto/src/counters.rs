@@ -211,7 +211,7 @@ counters! {
     exchange_errors_total,
     /// Blobs, manifests and snapshots that were of no use: corrupt, of a later version, or too large.
     ignored_total,
-    /// Times it was certain that others under this service's name read nothing that this pod reads.
+    /// 1 as soon as it is certain that others under this service's name read nothing that this pod reads.
     strangers_total,
     /// Requests refused because a queue was full.
     rejected_total,

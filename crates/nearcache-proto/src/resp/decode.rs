@@ -67,12 +67,13 @@ fn body<R: Iterator<Item = Reply>>(op: &Op, replies: &mut R) -> Result<OpReply, 
             primary: is_primary(next(replies)?)?,
         }),
         Op::ProbeDb { .. } => {
-            let entered = next(replies)?;
-            selected(&next(replies)?)?;
-            match entered {
-                reply if reply.is_ok() => Ok(OpReply::Selectable),
-                other => Err(refused("SELECT", other)),
+            let (entered, left) = (next(replies)?, next(replies)?);
+            if !entered.is_ok() {
+                // Who may not SELECT at all may not select the resting db either, and has not left it.
+                return Err(refused("SELECT", entered));
             }
+            selected(&left)?;
+            Ok(OpReply::Selectable)
         }
         Op::Handshake { canary: _, nonce } => handshake(*nonce, replies),
     }

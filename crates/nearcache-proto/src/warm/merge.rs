@@ -65,7 +65,7 @@ impl<I: Io> Background<I> {
         ];
         let (mut merged, mut leaving) = (0, 0);
         let began = self.cache.io.now();
-        let mut met = self.meet(began);
+        let own = self.profile(began);
         for id in ids {
             if self.cache.pod.warmth.is_closing() {
                 return Ok(());
@@ -93,13 +93,14 @@ impl<I: Io> Background<I> {
                 }
             };
             let age = left.map_or(Duration::ZERO, |left| blob.life.saturating_sub(left));
-            self.compare(&blob, age, &mut met, began);
+            if let Some(own) = &own {
+                self.compare(own, &blob, age, began);
+            }
             if merger.add(&blob, age) {
                 merged += 1;
                 leaving += usize::from(blob.leaving);
             }
         }
-        self.met(&met);
         if merged == 0 {
             return Ok(());
         }

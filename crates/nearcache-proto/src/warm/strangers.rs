@@ -1,19 +1,24 @@
 //! Whether all who publish under this service's name are one service: two that share a name fetch each other's keys.
 //!
-//! The operator is told once, when it is certain: chance, and a pod that has just started, look like it for a while.
+//! The operator is told once, when it is certain: pods that have just started look like strangers, too, until they have
+//! read the same keys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
-use super::Background;
 use super::upkeep::LATEST;
+use super::{Background, YOUNG};
 use crate::cache::Io;
 use crate::working_set::{Blob, Manifest, Profile};
 
-/// It is certain when it was found so often in a row.
-const ROUNDS: u32 = 3;
+/// It is certain when it was found so often more than once: of one pod in three publications, of two in two each.
+const AGAIN: u32 = 2;
+
+/// Pods that are remembered.
+const MOST: usize = 4096;
 
 /// What is known of others under this name.
 #[derive(Default)]
@@ -21,24 +26,19 @@ pub(super) struct Strangers {
     /// What the fleet had read before this pod read anything; until it was compared.
     found: Option<Arc<Manifest>>,
     /// How often in a row it had nothing in common with what is read here.
-    of_manifest: u32,
-    /// How often in a row a merge met pods that have not.
-    of_merges: u32,
+    rounds: u32,
+    /// Pods of which that was found by their last publication: which that was, and how many before it.
+    pods: BTreeMap<u64, (u64, u32)>,
     told: bool,
 }
 
-/// What one merge has met.
-pub(super) struct Met {
-    own: Option<Profile>,
-    others: u32,
-    strange: u32,
-}
-
 impl<I: Io> Background<I> {
-    /// Keeps the manifest that the warm start found, to be compared with what this pod then reads.
+    /// Keeps the manifest that the warm start found, to be compared with what this pod then reads. Not one of a fleet that
+    /// had just begun, and may not have read the same keys yet.
     pub(super) fn remember_found(&mut self) {
+        let found = self.manifest.as_ref().filter(|m| m.version >= YOUNG);
         if !self.started {
-            self.strangers.found = self.manifest.clone();
+            self.strangers.found = found.cloned();
         }
     }
 
@@ -47,70 +47,75 @@ impl<I: Io> Background<I> {
         let Some(found) = &self.strangers.found else {
             return;
         };
-        let own = Profile::new(&self.counts, now);
-        let like = own.and_then(|own| own.is_like(&found.items));
-        let rounds = match like {
-            Some(false) => self.strangers.of_manifest + 1,
-            _ => 0,
-        };
-        self.strangers.of_manifest = rounds;
-        let over = like == Some(true) || self.age(now) > LATEST;
-        if rounds >= ROUNDS {
-            self.tell_of_strangers("the pods that published before it started");
+        let like = self.profile(now).and_then(|own| own.is_like(&found.items));
+        let strangers = &mut self.strangers;
+        match like {
+            Some(false) if strangers.rounds == AGAIN => {
+                strangers.found = None;
+                self.tell_of_strangers("those that published before it started have read");
+            }
+            Some(false) => strangers.rounds += 1,
+            Some(true) => strangers.found = None,
+            None => strangers.rounds = 0,
         }
-        if over || rounds >= ROUNDS {
+        if self.age(now) > LATEST {
             self.strangers.found = None;
         }
     }
 
-    /// Before a merge.
-    pub(super) fn meet(&self, now: Timestamp) -> Met {
-        let own = match self.strangers.told {
+    /// What this pod reads most, as long as that is to be compared.
+    pub(super) fn profile(&self, now: Timestamp) -> Option<Profile> {
+        match self.strangers.told {
             true => None,
             false => Profile::new(&self.counts, now),
-        };
-        Met {
-            own,
-            others: 0,
-            strange: 0,
         }
     }
 
-    /// Compares what is read here with what a pod published `age` ago.
-    pub(super) fn compare(&self, blob: &Blob, age: Duration, met: &mut Met, now: Timestamp) {
+    /// Compares what is read here with what another pod published `age` ago.
+    pub(super) fn compare(&mut self, own: &Profile, blob: &Blob, age: Duration, now: Timestamp) {
         // What it read at another time may have been other keys.
         let of_now = !blob.leaving && age * 2 <= self.age(now);
-        let Some(own) = met.own.as_ref().filter(|_| of_now && !self.is_own(blob)) else {
+        if !of_now || self.is_own(blob) {
             return;
-        };
-        met.others += 1;
-        met.strange += u32::from(own.is_like(&blob.items) == Some(false));
-    }
-
-    /// After a merge.
-    pub(super) fn met(&mut self, met: &Met) {
-        let rounds = &mut self.strangers.of_merges;
-        *rounds = match met.strange {
-            0 => 0,
-            _ => *rounds + 1,
-        };
-        if *rounds >= ROUNDS {
-            let (strange, others) = (met.strange, met.others);
-            self.tell_of_strangers(&format!("{strange} of {others} other pods"));
+        }
+        let pods = &mut self.strangers.pods;
+        match own.is_like(&blob.items) {
+            Some(false) => {
+                if pods.len() >= MOST {
+                    pods.clear();
+                }
+                let (last, again) = pods.entry(blob.pod).or_insert((blob.sequence, 0));
+                if *last != blob.sequence {
+                    (*last, *again) = (blob.sequence, *again + 1);
+                }
+            }
+            Some(true) => {
+                pods.remove(&blob.pod);
+            }
+            None => {}
+        }
+        if pods.values().map(|(_, again)| again).sum::<u32>() >= AGAIN {
+            let pods = pods.len();
+            let who = match pods {
+                1 => "another pod reads".to_owned(),
+                _ => format!("{pods} other pods read"),
+            };
+            self.tell_of_strangers(&who);
         }
     }
 
     fn tell_of_strangers(&mut self, who: &str) {
-        let pod = &self.cache.pod;
-        pod.counters.strangers_total.bump();
+        self.strangers.pods.clear();
         if std::mem::replace(&mut self.strangers.told, true) {
             return;
         }
+        let pod = &self.cache.pod;
+        pod.counters.strangers_total.bump();
         let service = &pod.config.service;
         pod.warmth.warn(format!(
-            "service `{service}`: nothing that this pod reads is read by {who} of that name. If they are another service \
-             (a release that has renamed all keys looks the same), both fetch each other's keys ahead of demand: give each \
-             a name of its own by the setting `service` (NEARCACHE_SERVICE), or OTEL_SERVICE_NAME"
+            "service `{service}`: {who} nothing of what this pod reads. If that is another service (a release that has \
+             renamed all keys looks the same), both fetch each other's keys ahead of demand: give each a name of its own by \
+             the setting `service` (NEARCACHE_SERVICE), or OTEL_SERVICE_NAME"
         ));
     }
 }
