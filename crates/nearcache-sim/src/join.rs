@@ -173,7 +173,7 @@ impl Joins {
                     let now = fleet.clock.now();
                     let manifest = working_set.manifest(now, self.config.most_slots);
                     let bytes = manifest.encode(Manifest::LIMIT_BYTES);
-                    fleet.l2.put(&fleet_key("manifest"), bytes, now);
+                    fleet.l2.put(fleet_key("manifest"), bytes, now);
                     warming = Some(fork.run(self.config.clone(), self.seed));
                 }
                 Arm::PeerCopy => {

@@ -62,16 +62,16 @@ impl L2 {
     }
 
     /// Puts a value that is none of the trace's.
-    pub(crate) fn put(&mut self, key: &'static [u8], value: Vec<u8>, now: Timestamp) {
-        let set = [Bytes::from_static(b"SET"), key.into(), value.into()];
+    pub(crate) fn put(&mut self, key: Bytes, value: Vec<u8>, now: Timestamp) {
+        let set = [Bytes::from_static(b"SET"), key, value.into()];
         self.server.execute(self.writer, &set, now);
         self.server.drain(self.writer);
         self.deliver();
     }
 
     /// What lies under a key, if that is a string.
-    pub(crate) fn get(&mut self, key: &'static [u8], now: Timestamp) -> Option<Bytes> {
-        let get = [Bytes::from_static(b"GET"), Bytes::from_static(key)];
+    pub(crate) fn get(&mut self, key: Bytes, now: Timestamp) -> Option<Bytes> {
+        let get = [Bytes::from_static(b"GET"), key];
         self.server.execute(self.writer, &get, now);
         let replies = self.server.drain(self.writer).into_iter();
         replies.fold(None, |found, output| match output {

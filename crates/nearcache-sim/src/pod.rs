@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use nearcache_l1::{Key, StoreConfig, Timestamp, Weigher};
 use nearcache_proto::memory::ConnId;
 use nearcache_proto::warm::{Background, WarmConfig, WarmReport};
@@ -30,8 +31,8 @@ const MAX_STALENESS: Duration = Duration::from_secs(24 * 3600);
 const SERVICE: &str = "app";
 
 /// The key under which its pods keep `what`.
-pub(crate) fn fleet_key(what: &str) -> Vec<u8> {
-    nearcache_proto::fleet_key(SERVICE, what).into_bytes()
+pub(crate) fn fleet_key(what: &str) -> Bytes {
+    nearcache_proto::fleet_key(SERVICE, what).into()
 }
 
 /// How often a call may need its lane before it is given up: an error of the simulator, not of a trace.

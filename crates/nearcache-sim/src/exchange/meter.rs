@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::pod::fleet_key;
 
 /// The beginning of all keys that pods exchange.
-static PREFIX: LazyLock<Vec<u8>> = LazyLock::new(|| fleet_key(""));
+static PREFIX: LazyLock<Bytes> = LazyLock::new(|| fleet_key(""));
 
 /// What a command of the exchange is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

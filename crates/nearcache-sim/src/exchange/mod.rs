@@ -186,7 +186,7 @@ fn found(fleet: &mut Live, before: &Before, tally: &Tally, seconds: f64) -> Exch
     let every = |times: u64| seconds * pods as f64 / times.max(1) as f64;
     let bytes = fleet
         .l2
-        .get(&fleet_key("manifest"), fleet.clock.world())
+        .get(fleet_key("manifest"), fleet.clock.world())
         .unwrap_or_default();
     let manifest = Manifest::decode(&bytes).ok();
     Exchange {

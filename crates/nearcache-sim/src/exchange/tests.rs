@@ -202,7 +202,7 @@ fn known(skews: [Skew; 8]) -> Known {
     // What was read last has been told and merged by then.
     now_us += 5_000_000;
     fleet.go_on(Clock::at(now_us), ignore);
-    let bytes = fleet.l2.get(&fleet_key("manifest"), fleet.clock.world());
+    let bytes = fleet.l2.get(fleet_key("manifest"), fleet.clock.world());
     let bytes = bytes.unwrap();
     let manifest = Manifest::decode(&bytes).unwrap();
     let began_us = now_us;
