@@ -3,7 +3,7 @@
 use super::report::{Newcomer, Run, Side, Stage};
 use super::table;
 use crate::chart::{Axis, Line, chart};
-use crate::fleet::show::{count, time};
+use crate::fleet::show::{bytes, count, time};
 use crate::page;
 use crate::page::measured::{self, Fact};
 
