@@ -17,10 +17,8 @@ use nearcache_proto::{
 };
 use nearcache_redis::{Handle, IoThread, PerProcess};
 
+use crate::settings::DB_MAX;
 use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};
-
-/// Highest db number: far above what any server can be set to, and what L1's keys leave room for.
-pub(crate) const DB_MAX: u32 = (1 << 29) - 1;
 
 /// A handle of a near cache; clones share L1 and lane.
 ///

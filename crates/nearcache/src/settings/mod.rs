@@ -32,6 +32,9 @@ use field::{
 /// The text of `url` that selects the embedded L2 instead of a server.
 pub const MEMORY_URL: &str = "memory:";
 
+/// Highest db number: far above what any server can be set to, and what L1's keys leave room for.
+pub(crate) const DB_MAX: u32 = (1 << 29) - 1;
+
 /// Hands the table of settings to the macro `$use`: one row is `docs, name: type, KIND, "default"`.
 macro_rules! settings_table {
     ($use:ident) => {

@@ -6,8 +6,7 @@ use std::time::Duration;
 use nearcache_proto::{Error, ReadPolicy, check_service};
 
 use super::field::{quoted, show_duration, show_size};
-use super::{Field, Settings, configuration, url};
-use crate::cache::DB_MAX;
+use super::{DB_MAX, Field, Settings, configuration, url};
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);

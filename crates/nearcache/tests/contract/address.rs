@@ -162,6 +162,24 @@ fn c16_a_user_whose_keys_leave_no_room_for_the_self_test() {
 }
 
 #[test]
+fn c16_a_user_that_may_not_select_keeps_its_lane() {
+    Stage::watch(|| {
+        let server = Server::start();
+        let acl = [
+            "ACL", "SETUSER", "dave", "on", ">pw", "~*", "+@all", "-select",
+        ];
+        server.client().ok(&acl);
+        let pod = connect(at(format!("redis://dave:pw@127.0.0.1:{}", server.port())));
+        pod.set("k", "v", Ttl::NONE).unwrap();
+        for _ in 0..3 {
+            says(&pod.with_db(5).get("k").unwrap_err(), &["db 5", "NOPERM"]);
+            assert_eq!(pod.get("k").unwrap(), val("v"));
+        }
+        assert_eq!(pod.stats().totals.disconnects_total, 0);
+    });
+}
+
+#[test]
 fn c10_a_refused_connection_names_the_address() {
     Stage::watch(|| {
         let mut server = Server::start();

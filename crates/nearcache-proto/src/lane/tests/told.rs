@@ -158,3 +158,16 @@ fn a_lane_without_invalidations_is_told_once_and_then_once_a_minute() {
         "{lines:?}"
     );
 }
+
+#[test]
+fn a_short_time_is_not_told_as_none() {
+    let after = |ms| {
+        let after = Some(Duration::from_millis(ms));
+        Report::Connected { after }.to_string()
+    };
+    assert_eq!(
+        after(40),
+        "lane up again after less than 0.1 s, invalidations proven"
+    );
+    assert!(after(100).contains("after 0.1 s,"), "{}", after(100));
+}
