@@ -367,7 +367,7 @@ pub(crate) fn lost_error(place: &str, error: RedisError) -> Error {
 }
 
 /// Finds the error of the operating system or of TLS that redis-rs wrapped.
-fn io_error(error: &RedisError) -> Option<&io::Error> {
+pub(crate) fn io_error(error: &RedisError) -> Option<&io::Error> {
     let mut source = StdError::source(error);
     while let Some(error) = source {
         if let Some(shared) = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>()

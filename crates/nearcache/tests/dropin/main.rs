@@ -5,6 +5,7 @@ mod blocking;
 mod coherence;
 mod errors;
 mod examples;
+mod multiplexed;
 mod serve;
 mod state;
 mod switches;
