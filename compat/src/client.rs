@@ -64,7 +64,12 @@ impl Client {
                 MultiplexedConnection::RedisRs(opened.await?)
             }
             Way::DropIn => MultiplexedConnection::DropIn(self.handle().await?),
-            Way::Multiplexed => MultiplexedConnection::DropIn(self.handle().await?),
+            Way::Multiplexed => {
+                let opened = self.handle().await?.multiplexed_with_config(config.clone());
+                let (con, driver) = opened.await?;
+                tokio::spawn(driver);
+                MultiplexedConnection::RedisRs(con)
+            }
         })
     }
 

@@ -23,7 +23,8 @@ use crate::redis::Connection;
 /// use nearcache::redis::{Connection, Manager};
 ///
 /// let con = Connection::open("redis://127.0.0.1:6379").await?;
-/// let pool = deadpool::managed::Pool::builder(Manager::new(con)).max_size(16).build()?;
+/// type Pool = deadpool::managed::Pool<Manager>;
+/// let pool = Pool::builder(Manager::new(con)).max_size(16).build()?;
 /// let mut con = pool.get().await?;
 /// # let _: String = nearcache::redis_rs::cmd("PING").query_async(&mut *con).await?;
 /// # Ok(()) }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::convert::{call_error, io_error};
 use crate::{IoThread, Owned};
-use steps::{Step, Steps, queued};
+use steps::{Step, Steps, aborted};
 
 /// Bytes of commands that wait, and of replies that nobody has read: with more, whoever makes them waits. One command or
 /// reply may be longer than that.
@@ -166,12 +166,14 @@ impl Pipe {
             Err(error) => error,
         };
         let open = matches!(&self.state, State::Idle(session) if session.in_transaction());
-        match said(&error, run.in_transaction && !open) {
+        let lost = run.in_transaction && !open;
+        // What may have been executed must not look like a transaction that was given up.
+        let unknown = run.atomic && error.write_outcome() == Some(WriteOutcome::Unknown);
+        match said(&error, lost || unknown) {
             Err(end) => self.end(end),
-            Ok(reply) if run.atomic => {
-                queued(run.replies - 2).for_each(|reply| self.write(&reply));
-                self.write(&reply);
-            }
+            Ok(reply) if run.atomic => aborted(run.replies - 2, reply)
+                .iter()
+                .for_each(|reply| self.write(reply)),
             Ok(reply) => (0..run.replies).for_each(|_| self.write(&reply)),
         }
     }
@@ -193,8 +195,8 @@ impl Pipe {
 /// What stands in the place of a reply: the server's own error, or ours as one.
 ///
 /// # Errors
-/// The connection ends, as a real one would: L2 was lost, or a transaction with it.
-fn said(error: &Error, lost_transaction: bool) -> Result<Reply, io::Error> {
+/// The connection ends, as a real one would: L2 was lost, or a transaction (`ends`).
+fn said(error: &Error, ends: bool) -> Result<Reply, io::Error> {
     if let Some((code, message)) = error.server_error() {
         return Ok(Reply::Error {
             code: code.to_owned(),
@@ -206,10 +208,9 @@ fn said(error: &Error, lost_transaction: bool) -> Result<Reply, io::Error> {
         return Ok(Reply::error(&format!("ERR {text}")));
     }
     let seen = call_error(error.clone());
-    if lost_transaction || seen.is_connection_dropped() {
-        let kind = io_error(&seen).map(io::Error::kind);
-        let kind = kind.filter(|_| seen.is_connection_dropped());
-        let kind = kind.unwrap_or(io::ErrorKind::ConnectionReset);
+    if ends || seen.is_connection_dropped() {
+        let kind = io_error(&seen).filter(|_| seen.is_connection_dropped());
+        let kind = kind.map_or(io::ErrorKind::ConnectionReset, io::Error::kind);
         return Err(io::Error::new(kind, error.clone()));
     }
     // The words by which redis-rs knows whether to try again.

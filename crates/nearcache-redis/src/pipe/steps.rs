@@ -151,20 +151,69 @@ impl Step {
         let outcome = match self {
             Self::One(argv) => session.call(argv).await.map(|reply| vec![reply]),
             Self::Several(commands) => session.pipeline(commands).await,
-            Self::Atomic(commands) => {
-                let count = commands.len();
-                let executed = session.transaction(commands).await;
-                executed.map(|reply| queued(count).chain([reply]).collect())
-            }
+            Self::Atomic(commands) => atomic(&mut session, commands).await,
         };
         (session, outcome)
     }
 }
 
+async fn atomic(session: &mut Session<IoThread>, commands: Vec<Command>) -> Outcome {
+    let count = commands.len();
+    let executed = session.transaction(commands.clone()).await;
+    let (code, message) = match &executed {
+        Ok(Reply::Error { code, message }) => (code.as_str(), message.as_str()),
+        Ok(_) => return executed.map(|reply| queued(count).chain([reply]).collect()),
+        Err(error) => match error.server_error() {
+            Some(said) => said,
+            None => return executed.map(|reply| vec![reply]),
+        },
+    };
+    let error = Reply::Error {
+        code: code.to_owned(),
+        message: message.to_owned(),
+    };
+    let refusals = match code {
+        "EXECABORT" => refusals(session, commands).await,
+        _ => None,
+    };
+    Ok(refusals.unwrap_or_else(|| aborted(count, error)))
+}
+
+/// What the server says to each command of a transaction that it gave up because of one of them. It is asked again, and
+/// told to forget it: nothing is executed.
+async fn refusals(session: &mut Session<IoThread>, commands: Vec<Command>) -> Option<Vec<Reply>> {
+    let word = |word: &'static [u8]| vec![Bytes::from_static(word)];
+    let mut replies = vec![session.call(word(b"MULTI")).await.ok()?];
+    for command in commands {
+        replies.push(session.call(command).await.ok()?);
+    }
+    session.call(word(b"DISCARD")).await.ok()?;
+    let refused = replies
+        .iter()
+        .any(|reply| matches!(reply, Reply::Error { .. }));
+    replies.push(Reply::error(ABORTED));
+    refused.then_some(replies)
+}
+
+const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
+
 /// The replies to `MULTI` and the commands behind it.
-pub(super) fn queued(count: usize) -> impl Iterator<Item = Reply> {
+fn queued(count: usize) -> impl Iterator<Item = Reply> {
     let queued = std::iter::repeat_n(Reply::Simple("QUEUED".to_owned()), count);
     std::iter::once(Reply::ok()).chain(queued)
+}
+
+/// The replies to a transaction of `count` commands that failed as a whole. redis-rs sees no error in that to `EXEC`.
+pub(super) fn aborted(count: usize, error: Reply) -> Vec<Reply> {
+    let mut replies: Vec<_> = queued(count).collect();
+    match replies.get_mut(1) {
+        Some(first) => {
+            *first = error;
+            replies.push(Reply::error(ABORTED));
+        }
+        None => replies.push(error),
+    }
+    replies
 }
 
 fn number(protocol: Protocol) -> &'static [u8] {

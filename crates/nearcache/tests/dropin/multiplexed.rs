@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::{join, join3};
 use nearcache::redis::cause;
 use nearcache_testkit::{Proxy, Server, eventually};
 use redis::aio::{ConnectionLike, MultiplexedConnection, transaction_async};
@@ -154,10 +155,18 @@ async fn pipelines_go_together_and_transactions_are_whole() {
     let refused: RedisResult<Value> = pipe()
         .atomic()
         .set("k1", 5)
+        .cmd("GET")
+        .set("k1", 6)
         .cmd("NOSUCH")
         .query_async(&mut con)
         .await;
-    assert_eq!(refused.unwrap_err().code(), Some("EXECABORT"));
+    let refused = refused.unwrap_err();
+    let kind = ErrorKind::Server(ServerErrorKind::ExecAbort);
+    assert_eq!(refused.kind(), kind, "{refused:?}");
+    // As the server says it, in their places.
+    let errors = refused.into_server_errors().unwrap();
+    let places: Vec<_> = errors.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, [1, 3]);
     let read: i64 = con.get("k1").await.unwrap();
     assert_eq!(read, 2);
 }
@@ -246,7 +255,7 @@ async fn a_command_that_blocks_holds_back_no_reply_of_an_earlier_one() {
         admin.ok(&["RPUSH", "q", "job"]);
         assert_eq!(waiting.await.unwrap().unwrap(), "v");
     };
-    let ((), popped, ()) = futures_util::join!(read, popped, pushed);
+    let ((), popped, ()) = join3(read, popped, pushed).await;
     assert_eq!(popped.unwrap().1, "job");
 }
 
@@ -263,7 +272,7 @@ async fn what_is_refused_says_so_and_harms_nothing() {
         ("AUTH word", "user"),
         ("HELLO 2", "HELLO"),
         ("HELLO 3 AUTH u p", "HELLO"),
-        ("CLIENT TRACKING ON", "TRACKING"),
+        ("CLIENT TRACKING ON", "connection of your own"),
         ("CLIENT REPLY OFF", "connection of your own"),
     ] {
         let error = say(&mut con, refused).await.unwrap_err();
@@ -424,7 +433,7 @@ fn without_a_runtime_it_is_refused_and_its_driver_runs_anywhere() {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let (mut piped, driver) = con.multiplexed_with_config(config).await.unwrap();
         let asked = async move { cmd("PING").query_async::<String>(&mut piped).await };
-        let (pong, ()) = futures_util::join!(asked, driver);
+        let (pong, ()) = join(asked, driver).await;
         assert_eq!(pong.unwrap(), "PONG");
     });
 }
