@@ -65,8 +65,8 @@ impl Client {
             }
             Way::DropIn => MultiplexedConnection::DropIn(self.handle().await?),
             Way::Multiplexed => {
-                let opened = self.handle().await?.multiplexed_with_config(config.clone());
-                let (con, driver) = opened.await?;
+                let handle = self.handle().await?;
+                let (con, driver) = handle.multiplexed_with_config(config.clone()).await?;
                 tokio::spawn(driver);
                 MultiplexedConnection::RedisRs(con)
             }

@@ -43,8 +43,8 @@ async fn deadpool_hands_out_what_is_as_new() {
     let manager = Manager::new(con.clone());
     let pool = Deadpool::builder(manager).max_size(1).build().unwrap();
     for left in LEFT {
-        say(&mut *pool.get().await.unwrap(), left).await.unwrap();
-        is_as_new(&mut *pool.get().await.unwrap(), left).await;
+        say(&mut pool.get().await.unwrap(), left).await.unwrap();
+        is_as_new(&mut pool.get().await.unwrap(), left).await;
     }
     con.cache().shutdown().await;
     assert!(pool.get().await.is_err());
@@ -61,8 +61,8 @@ async fn bb8_hands_out_what_is_as_new() {
         .await
         .unwrap();
     for left in LEFT {
-        say(&mut *pool.get().await.unwrap(), left).await.unwrap();
-        is_as_new(&mut *pool.get().await.unwrap(), left).await;
+        say(&mut pool.get().await.unwrap(), left).await.unwrap();
+        is_as_new(&mut pool.get().await.unwrap(), left).await;
     }
     con.cache().shutdown().await;
     assert!(pool.get().await.is_err());
@@ -78,7 +78,7 @@ async fn a_side_connection_without_a_state_is_kept_for_the_next_user() {
     let id = "BLPOP none 0.01";
     let mut admin = server.client();
     for _ in 0..3 {
-        say(&mut *pool.get().await.unwrap(), id).await.unwrap();
+        say(&mut pool.get().await.unwrap(), id).await.unwrap();
     }
     let clients = admin.ok(&["CLIENT", "LIST"]).text();
     assert_eq!(clients.matches("cmd=blpop").count(), 1, "{clients}");
