@@ -19,8 +19,15 @@ impl Drop for Server {
     }
 }
 
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failed> {
+    // On a worker, as the handlers of a service are.
+    tokio::spawn(compare()).await?
+}
+
+async fn compare() -> Result<(), Failed> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let _server = Server(
         Command::new(std::env::var("NEARCACHE_TEST_SERVER")?)
