@@ -56,7 +56,7 @@ async fn bb8_hands_out_what_is_as_new() {
     let con = at_db_1(&server).await;
     let pool = bb8::Pool::builder()
         .max_size(1)
-        .connection_timeout(std::time::Duration::from_secs(5))
+        .connection_timeout(std::time::Duration::from_millis(500))
         .build(Manager::new(con.clone()))
         .await
         .unwrap();

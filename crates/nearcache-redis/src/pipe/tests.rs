@@ -1,3 +1,5 @@
+//! The ends and the limits of a pipe.
+
 use std::sync::Arc;
 
 use nearcache_l1::StoreConfig;
