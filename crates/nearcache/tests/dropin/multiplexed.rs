@@ -397,6 +397,8 @@ async fn it_ends_with_the_cache_and_tells_whoever_listens() {
     cache.shutdown().await;
     let error = say(&mut piped, "SET k w").await.unwrap_err();
     assert!(error.is_connection_dropped(), "{error}");
+    let cause = cause(&error).unwrap();
+    assert_eq!(cause.kind(), nearcache::ErrorKind::Closed);
     let PushInfo { kind, .. } = told.recv().await.unwrap();
     assert_eq!(kind, PushKind::Disconnection);
     driver.await.unwrap();
