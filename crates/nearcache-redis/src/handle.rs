@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
-    Cache, Error, Protocol, ReadPolicy, Reason, Session, WhileAway, WriteOutcome,
+    Cache, Error, ErrorKind, Protocol, ReadPolicy, Reason, Session, WhileAway, WriteOutcome,
 };
-use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::sync::Mutex;
 
 use crate::convert::{call_error, value};
+use crate::pipe::{self, Driver};
 use crate::{IoThread, Owned, PerProcess};
 use words::{owned, unpack, words};
 
@@ -53,13 +55,17 @@ struct Make {
 }
 
 impl Make {
-    fn session(&self, db: u32) -> Seat {
+    fn serving(&self, db: u32) -> Session<IoThread> {
         let cache = self.cache.get().clone().with_while_away(self.while_away);
         let cache = match self.timeout {
             Some(timeout) => cache.with_timeout(timeout),
             None => cache,
         };
-        let session = Session::serving(cache, db, self.protocol, self.l1);
+        Session::serving(cache, db, self.protocol, self.l1)
+    }
+
+    fn session(&self, db: u32) -> Seat {
+        let session = self.serving(db);
         Seat {
             session: Owned::new(Mutex::new(session)),
             in_transaction: AtomicBool::new(false),
@@ -135,6 +141,38 @@ impl Handle {
             ..self.seat.make.clone()
         };
         Self::made(self.seat.db(), make)
+    }
+
+    /// A connection of redis-rs's own type in front of the same L1, in this handle's db and protocol, with a connection
+    /// state of its own; and its driver, which runs it where it is spawned. No tokio is needed for that, unless `config`
+    /// has timeouts.
+    ///
+    /// # Errors
+    /// As redis-rs's for a `config` that does not go with the protocol, or that asks for what is refused.
+    pub async fn multiplexed(
+        &self,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<(MultiplexedConnection, Driver)> {
+        let make = &self.seat.make;
+        if make.cache.get().io().is_closed() {
+            let why = "the cache was shut down";
+            return Err(call_error(Error::new(ErrorKind::Closed, why)));
+        }
+        let session = make.serving(self.seat.db());
+        pipe::connect(Owned::new(session), make.protocol, config).await
+    }
+
+    /// The same, driven by the tokio runtime it is called in, without timeouts of its own: those of the cache end calls.
+    ///
+    /// # Errors
+    /// As [`multiplexed`](Self::multiplexed), and outside of tokio.
+    pub async fn multiplexed_on_tokio(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let (con, driver) = self.multiplexed(config).await?;
+        pipe::spawn(driver)?;
+        Ok(con)
     }
 
     /// The db it started in. A `SELECT` goes by unseen here, as in redis-rs.
@@ -237,6 +275,15 @@ impl Handle {
     /// Whether it is between `MULTI` or `WATCH` and their end.
     pub fn in_transaction(&self) -> bool {
         !self.seat.session.is_inherited() && self.seat.in_transaction.load(Ordering::Acquire)
+    }
+
+    /// Gives up a transaction, and goes back to the db it started in; a side connection without such a state is kept.
+    pub fn reset(&mut self) {
+        let start = self.seat.make.db;
+        let shared = Arc::strong_count(&self.seat) > 1;
+        if shared || self.in_transaction() || self.seat.db() != start {
+            *self = Self::made(start, self.seat.make.clone());
+        }
     }
 
     /// A clone that was made in a transaction parts with the others when it is over, and a child with its parent.

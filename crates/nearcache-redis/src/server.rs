@@ -16,12 +16,12 @@ use std::time::Duration;
 use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Protocol, Tracking};
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion};
-use rustls::crypto::CryptoProvider;
 
 use crate::convert;
 use connection::RedisConnection;
 use greeting::Refusals;
 use push::{Canary, PushSink, Reports, SideSink};
+pub(crate) use refused::io_error;
 use refused::{Port, connect_error, is_closed};
 use tls::Tls;
 pub use tls::TlsFiles;
@@ -63,7 +63,11 @@ impl RedisL2 {
         files: &TlsFiles,
     ) -> Result<Self, Error> {
         check_encoding(url)?;
-        let client = Client::open(url).map_err(|error| convert::url_error(&error))?;
+        let client =
+            Client::open(url).map_err(|error| match is_tls(url) && !cfg!(feature = "tls") {
+                true => without_tls(),
+                false => convert::url_error(&error),
+            })?;
         Self::with_info_and(client.get_connection_info().clone(), connect_timeout, files)
     }
 
@@ -282,8 +286,7 @@ fn check_encoding(url: &str) -> Result<(), Error> {
     let unix = rest.starts_with('/');
     let cut = end.is_some_and(|end| rest[end..].contains('@')) && !unix;
     // TLS has a meaning for it, and refuses any other.
-    let ignored =
-        rest.contains('#') && !url.starts_with("rediss://") && !url.starts_with("valkeys://");
+    let ignored = rest.contains('#') && !is_tls(url);
     if !cut && !ignored {
         return Ok(());
     }
@@ -292,14 +295,29 @@ fn check_encoding(url: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Configuration, what))
 }
 
+fn is_tls(url: &str) -> bool {
+    url.starts_with("rediss://") || url.starts_with("valkeys://")
+}
+
+#[cold]
+fn without_tls() -> Error {
+    let why = "this program was built without TLS: give nearcache its feature `tls`, or write redis:// for a plain port";
+    Error::new(ErrorKind::Configuration, why)
+}
+
 /// With two providers compiled in (another crate of the build may bring one), rustls would panic at
 /// the first connection. A provider that the program installed itself stays.
+#[cfg(feature = "tls")]
 fn choose_crypto() {
     // Without a `Once`, which a forked child could inherit half done; rustls keeps the first it is given.
-    if CryptoProvider::get_default().is_none() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
+
+/// Whoever gave redis-rs its TLS chose.
+#[cfg(not(feature = "tls"))]
+fn choose_crypto() {}
 
 /// Where the server is, without credentials.
 fn place(addr: &ConnectionAddr, db: u32) -> String {
@@ -330,6 +348,7 @@ mod tests {
         assert_eq!(l2.describe(), "unix:///run/r.sock?db=2");
     }
 
+    #[cfg(feature = "tls")]
     #[test]
     fn accepted_schemes() {
         for url in [

@@ -1,42 +1,23 @@
-//! The drop-in in a pool: `cargo run -p nearcache --example pool -- redis://127.0.0.1:6379`, or with the address in
-//! `NEARCACHE_URL`.
+//! The drop-in in a pool: `cargo run -p nearcache --features deadpool --example pool -- redis://127.0.0.1:6379`, or with
+//! the address in `NEARCACHE_URL`.
 //!
 //! Reads and writes need no pool: a handle is a cheap clone, and all of them share one connection. A pool is of use
 //! for blocking commands and transactions command by command, which need a connection of their own: it bounds how
 //! many there are, and keeps them for the next who asks.
 #![allow(clippy::print_stdout)]
 
-use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
-use nearcache::redis::Connection;
-use redis::{AsyncCommands, RedisError, RedisResult};
+use deadpool::managed;
+use nearcache::redis::{Connection, Manager};
+use redis::{AsyncCommands, RedisResult};
 
-struct Handles(Connection);
-
-impl managed::Manager for Handles {
-    type Type = Connection;
-    type Error = RedisError;
-
-    async fn create(&self) -> Result<Connection, RedisError> {
-        Ok(self.0.clone())
-    }
-
-    /// A lost connection comes back by itself, and a call that was dropped has ended its own, so that need not be checked.
-    /// But whoever left a `MULTI` or `WATCH` open must not hand it to the next.
-    async fn recycle(&self, con: &mut Connection, _: &Metrics) -> RecycleResult<RedisError> {
-        if con.in_transaction() {
-            return Err(RecycleError::message("a transaction was left open"));
-        }
-        con.ping::<()>().await?;
-        Ok(())
-    }
-}
-
-type Pool = managed::Pool<Handles>;
+type Pool = managed::Pool<Manager>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut con = Connection::open(url()).await?;
-    let pool = Pool::builder(Handles(con.clone())).max_size(3).build()?;
+    let pool = Pool::builder(Manager::new(con.clone()))
+        .max_size(3)
+        .build()?;
 
     // Eight workers wait for jobs, three at a time.
     let workers: Vec<_> = (1..=8)

@@ -33,6 +33,8 @@ mod cache;
 pub mod codec;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+mod pool;
 pub mod redis;
 mod session;
 pub mod settings;

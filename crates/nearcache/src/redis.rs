@@ -8,13 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nearcache_proto::{Error, Protocol, ReadPolicy, WhileAway};
-use nearcache_redis::redis::aio::ConnectionLike;
+pub use nearcache_redis::Driver;
+use nearcache_redis::redis::aio::{ConnectionLike, MultiplexedConnection};
 use nearcache_redis::redis::{
-    Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisFuture, RedisResult, Value,
+    AsyncConnectionConfig, Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError,
+    RedisFuture, RedisResult, Value,
 };
 use nearcache_redis::{Handle, RedisL2, redis_error};
 
 use crate::builder::tls_files;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+pub use crate::pool::Manager;
 use crate::settings::MEMORY_URL;
 use crate::{Builder, NearCache, SettingsBuilder};
 
@@ -123,6 +127,45 @@ impl Connection {
     /// Whether it is between `MULTI` or `WATCH` and their end, for pools that take handles back.
     pub fn in_transaction(&self) -> bool {
         self.handle.in_transaction()
+    }
+
+    /// A connection of redis-rs's own type with L1 behind it, for code that names that type: a true
+    /// [`MultiplexedConnection`], whose other end is in this process instead of at a server. Code that can be generic is
+    /// better off with `Connection` itself: a hit there takes no await point, and an outage heals by itself.
+    ///
+    /// It begins in the db and the protocol of this one, with a connection state of its own, which its clones share as they
+    /// do in redis-rs: `SELECT`, `MULTI` and `WATCH` of one are those of all, and a blocking command holds up all.
+    /// `SUBSCRIBE` is refused. It opens no connection, and runs on the tokio runtime it was made on.
+    ///
+    /// # Errors
+    /// When the cache was shut down, or outside of a tokio runtime. Of its calls: the server's own are as ever. Where L2 is
+    /// lost, and at a [`shutdown`](NearCache::shutdown), it ends as a connection to a server would
+    /// (`is_connection_dropped()`): make another. Of what else went wrong redis-rs gets an error in the server's manner:
+    /// code `TRYAGAIN` (a read, or not sent), `UNKNOWN` (a write of unknown outcome) or `ERR` (the command is refused).
+    ///
+    /// # Cost
+    /// A hit: two switches between tasks, and the bytes of command and reply are copied twice. Commands that were sent
+    /// together go to L2 together. At most 1 MiB of commands and as much of replies wait, or one that is longer.
+    pub async fn multiplexed(&self) -> RedisResult<MultiplexedConnection> {
+        self.handle.multiplexed_on_tokio().await
+    }
+
+    /// The same with redis-rs's settings (a push sender, which hears when it ends; a timeout for responses: there is none
+    /// unless it is set here) and on any executor: nothing runs until the second part, its driver, is spawned.
+    ///
+    /// # Errors
+    /// As [`multiplexed`](Self::multiplexed), and for a `config` that asks for what is refused (redis-rs's own cache).
+    pub async fn multiplexed_with_config(
+        &self,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<(MultiplexedConnection, Driver)> {
+        self.handle.multiplexed(config).await
+    }
+
+    /// Makes it as good as new, for pools: ends a transaction that was left open, and goes back to the db it began in. A
+    /// side connection without such a state is kept. Sends nothing that is waited for.
+    pub fn reset(&mut self) {
+        self.handle.reset();
     }
 
     fn of(&self, handle: Handle) -> Self {

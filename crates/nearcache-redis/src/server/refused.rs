@@ -233,7 +233,7 @@ fn advise_tls(text: &str, tls: &Tls) -> String {
 }
 
 /// Finds the error of the operating system or of TLS that redis-rs wrapped.
-fn io_error(error: &RedisError) -> Option<&io::Error> {
+pub(crate) fn io_error(error: &RedisError) -> Option<&io::Error> {
     let mut source = StdError::source(error);
     while let Some(error) = source {
         if let Some(shared) = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>()

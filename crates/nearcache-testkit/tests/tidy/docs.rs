@@ -14,8 +14,9 @@ const DOCUMENTS: [&str; 4] = [
 ];
 
 /// Folders of the repository's root that a path in a document begins with.
-const FOLDERS: [&str; 9] = [
-    ".ci", ".github", "benches", "bindings", "crates", "deploy", "docs", "examples", "scripts",
+const FOLDERS: [&str; 10] = [
+    ".ci", ".github", "benches", "bindings", "compat", "crates", "deploy", "docs", "examples",
+    "scripts",
 ];
 
 /// Endings that make a word without a slash a file of the root. Lower-case names are more often examples of the user's.

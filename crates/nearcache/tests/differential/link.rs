@@ -15,6 +15,8 @@ use crate::subject::{AsyncSubject, BlockingSubject, Subject};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Style {
     Async,
+    /// The same by a connection of redis-rs's own type.
+    Multiplexed,
     Blocking,
 }
 
@@ -46,6 +48,10 @@ where
     pub async fn open(style: Style, url: &str) -> Self {
         match style {
             Style::Async => A::open(url).await.map(Self::Async),
+            Style::Multiplexed => match A::open(url).await {
+                Ok(pod) => Ok(Self::Async(pod.multiplexed().await)),
+                Err(error) => Err(error),
+            },
             Style::Blocking => B::open(url).await.map(Self::Blocking),
         }
         .expect("the server is up")

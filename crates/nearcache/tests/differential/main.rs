@@ -69,6 +69,18 @@ fn differential_resp3_blocking() {
 }
 
 #[test]
+fn differential_resp2_multiplexed() {
+    let style = Style::Multiplexed;
+    in_order("differential_resp2_multiplexed", style, RESP2, 7_000_000);
+}
+
+#[test]
+fn differential_resp3_multiplexed() {
+    let style = Style::Multiplexed;
+    in_order("differential_resp3_multiplexed", style, RESP3, 8_000_000);
+}
+
+#[test]
 fn a_difference_is_found() {
     let servers = Servers::start(Style::Async, RESP2);
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -122,7 +134,7 @@ fn variable(name: &str) -> Option<u64> {
 /// Runs a future as a program of that style would: a blocking one has no runtime.
 fn drive<R>(style: Style, future: impl Future<Output = R>) -> R {
     match style {
-        Style::Async => tokio::runtime::Builder::new_multi_thread()
+        Style::Async | Style::Multiplexed => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()

@@ -3,10 +3,16 @@
 
 use std::future::Future;
 
-use redis::RedisResult;
+use nearcache::redis::Connection;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 
-/// What is under test in async programs.
-pub type AsyncSubject = nearcache::redis::Connection;
+/// What is under test in async programs: the drop-in, or a connection of redis-rs's own type in front of it.
+#[derive(Clone)]
+pub struct AsyncSubject {
+    con: Connection,
+    multiplexed: Option<MultiplexedConnection>,
+}
 
 /// What is under test in blocking programs.
 pub type BlockingSubject = nearcache::blocking::Connection;
@@ -18,6 +24,11 @@ pub const CLONES_SHARE_SESSION: bool = false;
 /// A connection that stands for a pod: an independent process with its own copies.
 pub trait Subject: Clone + Send + Sync + 'static {
     fn open(url: &str) -> impl Future<Output = RedisResult<Self>> + Send;
+
+    /// The same pod by a connection of redis-rs's own type, where that is another.
+    fn multiplexed(self) -> impl Future<Output = Self> + Send {
+        std::future::ready(self)
+    }
 
     /// Another handle of the same pod, for another part of the program.
     fn another(&self) -> impl Future<Output = Self> + Send;
@@ -32,19 +43,65 @@ pub trait Subject: Clone + Send + Sync + 'static {
 
 impl Subject for AsyncSubject {
     async fn open(url: &str) -> RedisResult<Self> {
-        Self::open(url).await
+        let con = Connection::open(url).await?;
+        let multiplexed = None;
+        Ok(Self { con, multiplexed })
+    }
+
+    async fn multiplexed(self) -> Self {
+        let multiplexed = self.con.multiplexed().await.expect("there is a runtime");
+        Self {
+            multiplexed: Some(multiplexed),
+            ..self
+        }
     }
 
     async fn another(&self) -> Self {
-        self.clone()
+        let another = Self {
+            con: self.con.clone(),
+            multiplexed: None,
+        };
+        match self.multiplexed {
+            Some(_) => another.multiplexed().await,
+            None => another,
+        }
     }
 
     async fn settle(&self) {
-        self.cache().fence().await.expect("the lane is up");
+        self.con.cache().fence().await.expect("the lane is up");
     }
 
     fn hits(&self) -> Option<u64> {
-        Some(self.cache().stats().totals.hits_total)
+        Some(self.con.cache().stats().totals.hits_total)
+    }
+}
+
+impl AsyncSubject {
+    fn connection(&mut self) -> &mut (dyn ConnectionLike + Send) {
+        match &mut self.multiplexed {
+            Some(con) => con,
+            None => &mut self.con,
+        }
+    }
+}
+
+impl ConnectionLike for AsyncSubject {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.connection().req_packed_command(cmd)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.connection()
+            .req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.con.get_db()
     }
 }
 
@@ -58,10 +115,14 @@ impl Subject for BlockingSubject {
     }
 
     async fn settle(&self) {
-        self.as_async().settle().await;
+        self.as_async()
+            .cache()
+            .fence()
+            .await
+            .expect("the lane is up");
     }
 
     fn hits(&self) -> Option<u64> {
-        self.as_async().hits()
+        Some(self.as_async().cache().stats().totals.hits_total)
     }
 }

@@ -7,6 +7,7 @@ mod cancelled;
 mod coherence;
 mod errors;
 mod examples;
+mod multiplexed;
 mod outage;
 mod serve;
 mod state;
