@@ -65,7 +65,9 @@ fn read(store: &TestStore, leads: &AtomicUsize, fetched: u64) -> u64 {
                 let _ = store.publish(guard, filled(vec![fetched as u8]), |_| true, fetched);
                 return fetched;
             }
-            Entrance::Crowded(_) | Entrance::Full => panic!("nobody is turned away here"),
+            Entrance::Crowded(_) | Entrance::Full | Entrance::Declined => {
+                panic!("nobody is turned away here")
+            }
         }
     }
 }

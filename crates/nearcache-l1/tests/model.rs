@@ -179,8 +179,8 @@ impl Model {
                 let pending = pending.expect("there is a pending flight to wait for");
                 assert!(Arc::ptr_eq(&flight, flights[pending].guard.flight()));
             }
-            Entrance::Full => assert!(!hit && flights.len() == PER_KEY && pending.is_none()),
             Entrance::Declined => panic!("nobody declines"),
+            Entrance::Full => assert!(!hit && flights.len() == PER_KEY && pending.is_none()),
             Entrance::Lead(guard) => {
                 assert!(!(hit || joinable && open.is_some()) && flights.len() < PER_KEY);
                 for older in &mut flights {

@@ -79,7 +79,9 @@ fn c8_threads_that_wait_get_the_leaders_outcome() {
                         Landed::Done(outcome) => return assert_eq!(outcome, round),
                         Landed::Abandoned => {}
                     },
-                    Entrance::Crowded(_) | Entrance::Full => thread::yield_now(),
+                    Entrance::Crowded(_) | Entrance::Full | Entrance::Declined => {
+                        thread::yield_now()
+                    }
                 }
                 if round % 3 == 0 && number == 0 {
                     return;

@@ -5,6 +5,7 @@
 //! Concurrency: see [`Coherence`] for the order of loads. `renewal` is held for a few instructions
 //! and never together with a lock of the store.
 
+mod flight;
 mod news;
 mod rate;
 mod reads;
@@ -12,10 +13,10 @@ mod reads;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nearcache_l1::{EntryInfo, Flight, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
+use nearcache_l1::{EntryInfo, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
 
 use crate::admission::Admission;
-use crate::coherence::{Coherence, FillToken, LaneLease, MOST_EPOCHS};
+use crate::coherence::{Coherence, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
 use crate::error::{Error, ErrorKind};
@@ -27,80 +28,9 @@ use crate::slots;
 use crate::warm::Warmth;
 use crate::working_set::Sampler;
 
+pub use flight::Purpose;
+pub(crate) use flight::{Fetched, FillMeta, FillOutcome, PodFlight};
 pub(crate) use rate::cut;
-
-/// What a fill or load ends with, for everyone who waits for it.
-pub(crate) type FillOutcome = Result<Fetched, Error>;
-
-/// What L2 or a loader gave.
-#[derive(Clone)]
-pub(crate) struct Fetched {
-    /// A value, `None` when L2 has no such key; or a [held](crate::held) reply.
-    pub(crate) value: Option<bytes::Bytes>,
-    /// From when on it has expired: a caller that began later must not get it.
-    pub(crate) deadline: Timestamp,
-    /// When it was asked for; who asked began no later.
-    pub(crate) sent_at: Timestamp,
-    /// Whether a change of the key since then would have been told.
-    pub(crate) tracked: bool,
-}
-
-impl Fetched {
-    /// Whether a caller that began at `began`, and did not ask for it, came too late for it.
-    pub(crate) fn expired_before(&self, began: Timestamp) -> bool {
-        began > self.sent_at && self.deadline <= began
-    }
-}
-
-/// A flight of this pod.
-pub(crate) type PodFlight = Flight<FillMeta, FillOutcome>;
-
-/// What a flight must know so that later callers can tell whether they may join it.
-pub(crate) struct FillMeta {
-    pub(crate) token: FillToken,
-    /// Whether its value may be kept; what is not kept is never joined.
-    pub(crate) admitted: bool,
-    /// Who wants it.
-    pub(crate) purpose: Purpose,
-    /// Whether it waits to be sent while L2 is away.
-    pub(crate) patient: bool,
-    /// Number of the lane batch; `u64::MAX` until sent.
-    seq: AtomicU64,
-    /// Microseconds; `u64::MAX` until sent.
-    sent_at: AtomicU64,
-}
-
-impl FillMeta {
-    pub(crate) fn sent(&self, seq: u64, now: Timestamp) {
-        self.sent_at.store(now.as_micros(), Ordering::Release);
-        self.seq.store(seq, Ordering::Release);
-    }
-
-    /// What [`sent`](Self::sent) said.
-    pub(crate) fn seq(&self) -> u64 {
-        self.seq.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn sent_at(&self) -> Option<Timestamp> {
-        match self.sent_at.load(Ordering::Acquire) {
-            u64::MAX => None,
-            micros => Some(Timestamp::from_micros(micros)),
-        }
-    }
-}
-
-/// Who wants what a flight brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// A caller, who waits for it.
-    Demand,
-    /// The warm start: nothing is to be evicted for it.
-    WarmStart,
-    /// The pod itself, while it serves: it has to earn its place like everything else.
-    Background,
-    /// The pod itself, in the place of a copy that ends soon and is being read.
-    Refresh,
-}
 
 /// How a resident entry may be used.
 pub(crate) enum Verdict {
@@ -291,26 +221,6 @@ impl Pod {
         (lease.history() == self.coherence.history()).then(|| lease.age(now))
     }
 
-    /// Metadata of a flight about to start, for callers that wait while L2 is away or do not: takes the token.
-    pub(crate) fn fill_meta_for(&self, slot: Key<'_>, patient: bool) -> FillMeta {
-        FillMeta {
-            patient,
-            ..self.fill_meta(slot, self.admit(slot), Purpose::Demand)
-        }
-    }
-
-    /// Metadata of a flight about to start: takes the token.
-    pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool, purpose: Purpose) -> FillMeta {
-        FillMeta {
-            token: self.coherence.token(slots::subject(slot).bytes),
-            admitted,
-            purpose,
-            patient: false,
-            seq: AtomicU64::new(u64::MAX),
-            sent_at: AtomicU64::new(u64::MAX),
-        }
-    }
-
     /// Whether a reader that starts now may share this fetch: nothing was invalidated since its token,
     /// it is younger than L, and no answer that this pod already had can be newer than its value.
     pub(crate) fn may_join(&self, slot: Key<'_>, meta: &FillMeta, now: Timestamp) -> bool {
@@ -323,7 +233,7 @@ impl Pod {
         meta.admitted
             && young
             && under_way
-            && (self.coherence.answered() <= meta.seq.load(Ordering::Acquire) || off!(Join))
+            && (self.coherence.answered() <= meta.seq() || off!(Join))
             && self
                 .coherence
                 .unchanged(slots::subject(slot).bytes, &meta.token)

@@ -475,11 +475,7 @@ impl NearCache {
     /// A handle of this cache for code written for redis-rs.
     pub(crate) fn handle(&self) -> Handle {
         let l1 = Some(self.policy());
-        let handle = Handle::new(self.lives.clone(), self.db, self.inner.protocol, l1);
-        match self.inner.settings.while_away {
-            Some(while_away) => handle.with_while_away(while_away),
-            None => handle,
-        }
+        Handle::new(self.lives.clone(), self.db, self.inner.protocol, l1)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -79,7 +79,10 @@ impl Connection {
     pub fn new(cache: &NearCache) -> Self {
         Self {
             cache: cache.clone(),
-            handle: cache.handle(),
+            handle: match cache.settings().while_away {
+                Some(while_away) => cache.handle().with_while_away(while_away),
+                None => cache.handle(),
+            },
         }
     }
 

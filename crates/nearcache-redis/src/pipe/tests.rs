@@ -92,7 +92,6 @@ fn seat() -> Seat {
         Arc::new(crate::MemoryL2::new()),
         LaneConfig::default(),
         1,
-        1,
     );
     Owned::new(Session::new(Cache::new(pod, io), 0))
 }
