@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fleet::fleet_key;
 use crate::lane::op_error;
 use crate::op::{Op, OpError, OpReply};
+use crate::pod::LaneState;
 use crate::request::{CommandWork, Effect, Work};
 use crate::resp::Reply;
 use crate::shim::Ordering;
@@ -62,12 +63,15 @@ impl<I: Io> Background<I> {
                 let (code, message) = (code.to_owned(), message.to_owned());
                 op_error(&OpError::Server { code, message }).kind() != ErrorKind::Retry
             }
-            None => error.kind() == ErrorKind::Usage,
+            // Of a lane that is refused as a whole others tell.
+            None if matches!(self.cache.pod.state(), LaneState::Down(_)) => false,
+            None => matches!(error.kind(), ErrorKind::Usage | ErrorKind::Configuration),
         };
         if lasting && !self.told_refusal.swap(true, Ordering::Relaxed) {
             let db = self.config.db;
             self.cache.pod.warmth.warn(format!(
-                "L2 refuses what pods tell each other of their reads, so that no pod starts warm: {error}. It lies in db                  {db} (setting `fleet_db`), under {}*",
+                "L2 refuses what pods tell each other of their reads, so that no pod starts warm: {error}. It lies in db \
+                 {db} (setting `fleet_db`), under {}*",
                 fleet_key(&self.cache.pod.config.service, "")
             ));
         }

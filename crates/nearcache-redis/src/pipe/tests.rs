@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use nearcache_l1::StoreConfig;
-use nearcache_proto::{Cache, LaneConfig, Pod, PodConfig};
+use nearcache_proto::{Cache, LaneConfig, Pod, PodConfig, Reason};
 
 use super::*;
 
 #[test]
 fn errors_say_whether_to_try_again() {
-    let retry = Error::new(ErrorKind::Retry, "L2 is slow");
+    let retry = Error::retry(Reason::Timeout, "L2 is slow");
     for (error, code) in [
         (retry.clone(), "TRYAGAIN"),
+        (Error::retry(Reason::Overloaded, "no room"), "TRYAGAIN"),
         (retry.for_write(WriteOutcome::NotSent), "TRYAGAIN"),
         (retry.for_write(WriteOutcome::Unknown), "UNKNOWN"),
         (Error::new(ErrorKind::Usage, "AUTH is refused"), "ERR"),
@@ -28,8 +29,13 @@ fn errors_say_whether_to_try_again() {
 fn what_is_lost_ends_the_connection() {
     let closed = Error::new(ErrorKind::Closed, "the cache was shut down");
     assert!(said(&closed, false).is_err());
-    let retry = Error::new(ErrorKind::Retry, "gone");
-    let end = said(&retry, true).unwrap_err();
+    let away = said(&Error::new(ErrorKind::Retry, "away"), false).unwrap_err();
+    assert_eq!(away.kind(), io::ErrorKind::ConnectionRefused);
+    let slow = Error::retry(Reason::Timeout, "a transaction");
+    let ended = said(&slow, true).unwrap_err();
+    assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset);
+    let lost = Error::retry(Reason::Interrupted, "gone");
+    let end = said(&lost, false).unwrap_err();
     assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
     let source = end
         .get_ref()
