@@ -181,8 +181,8 @@ fn c10_the_queue_is_bounded(stage: &Stage) {
         assert_eq!(joined(call).unwrap(), None);
     }
     let totals = pod.stats().totals;
-    // The first may have had to wait for its turn to be sent.
-    assert!((7..=8).contains(&totals.queue_waits_total));
+    // Beside the four, the first has room until it is sent, and so has what `ready` asked.
+    assert!((7..=9).contains(&totals.queue_waits_total));
     assert_eq!(totals.rejected_total, 0);
     assert_eq!(pod.get("k0").unwrap(), None);
 }
