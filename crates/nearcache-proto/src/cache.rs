@@ -8,12 +8,14 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use crate::admission::Permit;
-use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
+use crate::error::{Error, ErrorKind, Reason, WriteOutcome, crowded, no_room};
 use crate::op::{Op, OpReply};
 use crate::pod::Pod;
-use crate::read::{ROUNDS, crowded};
 use crate::request::{Answer, CommandWork, Done, Effect, Request, Work};
 use crate::slots;
+
+/// How often a call starts over (a leader was cancelled, a key crowded, a lease lapsed) before it gives up.
+pub(crate) const ROUNDS: usize = 16;
 
 /// The clock and the way to the lane: what turns the protocol into a running pod.
 pub trait Io: Send + Sync + 'static {
@@ -305,15 +307,6 @@ impl<I: Io> Cache<I> {
         }
         Err(crowded())
     }
-}
-
-#[cold]
-pub(crate) fn no_room() -> Error {
-    Error::retry(
-        Reason::Overloaded,
-        "too many requests wait to be sent to L2 (queue_requests), until operation_timeout: L2 is slow or the load is \
-         too high, try again later",
-    )
 }
 
 /// A key longer than L2 accepts would be refused there with a broken connection.

@@ -244,6 +244,39 @@ pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     line
 }
 
+#[cold]
+pub(crate) fn crowded() -> Error {
+    Error::retry(
+        Reason::Overloaded,
+        "the key changes faster than it can be read, or its readers are cancelled: try again",
+    )
+}
+
+#[cold]
+pub(crate) fn no_room() -> Error {
+    Error::retry(
+        Reason::Overloaded,
+        "too many requests wait to be sent to L2 (queue_requests), until operation_timeout: L2 is slow or the load is \
+         too high, try again later",
+    )
+}
+
+#[cold]
+pub(crate) fn timed_out() -> Error {
+    Error::retry(
+        Reason::Timeout,
+        "L2 did not answer in time (operation_timeout): it is slow or out of reach, try again",
+    )
+}
+
+#[cold]
+pub(crate) fn unexpected() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "the store answered with a reply of another kind: the connection was closed, try again",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

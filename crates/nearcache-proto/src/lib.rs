@@ -25,6 +25,7 @@ mod counters;
 mod decoded;
 mod derive;
 mod error;
+mod fill;
 mod fleet;
 mod held;
 mod lane;
@@ -35,6 +36,7 @@ mod pod;
 mod random;
 mod read;
 mod read_many;
+mod readiness;
 mod replies;
 mod request;
 pub mod resp;
@@ -56,11 +58,11 @@ pub use config::{LaneConfig, PodConfig};
 pub use counters::Totals;
 pub use error::{Error, ErrorKind, Reason, WriteOutcome};
 pub use fleet::{check_service, fleet_key};
-pub use lane::{Action, BatchId, Condition, Lane, Line, Report, Side, TooLargeFor};
+pub use lane::{Action, Condition, Lane, Report, TooLargeFor};
 pub use load::{Call, LoadPolicy, Loaded, OnL2Down};
 pub use op::{
-    BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply, Protocol,
-    Tracking, Traits,
+    BatchId, BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Line, Op, OpError,
+    OpReply, Protocol, Side, Tracking, Traits,
 };
 pub use pod::{LaneState, Pod};
 pub use request::Request;

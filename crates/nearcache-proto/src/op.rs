@@ -249,6 +249,32 @@ pub struct Traits {
     pub connection: Option<i64>,
 }
 
+/// Number of a batch: the order in which batches were sent.
+pub type BatchId = u64;
+
+/// Which connection a batch goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
+    /// The tracked one.
+    Lane,
+    /// An untracked one.
+    Side(Side),
+}
+
+/// A side connection. With `may_open` it is opened when it is not there; without, the batch fails then,
+/// because its caller relies on state (`MULTI`, `AUTH`) that a new connection would not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Side {
+    /// Its number: 0 is for large values, the others belong to a session or are shared by all of them.
+    pub id: u64,
+    /// Whether a new connection will do.
+    pub may_open: bool,
+    /// What a new one speaks.
+    pub protocol: Protocol,
+    /// The db that a new one is put in before anything else is sent; [`Op::AS_IS`]: the store's resting db.
+    pub db: u32,
+}
+
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {

@@ -5,9 +5,11 @@
 //! Concurrency: see [`Coherence`] for the order of loads. `renewal` is held for a few instructions
 //! and never together with a lock of the store.
 
-mod flight;
+mod fetch;
+mod heads;
 mod news;
 mod rate;
+mod readiness;
 mod reads;
 
 use std::sync::Arc;
@@ -20,16 +22,15 @@ use crate::coherence::{Coherence, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
 use crate::error::{Error, ErrorKind};
-use crate::load::Loads;
+use crate::fill::{FillMeta, FillOutcome};
+use crate::load::table::Loads;
 use crate::op::Traits;
+use crate::readiness::Warmth;
 use crate::resp::DoubleText;
 use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::slots;
-use crate::warm::Warmth;
 use crate::working_set::Sampler;
 
-pub use flight::Purpose;
-pub(crate) use flight::{Fetched, FillMeta, FillOutcome, PodFlight};
 pub(crate) use rate::cut;
 
 /// How a resident entry may be used.
@@ -87,7 +88,7 @@ pub struct Pod {
     /// Whether that is kept.
     pub(crate) counting: AtomicBool,
     pub(crate) warmth: Warmth,
-    pub(crate) loads: Loads,
+    pub(crate) loads: Arc<Loads>,
     pub(crate) admission: Arc<Admission>,
     /// Last number given to a session; 0 is the side connection for large values.
     sessions: AtomicU64,
@@ -221,61 +222,11 @@ impl Pod {
         (lease.history() == self.coherence.history()).then(|| lease.age(now))
     }
 
-    /// Whether a reader that starts now may share this fetch: nothing was invalidated since its token,
-    /// it is younger than L, and no answer that this pod already had can be newer than its value.
-    pub(crate) fn may_join(&self, slot: Key<'_>, meta: &FillMeta, now: Timestamp) -> bool {
-        let young = match meta.sent_at() {
-            None => true,
-            Some(sent_at) => now.saturating_since(sent_at) < self.lease_time,
-        };
-        // What is fetched ahead and still waits its turn is not waited for: the reader's own fetch goes first.
-        let under_way = meta.purpose == Purpose::Demand || meta.sent_at().is_some();
-        meta.admitted
-            && young
-            && under_way
-            && (self.coherence.answered() <= meta.seq() || off!(Join))
-            && self
-                .coherence
-                .unchanged(slots::subject(slot).bytes, &meta.token)
-    }
-
     /// What the token of a fetch of this key would be now: it changes with each invalidation of the key, each flush and
     /// each loss of history.
     pub fn token(&self, key: &[u8]) -> [u32; 3] {
         let token = self.coherence.token(key);
         [token.epoch, token.stamp.history, token.stamp.flush]
-    }
-
-    /// Whether a caller that misses now may share this loader's result.
-    pub(crate) fn may_join_load(&self, key: &[u8], meta: &FillMeta) -> bool {
-        self.coherence.unchanged(key, &meta.token)
-    }
-
-    /// Whether a key is one of those that L1 is not to hold.
-    pub(crate) fn is_bypassed(&self, key: &[u8]) -> bool {
-        self.config
-            .bypass
-            .iter()
-            .any(|prefix| key.starts_with(prefix))
-    }
-
-    /// Whether what this miss brings may be kept: `bypass` and `admit_after` decide.
-    pub(crate) fn admit(&self, key: Key<'_>) -> bool {
-        if self.is_bypassed(slots::subject(key).bytes) {
-            self.counters.bypassed_total.bump();
-            return false;
-        }
-        if self.seen.is_empty() {
-            return true;
-        }
-        let hash = crate::coherence::key_hash(key.bytes) ^ u64::from(key.db);
-        let mark = ((hash >> 32) as u32) | 1;
-        let admitted =
-            self.seen[hash as usize % self.seen.len()].swap(mark, Ordering::Relaxed) == mark;
-        if !admitted {
-            self.counters.not_admitted_total.bump();
-        }
-        admitted
     }
 
     /// The promise of the next heartbeat's answer, and whether the caller must ask for one.

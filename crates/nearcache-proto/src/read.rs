@@ -10,14 +10,13 @@ use nearcache_l1::RemovalCause::Expired;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
 use crate::admission::Permit;
-use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
-use crate::error::{Error, ErrorKind, Reason};
-use crate::pod::{FillMeta, LaneState, Pod, PodFlight, Verdict};
-use crate::request::{Guard, RenewTicket, Work};
+use crate::cache::{Cache, Freshness, Io, ROUNDS, Read, ReadPolicy, Source, check_sizes};
+use crate::error::{Error, ErrorKind, Reason, crowded};
+use crate::fill::Guard;
+use crate::fill::{FillMeta, PodFlight};
+use crate::pod::{LaneState, Pod, Verdict};
+use crate::request::{RenewTicket, Work};
 use crate::slots::{REPLIES, subject};
-
-/// How often a read starts over (a leader was cancelled, a key crowded, a lease lapsed) before it gives up.
-pub(crate) const ROUNDS: usize = 16;
 
 impl<I: Io> Cache<I> {
     /// The fresh copy in this pod, if there is one. Sends nothing.
@@ -427,12 +426,4 @@ pub(crate) fn from_origin(value: Option<Bytes>) -> Read {
         freshness: Freshness::Fresh,
         source: Source::Origin,
     }
-}
-
-#[cold]
-pub(crate) fn crowded() -> Error {
-    Error::retry(
-        Reason::Overloaded,
-        "the key changes faster than it can be read, or its readers are cancelled: try again",
-    )
 }

@@ -11,12 +11,12 @@ use crate::cache::{Cache, Io, ReadPolicy};
 use crate::coherence::FillToken;
 use crate::commands::{self, Serve, Source};
 use crate::derive;
+use crate::error::unexpected;
 use crate::error::{Error, ErrorKind};
 use crate::held;
 use crate::read_many::{One, TOGETHER};
 use crate::resp::Reply;
 use crate::slots::{self, REPLIES};
-use crate::write::unexpected;
 
 /// Rounds of a pipeline before all of it is read from L2.
 const ROUNDS: usize = 3;

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nearcache_l1::{FlightGuard, Promise, Timestamp};
+use nearcache_l1::{Promise, Timestamp};
 
 use crate::admission::Permit;
 use crate::coherence::FillToken;
 use crate::error::{Error, WriteOutcome};
-use crate::lane::Side;
-use crate::op::{Op, OpReply, Protocol};
-use crate::pod::{FillMeta, FillOutcome, Pod};
+use crate::fill::Guard;
+use crate::op::{Op, OpReply, Protocol, Side};
+use crate::pod::Pod;
+use crate::slots::subject;
 
 /// A promise of an answer, or of the error that came instead.
 pub(crate) type Answer<T> = Promise<Result<T, Error>>;
@@ -71,9 +72,6 @@ pub(crate) enum Work {
     Alarm(AlarmTicket),
 }
 
-/// The guard of a fill or a load: its holder must publish, complete or abandon the flight.
-pub(crate) type Guard = FlightGuard<FillMeta, FillOutcome>;
-
 /// A wish for a heartbeat, on behalf of everyone who waits for the pod's renewal: dropped before the
 /// lane takes it over, it ends their wait.
 pub(crate) struct RenewTicket(Option<Arc<Pod>>);
@@ -119,7 +117,7 @@ impl AlarmTicket {
 
     fn refuse(mut self, error: &Error) {
         if let Some(pod) = self.0.take() {
-            pod.fail_load_waits(error);
+            pod.loads.fail_waits(error);
         }
     }
 }
@@ -127,7 +125,7 @@ impl AlarmTicket {
 impl Drop for AlarmTicket {
     fn drop(&mut self) {
         if let Some(pod) = self.0.take() {
-            pod.fail_load_waits(&Error::closed());
+            pod.loads.fail_waits(&Error::closed());
         }
     }
 }
@@ -163,6 +161,29 @@ impl Request {
     /// Ends the request with `error`, as never sent.
     pub fn reject(self, error: &Error) {
         self.work.fail(error, WriteOutcome::NotSent);
+    }
+
+    /// Bytes of what it would send, without what the protocol adds.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.work {
+            Work::Write(write) => write.op.bytes(),
+            Work::Command(command) => command.ops.iter().map(Op::bytes).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The db whose number must be known to be selectable before this is sent.
+    pub(crate) fn db(&self) -> Option<u32> {
+        match &self.work {
+            Work::Fill(guards) | Work::FillAhead(guards) => {
+                guards.first().map(|guard| subject(guard.key()).db)
+            }
+            Work::Write(write) => write.op.db(),
+            Work::Command(command) if !matches!(command.effect, Effect::Side(_)) => {
+                command.ops.first().and_then(Op::db)
+            }
+            _ => None,
+        }
     }
 }
 

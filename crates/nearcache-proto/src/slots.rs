@@ -5,11 +5,9 @@
 //! the key itself, so an invalidation of the key removes it, and with it every reply, at once.
 
 use bytes::Bytes;
-use nearcache_l1::{Entrance, EntryId, Filled, Hit, Key, Published, Timestamp};
+use nearcache_l1::Key;
 
-use crate::coherence::FillToken;
 use crate::commands::{self, Class};
-use crate::pod::{Fetched, Pod, Purpose, Verdict};
 
 /// Dbs have smaller numbers than this.
 pub(crate) const DBS: u32 = HEADS;
@@ -111,69 +109,6 @@ fn pull<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (word, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     *rest = tail;
     Some(word)
-}
-
-impl Pod {
-    /// [`resident`](Self::resident) for a slot of any kind: a kept reply is dead when the head of its key is another.
-    pub(crate) fn look(
-        &self,
-        slot: Key<'_>,
-        clock: impl FnOnce() -> Timestamp,
-    ) -> Option<(Hit, Verdict, Timestamp)> {
-        if slot.db & REPLIES == 0 {
-            return self.resident(slot, clock);
-        }
-        let lease = self.coherence.lease();
-        let hit = self.store.get(slot)?;
-        let filed = self.is_filed(&hit, self.head(slot));
-        let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
-        let verdict = if filed { verdict } else { Verdict::Dead };
-        Some((hit, verdict, now))
-    }
-
-    /// The head of the key that a kept reply is about.
-    pub(crate) fn head(&self, slot: Key<'_>) -> Option<EntryId> {
-        let head = head(subject(slot));
-        self.store.get(head).map(|head| head.id)
-    }
-
-    /// Whether a kept reply lies under this head.
-    pub(crate) fn is_filed(&self, hit: &Hit, head: Option<EntryId>) -> bool {
-        let filed = hit.value.as_deref().and_then(crate::held::head_of);
-        (filed.is_some() && filed == head) || off!(Head)
-    }
-
-    /// The head under which a reply to be kept can be filed, made if there is none: `None` when the key
-    /// was invalidated since `token` was taken, or there is no room.
-    pub(crate) fn make_head(&self, slot: Key<'_>, token: FillToken) -> Option<EntryId> {
-        let key = subject(slot);
-        let valid = || self.coherence.unchanged(key.bytes, &token);
-        let meta = || self.fill_meta(slot, true, Purpose::Demand);
-        // Which life an old head is of does not matter: it was there when the reply came, and goes with
-        // the next invalidation of the key.
-        match self.store.enter(head(key), |_| true, |_| false, meta) {
-            Entrance::Hit(head) => valid().then_some(head.id),
-            Entrance::Lead(guard) => {
-                let filled = Filled {
-                    value: None,
-                    stamp: token.stamp,
-                    filled_at: Timestamp::ZERO,
-                    deadline: Timestamp::MAX,
-                };
-                let nobody_waits = Ok(Fetched {
-                    value: None,
-                    deadline: Timestamp::ZERO,
-                    sent_at: Timestamp::ZERO,
-                    tracked: false,
-                });
-                match self.store.publish(guard, filled, |_| valid(), nobody_waits) {
-                    Published::Stored(id) => Some(id),
-                    Published::Refused(_) => None,
-                }
-            }
-            Entrance::Join(_) | Entrance::Crowded(_) | Entrance::Full | Entrance::Declined => None,
-        }
-    }
 }
 
 #[cfg(all(test, not(feature = "loom")))]

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cache::{Cache, Io, check_sizes};
+use crate::cache::{Cache, Io, ROUNDS, check_sizes};
 use crate::coherence::FillToken;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, crowded, unexpected};
 use crate::op::{Op, OpReply};
-use crate::read::{ROUNDS, crowded};
 use crate::request::{Work, Write};
 
 impl<I: Io> Cache<I> {
@@ -134,12 +133,4 @@ pub fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {
         )),
         _ => Ok(()),
     }
-}
-
-#[cold]
-pub(crate) fn unexpected() -> Error {
-    Error::new(
-        ErrorKind::Retry,
-        "the store answered with a reply of another kind: the connection was closed, try again",
-    )
 }

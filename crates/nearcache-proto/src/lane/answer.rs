@@ -6,11 +6,11 @@ use bytes::Bytes;
 use nearcache_l1::{EntryId, Timestamp};
 
 use crate::error::Error;
+use crate::error::unexpected;
+use crate::fill::Fetched;
 use crate::held;
 use crate::op::OpReply;
-use crate::pod::Fetched;
 use crate::resp::Reply;
-use crate::write::unexpected;
 
 /// The answer to a read of any kind.
 pub(super) struct Answer {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::{Action, Lane, Line, Phase, SentWork};
+use super::{Action, Lane, Phase, SentWork};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::fleet::fleet_key;
-use crate::op::{Op, OpError, OpReply, Tracking, Traits};
+use crate::op::{Line, Op, OpError, OpReply, Tracking, Traits};
 use crate::pod::LaneState;
 use crate::rights::Rights;
 

@@ -6,11 +6,13 @@ use nearcache_l1::{Filled, Published, Refusal, Timestamp};
 
 use super::answer::Answer;
 use super::reply::op_error;
-use super::{Lane, Line, Phase, SentWork, TooLargeFor};
+use super::{Lane, Phase, SentWork, TooLargeFor};
 use crate::coherence::key_hash;
-use crate::op::{Op, OpError, OpReply};
-use crate::pod::{Purpose, cut};
-use crate::request::Guard;
+use crate::error::timed_out;
+use crate::fill::Guard;
+use crate::fill::Purpose;
+use crate::op::{Line, Op, OpError, OpReply};
+use crate::pod::cut;
 use crate::slots::{self, subject};
 
 impl Lane {
@@ -90,7 +92,7 @@ impl Lane {
         if too_large {
             self.too_large(key_hash(key.bytes), TooLargeFor::Entry, bytes, now);
         }
-        let valid = |_: &crate::pod::FillMeta| pod.coherence.unchanged(key.bytes, &token);
+        let valid = |_: &crate::fill::FillMeta| pod.coherence.unchanged(key.bytes, &token);
         let purpose = guard.meta().purpose;
         #[cfg(feature = "break")]
         let again = (
@@ -134,7 +136,7 @@ impl Lane {
     /// Reads without asking for the life of the key, so that nothing can be kept.
     pub(super) fn read_unkept(&mut self, guard: Guard, deadline: Timestamp, now: Timestamp) {
         if !matches!(self.phase, Phase::Up { .. }) {
-            return guard.complete(Err(super::send::timed_out()));
+            return guard.complete(Err(timed_out()));
         }
         let db = subject(guard.key()).db;
         let argv = super::send::argv(&guard);
@@ -154,7 +156,7 @@ impl Lane {
         let answer = match result {
             Some(Ok(reply)) => Answer::of(reply, guard.key().db & slots::REPLIES != 0),
             Some(Err(error)) => Err(op_error(&error)),
-            None => Err(crate::write::unexpected()),
+            None => Err(crate::error::unexpected()),
         };
         let outcome = answer.map(|read| {
             self.pod.counters.fill_bytes_total.add(read.bytes() as u64);

@@ -28,10 +28,11 @@ use nearcache_l1::Timestamp;
 
 use crate::config::LaneConfig;
 use crate::error::{Error, ErrorKind, Reason};
-use crate::op::{Op, OpReply, Protocol};
-use crate::pod::{FillOutcome, LaneState, Pod};
-use crate::request::{Done, Effect, Guard, Request, Work};
-use crate::slots::subject;
+use crate::fill::FillOutcome;
+use crate::fill::Guard;
+use crate::op::{BatchId, Line, Op, OpReply, Protocol, Side};
+use crate::pod::{LaneState, Pod};
+use crate::request::{Done, Effect, Request, Work};
 pub use large::TooLargeFor;
 use large::{Oversize, Tally};
 use pace::{Backoff, FillPace};
@@ -41,9 +42,6 @@ pub use report::{Condition, Report};
 use shared::Shared;
 use told::Told;
 
-/// Number of a batch: the order in which batches were sent.
-pub type BatchId = u64;
-
 /// The side connection for large values.
 const BULK: Side = Side {
     id: 0,
@@ -51,29 +49,6 @@ const BULK: Side = Side {
     protocol: Protocol::Resp3,
     db: Op::AS_IS,
 };
-
-/// Which connection a batch goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Line {
-    /// The tracked one.
-    Lane,
-    /// An untracked one.
-    Side(Side),
-}
-
-/// A side connection. With `may_open` it is opened when it is not there; without, the batch fails then,
-/// because its caller relies on state (`MULTI`, `AUTH`) that a new connection would not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Side {
-    /// Its number: 0 is for large values, the others belong to a session or are shared by all of them.
-    pub id: u64,
-    /// Whether a new connection will do.
-    pub may_open: bool,
-    /// What a new one speaks.
-    pub protocol: Protocol,
-    /// The db that a new one is put in before anything else is sent; [`Op::AS_IS`]: the store's resting db.
-    pub db: u32,
-}
 
 /// What the driver must do next.
 pub enum Action {
@@ -366,7 +341,7 @@ impl Lane {
         // Before there is room again for those who wait for it.
         self.pod.admission.end(error);
         self.fail_all(error, now);
-        self.pod.fail_load_waits(error);
+        self.pod.loads.fail_waits(error);
     }
 
     /// The next thing to do; call until `None` after every other call.
@@ -446,31 +421,6 @@ impl Drop for Lane {
     fn drop(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
             self.shutdown(Timestamp::ZERO);
-        }
-    }
-}
-
-impl Request {
-    /// Bytes of what it would send, without what the protocol adds.
-    fn bytes(&self) -> u64 {
-        match &self.work {
-            Work::Write(write) => write.op.bytes(),
-            Work::Command(command) => command.ops.iter().map(Op::bytes).sum(),
-            _ => 0,
-        }
-    }
-
-    /// The db whose number must be known to be selectable before this is sent.
-    fn db(&self) -> Option<u32> {
-        match &self.work {
-            Work::Fill(guards) | Work::FillAhead(guards) => {
-                guards.first().map(|guard| subject(guard.key()).db)
-            }
-            Work::Write(write) => write.op.db(),
-            Work::Command(command) if !matches!(command.effect, Effect::Side(_)) => {
-                command.ops.first().and_then(Op::db)
-            }
-            _ => None,
         }
     }
 }

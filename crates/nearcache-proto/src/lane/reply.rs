@@ -3,9 +3,9 @@
 use nearcache_l1::Timestamp;
 
 use super::answer::Answer;
-use super::{Action, BatchId, Lane, Line, Sent, SentCommand, SentWork, SentWrite, SideAnswer};
+use super::{Action, Lane, Sent, SentCommand, SentWork, SentWrite, SideAnswer};
 use crate::error::{Error, ErrorKind, WriteOutcome};
-use crate::op::{BatchReply, OpError, OpReply};
+use crate::op::{BatchId, BatchReply, Line, OpError, OpReply};
 use crate::request::{Effect, Request, Work};
 use crate::resp::Reply;
 use crate::{rights, slots};
@@ -131,7 +131,7 @@ impl Lane {
             SentWork::Fence { role: false, done } => done.complete(match results.next() {
                 Some(Ok(OpReply::Fenced)) => Ok(()),
                 Some(Err(error)) => Err(op_error(&error)),
-                _ => Err(crate::write::unexpected()),
+                _ => Err(crate::error::unexpected()),
             }),
             SentWork::ProbeDb(db) => self.db_probed(db, results.next()),
             SentWork::Fill {
@@ -157,7 +157,7 @@ impl Lane {
                 let answer = match results.next() {
                     Some(Ok(reply)) => Answer::unkept(reply, guard.key().db & slots::REPLIES != 0),
                     Some(Err(error)) => Err(op_error(&error)),
-                    None => Err(crate::write::unexpected()),
+                    None => Err(crate::error::unexpected()),
                 };
                 guard.complete(answer.map(|read| read.fetched(sent.sent_at, sent.sent_at)));
             }
@@ -207,7 +207,7 @@ impl Lane {
                 ))
             }
             Some(Err(error)) => Err(op_error(&error)),
-            _ => Err(crate::write::unexpected()),
+            _ => Err(crate::error::unexpected()),
         }
     }
 
@@ -279,7 +279,7 @@ impl Lane {
                     self.pod.counters.write_errors_total.bump();
                     Err(op_error(&error).for_write(outcome(&error)))
                 }
-                None => Err(crate::write::unexpected().for_write(WriteOutcome::Unknown)),
+                None => Err(crate::error::unexpected().for_write(WriteOutcome::Unknown)),
             },
         );
     }
@@ -352,7 +352,7 @@ impl Lane {
                     format!("db {db} cannot be selected: {error}"),
                 ))
             }
-            None => Some(crate::write::unexpected()),
+            None => Some(crate::error::unexpected()),
         };
         for request in ready {
             match &failed {

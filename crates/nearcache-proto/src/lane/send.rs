@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::{Action, BULK, Lane, Line, Out, Sent, SentCommand, SentWork, SentWrite};
+use super::{Action, BULK, Lane, Out, Sent, SentCommand, SentWork, SentWrite};
 use crate::admission::Permit;
 use crate::coherence::key_hash;
-use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
-use crate::op::Op;
-use crate::request::{CommandWork, Effect, Guard, Request, Work, Write};
+use crate::error::{Error, ErrorKind, WriteOutcome, timed_out};
+use crate::fill::Guard;
+use crate::op::{Line, Op};
+use crate::request::{CommandWork, Effect, Request, Work, Write};
 use crate::slots;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -382,12 +383,4 @@ pub(super) fn argv(guard: &Guard) -> Vec<Bytes> {
     // It was composed by us: the default is never used.
     let (_, argv) = slots::command(slot.bytes).unwrap_or_default();
     argv
-}
-
-#[cold]
-pub(super) fn timed_out() -> Error {
-    Error::retry(
-        Reason::Timeout,
-        "L2 did not answer in time (operation_timeout): it is slow or out of reach, try again",
-    )
 }

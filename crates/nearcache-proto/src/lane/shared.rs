@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
-use super::Side;
-use crate::op::{Op, Protocol};
+use crate::op::{Op, Protocol, Side};
 
 /// Connections that speak one protocol. All of them full or slow, commands go one behind the other.
 const MOST: usize = 4;

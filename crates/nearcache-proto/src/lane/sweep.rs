@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use nearcache_l1::Timestamp;
+use nearcache_l1::{Key, RemovalCause, Timestamp};
 
-use super::send::timed_out;
-use super::{Action, BULK, Lane, Line, Phase, Sent, SentWork};
-use crate::cache::no_room;
-use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
+use super::{Action, BULK, Lane, Phase, Sent, SentWork};
+use crate::error::{Error, ErrorKind, Reason, WriteOutcome, no_room, timed_out};
+use crate::op::Line;
 use crate::pod::Pod;
 use crate::request::{Effect, Request};
 
@@ -52,7 +51,11 @@ impl Lane {
             self.pod.counters.timeouts_total.bump();
             self.end_renewal(Err(timed_out()));
         }
-        self.pod.end_overdue_loads(now);
+        let pod = &self.pod;
+        let expire = |slot: Key<'_>, id| {
+            pod.store.remove_entry(slot, id, RemovalCause::Expired);
+        };
+        pod.loads.end_overdue(now, &pod.counters, expire);
         let idle = self.shared.idle(now);
         self.actions.extend(idle.into_iter().map(Action::CloseSide));
         if self.sweep_at.is_some_and(|at| now >= at) {

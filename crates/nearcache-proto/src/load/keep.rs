@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearcache_l1::{Filled, Key, Published, Timestamp};
 
-use super::turn::{Lead, Seat, fetched};
+use super::seat::{Lead, Seat, fetched};
+use super::table::Lending;
 use super::{Call, Loaded};
 use crate::cache::{Cache, Io, Read, ReadPolicy, check_sizes};
 use crate::error::{Error, ErrorKind, WriteOutcome};
@@ -157,23 +158,25 @@ impl<I: Io> Cache<I> {
         #[cfg(feature = "break")]
         if off!(OriginKept) {
             let (filled, slot) = (filled.clone(), slots::subject(slot));
-            let meta = self.pod.fill_meta(slot, true, crate::pod::Purpose::Demand);
+            let meta = self.pod.fill_meta(slot, true, crate::fill::Purpose::Demand);
             crate::sabotage::keep_anyway(&self.pod.store, slot, filled, meta, outcome.clone());
         }
         #[cfg(feature = "break")]
         if off!(OriginToken) {
             let filled = filled.clone();
-            let meta = self.pod.fill_meta(slot, true, crate::pod::Purpose::Demand);
+            let meta = self.pod.fill_meta(slot, true, crate::fill::Purpose::Demand);
             guard.complete(outcome.clone());
             return crate::sabotage::keep_anyway(&self.pod.store, slot, filled, meta, outcome);
         }
         let valid = |_: &_| self.pod.coherence.unchanged(key, &lead.token);
         let published = self.pod.store.publish(guard, filled, valid, outcome);
         // Absences may be many, and take next to no room.
-        if let (Published::Stored(id), Some(_)) = (published, &kept.read.value)
-            && self.pod.note_lent(slot, id, until)
-        {
-            self.tell_the_lane();
+        if let (Published::Stored(id), Some(_)) = (published, &kept.read.value) {
+            match self.pod.loads.note_lent(slot, id, until) {
+                Lending::NotRemembered => self.pod.counters.lent_not_remembered_total.bump(),
+                Lending::Remembered => {}
+                Lending::TellTheLane => self.tell_the_lane(),
+            }
         }
     }
 }

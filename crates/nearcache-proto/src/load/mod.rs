@@ -6,7 +6,8 @@
 mod call;
 mod keep;
 mod run;
-mod table;
+mod seat;
+pub(crate) mod table;
 mod turn;
 mod wait;
 
@@ -18,21 +19,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 
-use crate::cache::{Cache, Io, Read, ReadPolicy, WhileAway};
-use crate::error::{Error, ErrorKind, Reason, causes};
-use crate::pod::{FillMeta, FillOutcome, LaneState, PodFlight, Purpose};
-use crate::read::{crowded, from_l1, from_origin};
+use crate::cache::{Cache, Io, ROUNDS, Read, ReadPolicy, WhileAway};
+use crate::error::{Error, ErrorKind, Reason, causes, crowded};
+use crate::fill::{FillMeta, FillOutcome, PodFlight, Purpose};
+use crate::pod::LaneState;
+use crate::read::{from_l1, from_origin};
 use crate::slots;
 use keep::Keep;
 use run::{Ended, run};
-use turn::{Lead, Seat};
+use seat::{Lead, Seat};
 use wait::parked;
 
 pub use call::{Call, LoadPolicy, Loaded, OnL2Down};
-pub(crate) use table::Loads;
-
-/// How often a caller starts over (a loader was cancelled, a key changed) before it gives up.
-const ROUNDS: usize = 16;
 
 /// In the place of a batch number: a load whose leader had found L2 to have none, and would hear of a change.
 const ASKED: u64 = 1;
@@ -116,7 +114,7 @@ impl<I: Io> Cache<I> {
                 // Somebody wrote the key, or loaded it, since we found it absent: look again.
                 Entrance::Lead(guard) if guard.meta().token != before => drop(guard),
                 Entrance::Lead(guard) => {
-                    let seat = seat.get_or_insert_with(|| Seat::new(&self.pod));
+                    let seat = seat.get_or_insert_with(|| Seat::new(&self.pod.loads));
                     let lead = seat.lead(guard);
                     self.expect(seat, wait_until);
                     self.take_place(seat, wait_until).await?;

@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
+use super::seat::{Inside, Lead, Seat};
 use super::table::Wait;
-use super::turn::{Inside, Lead, Seat};
 use crate::error::{Error, ErrorKind};
 
 /// Why a loader came to no end of its own.

@@ -7,13 +7,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use nearcache_l1::RemovalCause::Expired;
 use nearcache_l1::{EntryId, Key, Promise, PromiseFuture, Timestamp};
 
 use super::turn::{Place, Turn};
 use crate::coherence::key_hash;
+use crate::counters::Counters;
 use crate::error::Error;
-use crate::pod::Pod;
 use crate::shim::{AtomicU64, Mutex, Ordering, lock};
 
 /// Bytes that one remembered value takes at most, of those lent and those replaced.
@@ -24,7 +23,7 @@ const LONGEST_LENT: usize = REMEMBERED - 2 * size_of::<Lent>();
 /// All loads of a pod.
 pub(crate) struct Loads {
     inner: Mutex<Inner>,
-    /// Microseconds: when [`Pod::end_overdue_loads`] has something to do; `u64::MAX`: not as things are.
+    /// Microseconds: when [`Loads::end_overdue`] has something to do; `u64::MAX`: not as things are.
     next: AtomicU64,
     /// How many values lent are remembered, and how many replaced.
     most_remembered: usize,
@@ -55,21 +54,29 @@ struct Lent {
 
 /// A wait until a moment; dropped, it is forgotten.
 pub(super) struct Wait {
-    pod: Arc<Pod>,
+    loads: Arc<Loads>,
     id: (Timestamp, u64),
     pub(super) over: PromiseFuture<Result<(), Error>>,
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        lock(&self.pod.loads.inner).waits.remove(&self.id);
+        lock(&self.loads.inner).waits.remove(&self.id);
     }
+}
+
+/// Whether the end of a value that was lent will be seen to.
+pub(super) enum Lending {
+    NotRemembered,
+    Remembered,
+    /// It will, if the lane hears of it.
+    TellTheLane,
 }
 
 impl Loads {
     /// With room for so many loaders at a time, and so many bytes for what has to be remembered of values.
-    pub(crate) fn new(places: usize, bytes: usize) -> Self {
-        Self {
+    pub(crate) fn new(places: usize, bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
             most_remembered: (bytes / REMEMBERED).max(1),
             inner: Mutex::new(Inner {
                 free: places.max(1),
@@ -81,7 +88,7 @@ impl Loads {
                 replaced: HashMap::new(),
             }),
             next: AtomicU64::new(u64::MAX),
-        }
+        })
     }
 
     /// When the lane must look at this again.
@@ -137,18 +144,17 @@ impl Loads {
     }
 
     /// A wait until `at`; whether the lane must be told, as nothing else ends so soon.
-    pub(super) fn wait(pod: &Arc<Pod>, at: Timestamp) -> (Wait, bool) {
-        let loads = &pod.loads;
+    pub(super) fn wait(self: &Arc<Self>, at: Timestamp) -> (Wait, bool) {
         let over = Promise::new();
-        let mut inner = lock(&loads.inner);
+        let mut inner = lock(&self.inner);
         let id = (at, inner.number());
         let wait = Wait {
-            pod: pod.clone(),
+            loads: self.clone(),
             id,
             over: over.future(),
         };
         inner.waits.insert(id, over);
-        (wait, loads.advance(&inner, at))
+        (wait, self.advance(&inner, at))
     }
 
     /// A turn is given up at `at`, unless it has got on by then; whether the lane must be told.
@@ -187,6 +193,81 @@ impl Loads {
                 replaced.insert(hash, again);
                 true
             }
+        }
+    }
+
+    /// Time has passed: gives up loads whose callers do nothing about them, then ends what waits for this moment.
+    /// `expire` is to remove what was lent until then.
+    pub(crate) fn end_overdue(
+        &self,
+        now: Timestamp,
+        counters: &Counters,
+        mut expire: impl FnMut(Key<'_>, EntryId),
+    ) {
+        if self.next().is_none_or(|next| now < next) {
+            return;
+        }
+        let (overdue, over, expired) = {
+            let mut inner = lock(&self.inner);
+            let mut overdue = Vec::new();
+            inner.turns.retain(|_, turn| {
+                let is = turn.overdue_at() <= now;
+                overdue.extend(is.then(|| turn.clone()));
+                !is
+            });
+            let later = inner.waits.split_off(&(now.saturating_add(TICK), 0));
+            let over = std::mem::replace(&mut inner.waits, later);
+            let count = inner.lent.iter().take_while(|l| l.until <= now).count();
+            let expired: Vec<_> = inner.lent.drain(..count).collect();
+            let next = inner.next().as_micros();
+            self.next.store(next, Ordering::Release);
+            (overdue, over, expired)
+        };
+        if !off!(Abandon) {
+            for turn in overdue {
+                turn.give_up(|turn, its_place_too| {
+                    self.leave(turn, its_place_too);
+                    counters.loads_abandoned_total.bump();
+                });
+            }
+        }
+        for over in over.into_values() {
+            over.complete(Ok(()));
+        }
+        for lent in expired {
+            expire(Key::new(lent.db, &lent.key), lent.id);
+        }
+    }
+
+    /// The lane tells no more time: who waits for it learns why.
+    pub(crate) fn fail_waits(&self, error: &Error) {
+        let over = {
+            let mut inner = lock(&self.inner);
+            self.next.store(u64::MAX, Ordering::Release);
+            std::mem::take(&mut inner.waits)
+        };
+        for over in over.into_values() {
+            over.complete(Err(error.clone()));
+        }
+    }
+
+    /// Remembers a value of the origin that was put into L1, so that it takes no room there for longer than it may be
+    /// served. One that there is no room to remember leaves by eviction.
+    pub(super) fn note_lent(&self, slot: Key<'_>, id: EntryId, until: Timestamp) -> Lending {
+        let mut inner = lock(&self.inner);
+        let room = inner.lent.len() < self.most_remembered;
+        if !room || slot.bytes.len() > LONGEST_LENT {
+            return Lending::NotRemembered;
+        }
+        inner.lent.push_back(Lent {
+            db: slot.db,
+            key: slot.bytes.into(),
+            id,
+            until,
+        });
+        match self.advance(&inner, until) {
+            true => Lending::TellTheLane,
+            false => Lending::Remembered,
         }
     }
 }
@@ -235,75 +316,6 @@ impl Inner {
         let lent = self.lent.front().map(|lent| lent.until);
         let ends = [wait, turn, lent].into_iter().flatten();
         ends.min().unwrap_or(Timestamp::MAX)
-    }
-}
-
-impl Pod {
-    /// Time has passed: gives up loads whose callers do nothing about them, then ends what waits for this moment.
-    pub(crate) fn end_overdue_loads(&self, now: Timestamp) {
-        let loads = &self.loads;
-        if loads.next().is_none_or(|next| now < next) {
-            return;
-        }
-        let (overdue, over, expired) = {
-            let mut inner = lock(&loads.inner);
-            let mut overdue = Vec::new();
-            inner.turns.retain(|_, turn| {
-                let is = turn.overdue_at() <= now;
-                overdue.extend(is.then(|| turn.clone()));
-                !is
-            });
-            let later = inner.waits.split_off(&(now.saturating_add(TICK), 0));
-            let over = std::mem::replace(&mut inner.waits, later);
-            let count = inner.lent.iter().take_while(|l| l.until <= now).count();
-            let expired: Vec<_> = inner.lent.drain(..count).collect();
-            loads
-                .next
-                .store(inner.next().as_micros(), Ordering::Release);
-            (overdue, over, expired)
-        };
-        if !off!(Abandon) {
-            for turn in overdue {
-                turn.give_up(self);
-            }
-        }
-        for over in over.into_values() {
-            over.complete(Ok(()));
-        }
-        for lent in expired {
-            let slot = Key::new(lent.db, &lent.key);
-            self.store.remove_entry(slot, lent.id, Expired);
-        }
-    }
-
-    /// The lane tells no more time: who waits for it learns why.
-    pub(crate) fn fail_load_waits(&self, error: &Error) {
-        let over = {
-            let mut inner = lock(&self.loads.inner);
-            self.loads.next.store(u64::MAX, Ordering::Release);
-            std::mem::take(&mut inner.waits)
-        };
-        for over in over.into_values() {
-            over.complete(Err(error.clone()));
-        }
-    }
-
-    /// Remembers a value of the origin that was put into L1, so that it takes no room there for longer than it may be
-    /// served; whether the lane must be told. One that there is no room to remember leaves by eviction.
-    pub(super) fn note_lent(&self, slot: Key<'_>, id: EntryId, until: Timestamp) -> bool {
-        let mut inner = lock(&self.loads.inner);
-        let room = inner.lent.len() < self.loads.most_remembered;
-        if !room || slot.bytes.len() > LONGEST_LENT {
-            self.counters.lent_not_remembered_total.bump();
-            return false;
-        }
-        inner.lent.push_back(Lent {
-            db: slot.db,
-            key: slot.bytes.into(),
-            id,
-            until,
-        });
-        self.loads.advance(&inner, until)
     }
 }
 

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use nearcache_l1::{Landed, Timestamp};
 
-use super::Loads;
+use super::seat::{Seat, is_inside};
 use super::table::Wait;
-use super::turn::{Seat, is_inside};
 use crate::cache::{Cache, Io};
 use crate::error::{Error, ErrorKind};
-use crate::pod::{FillOutcome, PodFlight};
+use crate::fill::{FillOutcome, PodFlight};
 use crate::request::{AlarmTicket, Work};
 
 impl<I: Io> Cache<I> {
@@ -94,7 +93,7 @@ impl<I: Io> Cache<I> {
     }
 
     pub(super) fn wait(&self, until: Timestamp) -> Wait {
-        let (wait, tell) = Loads::wait(&self.pod, until);
+        let (wait, tell) = self.pod.loads.wait(until);
         if tell {
             self.tell_the_lane();
         }

@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
     use crate::config::PodConfig;
-    use crate::pod::{Fetched, Purpose};
+    use crate::fill::{Fetched, Purpose};
 
     /// A reader may find the copy after the epoch was raised: what it compares its token with must tell.
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Reply;
-use super::encode::{Span, nonce_text};
+use super::check::{echoed, next, refused};
+use super::encode::Span;
 use super::handshake::{fence_of, handshake, is_primary};
 use crate::commands::{self, Absent};
 use crate::op::{Op, OpError, OpReply};
@@ -266,22 +267,6 @@ fn forbidden(error: OpError) -> OpError {
     }
 }
 
-pub(super) fn echoed(nonce: u64, reply: &Reply) -> Result<(), OpError> {
-    match reply {
-        Reply::Bulk(text) if text == nonce_text(nonce).as_bytes() => Ok(()),
-        Reply::Bulk(_) => Err(OpError::Protocol("ECHO answered a wrong nonce".into())),
-        // It keeps its place among the replies: nothing is shifted (a script runs, data is loaded).
-        Reply::Error { code, message } => Err(OpError::Server {
-            code: code.clone(),
-            message: message.clone(),
-        }),
-        other => Err(OpError::Protocol(format!(
-            "ECHO answered {}",
-            other.shape()
-        ))),
-    }
-}
-
 fn selected(reply: &Reply) -> Result<(), OpError> {
     match reply {
         reply if reply.is_ok() => Ok(()),
@@ -293,17 +278,4 @@ fn selected(reply: &Reply) -> Result<(), OpError> {
             other.shape()
         ))),
     }
-}
-
-pub(super) fn refused(what: &str, reply: Reply) -> OpError {
-    match reply {
-        Reply::Error { code, message } => OpError::Server { code, message },
-        other => OpError::Protocol(format!("{what} answered {}", other.shape())),
-    }
-}
-
-pub(super) fn next<R: Iterator<Item = Reply>>(replies: &mut R) -> Result<Reply, OpError> {
-    replies
-        .next()
-        .ok_or_else(|| OpError::Protocol("a reply is missing".into()))
 }

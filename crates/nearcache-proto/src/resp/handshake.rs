@@ -2,7 +2,7 @@
 //!
 //! Says what was refused; what follows from it is the lane's to decide.
 
-use super::decode::{echoed, next, refused};
+use super::check::{echoed, next, refused};
 use super::{DoubleText, Reply};
 use crate::op::{OpError, OpReply, Traits};
 use crate::rights::Rights;

@@ -3,6 +3,7 @@
 //! Pure functions over values: no framing, no sockets. What a command does is the business of `commands`.
 
 mod batch;
+mod check;
 mod decode;
 mod double;
 mod encode;

@@ -13,9 +13,10 @@ use loom::thread;
 use nearcache_l1::{Entrance, Filled, Key, StoreConfig, Timestamp};
 
 use crate::commands;
+use crate::fill::Guard;
+use crate::fill::{Fetched, Purpose};
 use crate::held;
-use crate::pod::{Fetched, Pod, Purpose, Verdict};
-use crate::request::Guard;
+use crate::pod::{Pod, Verdict};
 use crate::resp::Reply;
 use crate::slots::{REPLIES, compose};
 use crate::{Invalidations, PodConfig};
@@ -84,7 +85,7 @@ impl World {
             filled_at: Timestamp::ZERO,
             deadline: Timestamp::MAX,
         };
-        let unchanged = |_: &crate::pod::FillMeta| self.pod.coherence.unchanged(KEY, &token);
+        let unchanged = |_: &crate::fill::FillMeta| self.pod.coherence.unchanged(KEY, &token);
         self.pod.store.publish(guard, filled, unchanged, nothing());
     }
 
@@ -179,7 +180,7 @@ fn reply_name() -> Vec<u8> {
 }
 
 /// An outcome nobody waits for.
-fn nothing() -> crate::pod::FillOutcome {
+fn nothing() -> crate::fill::FillOutcome {
     Ok(Fetched {
         value: None,
         deadline: Timestamp::MAX,
@@ -287,7 +288,7 @@ fn c4_a_push_and_a_publish_in_any_order() {
             filled_at: Timestamp::ZERO,
             deadline: Timestamp::MAX,
         };
-        let unchanged = |_: &crate::pod::FillMeta| world.pod.coherence.unchanged(KEY, &token);
+        let unchanged = |_: &crate::fill::FillMeta| world.pod.coherence.unchanged(KEY, &token);
         world.pod.store.publish(guard, filled, unchanged, nothing());
         push.join().expect("it ends");
         assert!(

@@ -12,8 +12,7 @@ use super::{Session, as_is, db_number, is_select};
 use crate::cache::{Cache, Io};
 use crate::commands::{Class, Place, Resp2, Step, classify, resp2};
 use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
-use crate::lane::Side;
-use crate::op::{Op, Protocol};
+use crate::op::{Op, Protocol, Side};
 use crate::request::{Effect, Work};
 use crate::resp::{Reply, to_resp2};
 
@@ -282,7 +281,7 @@ impl<I: Io> Session<I> {
         if result.is_err() {
             self.drop_side();
         }
-        result?.pop().ok_or_else(crate::write::unexpected)
+        result?.pop().ok_or_else(crate::error::unexpected)
     }
 
     /// After a `SWAPDB` nothing filled before may be served.

@@ -119,6 +119,6 @@ fn reply(answer: OpReply) -> Result<Reply, Error> {
             Err(Error::new(ErrorKind::Configuration, text).of_server(&code, &message))
         }
         OpReply::Value(reply) => Ok(reply),
-        _ => Err(crate::write::unexpected()),
+        _ => Err(crate::error::unexpected()),
     }
 }

@@ -9,7 +9,7 @@ use nearcache_l1::Key;
 
 use super::Background;
 use crate::cache::{Cache, Io};
-use crate::pod::Purpose;
+use crate::fill::Purpose;
 use crate::request::Work;
 use crate::working_set::Manifest;
 

@@ -1,14 +1,14 @@
 //! Fetching slots ahead of demand: in batches of bounded weight, one at a time, through the token-checked fill.
 
-use nearcache_l1::{Entrance, Key, Landed, Timestamp};
+use nearcache_l1::{Landed, Timestamp};
 
 use super::Background;
 use super::ask::late;
 use crate::cache::Io;
 use crate::error::Error;
-use crate::pod::{FillMeta, Pod, Purpose, Verdict};
-use crate::request::{Guard, Work};
-use crate::slots::{HEADS, LOADS, subject};
+use crate::fill::Purpose;
+use crate::request::Work;
+use crate::slots::subject;
 use crate::working_set::Item;
 
 /// Bytes of values in a batch, unless one value is larger: what a demand read may find in front of it.
@@ -104,44 +104,6 @@ impl<I: Io> Background<I> {
         match failed {
             Some(error) if taken.keys == 0 => Err(error),
             _ => Ok(taken),
-        }
-    }
-}
-
-impl Pod {
-    /// Leads the fetch of a slot that nobody has asked for, unless it is being fetched, not to be kept, or resident and not to
-    /// be replaced.
-    pub(crate) fn lead_ahead(
-        &self,
-        slot: Key<'_>,
-        purpose: Purpose,
-        now: impl Fn() -> Timestamp,
-    ) -> Option<Guard> {
-        if slot.db & (LOADS | HEADS) != 0 || self.is_bypassed(subject(slot).bytes) {
-            return None;
-        }
-        if purpose != Purpose::Refresh
-            && self.store.contains(slot)
-            && let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = self.look(slot, &now)
-        {
-            return None;
-        }
-        // Not under the lock of the slot.
-        let now = now();
-        let entrance = self.store.enter(
-            slot,
-            |_| false,
-            // Whoever fetches it: a second fetch would only be in the way of those who want it.
-            |meta: &FillMeta| {
-                self.may_join(slot, meta, now)
-                    || (meta.purpose != Purpose::Demand
-                        && self.coherence.unchanged(subject(slot).bytes, &meta.token))
-            },
-            || self.fill_meta(slot, true, purpose),
-        );
-        match entrance {
-            Entrance::Lead(guard) => Some(guard),
-            _ => None,
         }
     }
 }

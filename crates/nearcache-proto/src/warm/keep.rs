@@ -15,7 +15,7 @@ use super::{Background, Phase};
 use crate::cache::Io;
 use crate::coherence::key_hash;
 use crate::error::ErrorKind;
-use crate::pod::Purpose;
+use crate::fill::Purpose;
 use crate::working_set::{Item, Name};
 
 /// Over this time reads of a key are expected when the fleet's are weighed.

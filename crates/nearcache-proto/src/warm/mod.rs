@@ -15,7 +15,6 @@ mod merge;
 mod pace;
 mod renew;
 mod start;
-mod state;
 mod strangers;
 mod upkeep;
 
@@ -40,10 +39,9 @@ use renew::Renewals;
 use strangers::Strangers;
 use upkeep::{LATEST, Upkeep};
 
-pub use crate::pod::Purpose;
+pub use crate::fill::Purpose;
+pub use crate::readiness::{Phase, Readiness, WarmEnd, WarmReport};
 pub use config::WarmConfig;
-pub(crate) use state::Warmth;
-pub use state::{Phase, Readiness, WarmEnd, WarmReport};
 
 /// Wakes the background at a time on the clock of its [`Io`].
 pub trait Timer: Send + Sync + 'static {

@@ -77,7 +77,7 @@ impl<I: Io> Background<I> {
             let replies = self.ask(vec![set, take, rest]).await?;
             let (taken, rest) = match replies.as_slice() {
                 [_, Reply::Int(taken), Reply::Int(rest)] => (*taken, *rest),
-                _ => return Err(crate::write::unexpected()),
+                _ => return Err(crate::error::unexpected()),
             };
             if rest < 0 {
                 // It expired between the two commands, and was made anew without an end: nobody could fetch any more.

@@ -9,7 +9,7 @@ use nearcache_l1::{Hit, Key, Timestamp};
 
 use super::{Background, Phase};
 use crate::cache::Io;
-use crate::pod::Purpose;
+use crate::fill::Purpose;
 
 /// Copies that are followed at a time; others are missed when they end.
 const MOST: usize = 4096;

@@ -15,7 +15,8 @@ use super::pace::WINDOW;
 use super::{Background, Phase, WarmEnd, WarmReport};
 use crate::cache::Io;
 use crate::error::{Error, ErrorKind};
-use crate::pod::{LaneState, Purpose};
+use crate::fill::Purpose;
+use crate::pod::LaneState;
 use crate::working_set::{Item, Manifest, Snapshot};
 
 /// Batches that are asked leave for at once.

@@ -4,7 +4,7 @@ use nearcache_l1::Key;
 
 use super::*;
 use crate::cache::Source;
-use crate::pod::Purpose;
+use crate::fill::Purpose;
 
 impl Hand {
     /// Asks for keys ahead of demand, as the background does.

@@ -3,7 +3,7 @@
 use nearcache_l1::Key;
 
 use super::*;
-use crate::pod::Purpose;
+use crate::fill::Purpose;
 
 const LARGE: usize = 2000;
 

@@ -1,12 +1,10 @@
 //! What a fetch under way must know, and what it ends with.
 
-use nearcache_l1::{Flight, Key, Timestamp};
+use nearcache_l1::{Flight, FlightGuard, Timestamp};
 
-use super::Pod;
 use crate::coherence::FillToken;
 use crate::error::Error;
 use crate::shim::{AtomicU64, Ordering};
-use crate::slots;
 
 /// What a fill or load ends with, for everyone who waits for it.
 pub(crate) type FillOutcome = Result<Fetched, Error>;
@@ -34,6 +32,9 @@ impl Fetched {
 /// A flight of this pod.
 pub(crate) type PodFlight = Flight<FillMeta, FillOutcome>;
 
+/// The guard of a fill or a load: its holder must publish, complete or abandon the flight.
+pub(crate) type Guard = FlightGuard<FillMeta, FillOutcome>;
+
 /// What a flight must know so that later callers can tell whether they may join it.
 pub(crate) struct FillMeta {
     pub(crate) token: FillToken,
@@ -50,6 +51,18 @@ pub(crate) struct FillMeta {
 }
 
 impl FillMeta {
+    /// Of a flight about to start, which does not wait for L2 while that is away.
+    pub(crate) fn new(token: FillToken, admitted: bool, purpose: Purpose) -> Self {
+        Self {
+            token,
+            admitted,
+            purpose,
+            patient: false,
+            seq: AtomicU64::new(u64::MAX),
+            sent_at: AtomicU64::new(u64::MAX),
+        }
+    }
+
     pub(crate) fn sent(&self, seq: u64, now: Timestamp) {
         self.sent_at.store(now.as_micros(), Ordering::Release);
         self.seq.store(seq, Ordering::Release);
@@ -79,26 +92,4 @@ pub enum Purpose {
     Background,
     /// The pod itself, in the place of a copy that ends soon and is being read.
     Refresh,
-}
-
-impl Pod {
-    /// Metadata of a flight about to start, for callers that wait while L2 is away or do not: takes the token.
-    pub(crate) fn fill_meta_for(&self, slot: Key<'_>, patient: bool) -> FillMeta {
-        FillMeta {
-            patient,
-            ..self.fill_meta(slot, self.admit(slot), Purpose::Demand)
-        }
-    }
-
-    /// Metadata of a flight about to start: takes the token.
-    pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool, purpose: Purpose) -> FillMeta {
-        FillMeta {
-            token: self.coherence.token(slots::subject(slot).bytes),
-            admitted,
-            purpose,
-            patient: false,
-            seq: AtomicU64::new(u64::MAX),
-            sent_at: AtomicU64::new(u64::MAX),
-        }
-    }
 }

@@ -8,9 +8,8 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nearcache_l1::{Promise, PromiseFuture};
+use nearcache_l1::Promise;
 
-use crate::pod::Pod;
 use crate::shim::{AtomicBool, Mutex, Ordering, lock};
 use crate::working_set::ReadTrace;
 
@@ -178,7 +177,7 @@ pub(crate) struct Warmth {
     pub(crate) bell: Bell,
     readiness: Mutex<Readiness>,
     report: Mutex<Option<WarmReport>>,
-    ready: Promise<()>,
+    pub(crate) ready: Promise<()>,
     closing: AtomicBool,
     /// Whether anybody takes what is put into `lost`.
     wants_lost: AtomicBool,
@@ -186,7 +185,7 @@ pub(crate) struct Warmth {
     /// What the operator has not been told of yet; the last few.
     warnings: Mutex<Vec<String>>,
     /// What is being made of the samples, for as long as somebody wants it.
-    trace: Mutex<Weak<ReadTrace>>,
+    pub(crate) trace: Mutex<Weak<ReadTrace>>,
 }
 
 impl Warmth {
@@ -271,56 +270,5 @@ impl Warmth {
 
     pub(crate) fn take_lost(&self) -> Vec<(u32, Box<[u8]>)> {
         std::mem::take(&mut *lock(&self.lost))
-    }
-}
-
-impl Pod {
-    /// Whether this pod should be sent requests, and why.
-    pub fn readiness(&self) -> Readiness {
-        self.warmth.readiness()
-    }
-
-    /// Resolves once it should.
-    pub fn until_ready(&self) -> PromiseFuture<()> {
-        self.warmth.ready.future()
-    }
-
-    /// One read in so many is counted, for as many: the busier the pod, the rarer.
-    pub fn sampling_period(&self) -> u32 {
-        self.sampler.period()
-    }
-
-    /// Adds to a trace what is read from now on, until nobody else holds it; false while another is being made.
-    pub fn begin_trace(&self, trace: &Arc<ReadTrace>) -> bool {
-        let mut current = lock(&self.warmth.trace);
-        let free = current.strong_count() == 0;
-        if free {
-            *current = Arc::downgrade(trace);
-        }
-        free
-    }
-
-    /// What the warm start did; `None` until it has ended.
-    pub fn warm_report(&self) -> Option<WarmReport> {
-        self.warmth.report()
-    }
-
-    /// Lets the [background](crate::warm::Background) publish once more and end.
-    pub fn end_background(&self) {
-        self.warmth.close();
-    }
-
-    /// What the background has to tell the operator since this was called last.
-    pub fn take_warnings(&self) -> Vec<String> {
-        self.warmth.take_warnings()
-    }
-
-    /// This pod has no background: it is ready, for this reason.
-    pub fn ready_without_background(&self, reason: &str) {
-        self.warmth.set(|readiness| {
-            readiness.ready = true;
-            readiness.phase = Phase::Ready;
-            readiness.reason = reason.to_owned();
-        });
     }
 }
