@@ -3,9 +3,11 @@
 //! Written by the lane, read by every hit. Knows no entry and no clock; never waits.
 //!
 //! Concurrency: all fields are independent atomics. The two orders that the proofs need:
-//! a *reader* loads the lease, then the entry, then the flush count, then the clock, each an
-//! acquire; a *writer* applies every push it has received before it stores a lease, and stores a
-//! new history before a lease of it. Writers of lease and history hold `writer`; readers never do.
+//! a *reader* finds the entry and, under the same lock of its shard, loads the lease, then the flush count, then the
+//! clock, each an acquire; a *writer* applies every push it has received before it stores a lease, and stores a
+//! new history before a lease of it. To apply a push takes the lock of the entry: a lease that proves a later push to
+//! have been applied cannot be there while a reader holds that lock and the entry still lies under it. (For a kept
+//! reply it is the lock of its head.) Writers of lease and history hold `writer`; readers never do.
 //! An epoch is bumped before the slot's lock is taken.
 
 use std::time::Duration;
@@ -75,7 +77,14 @@ pub(crate) struct Coherence {
     epochs: Box<[AtomicU32]>,
     /// The last lease of past histories, by history modulo their number.
     past: Box<[AtomicU64]>,
-    writer: Mutex<()>,
+    writer: Mutex<Written>,
+}
+
+/// What was last stored into the atomics of the same names. Their writers do not load them: what a schedule explorer sees of
+/// a store is then only whom it may be in the way of.
+struct Written {
+    history: u32,
+    lease: LaneLease,
 }
 
 impl Coherence {
@@ -88,11 +97,14 @@ impl Coherence {
             answered: AtomicU64::new(0),
             epochs: (0..epochs.max(1)).map(|_| AtomicU32::new(0)).collect(),
             past: (0..PAST).map(|_| AtomicU64::new(0)).collect(),
-            writer: Mutex::new(()),
+            writer: Mutex::new(Written {
+                history: 1,
+                lease: LaneLease(NO_LEASE),
+            }),
         }
     }
 
-    /// The lease; must be loaded before the entry that it is to judge.
+    /// The lease; to be loaded under the lock of the entry that it is to judge.
     #[inline]
     pub(crate) fn lease(&self) -> LaneLease {
         LaneLease(self.lease.load(Ordering::Acquire))
@@ -136,9 +148,11 @@ impl Coherence {
 
     /// The lane's life ended: nothing filled so far is fresh any more, from now on.
     pub(crate) fn bump_history(&self) {
-        let _writer = lock(&self.writer);
-        let old = self.history();
-        let lease = self.lease();
+        let mut written = lock(&self.writer);
+        let Written {
+            history: old,
+            lease,
+        } = *written;
         if lease.history() == old {
             self.past[old as usize % self.past.len()].store(lease.0, Ordering::Release);
         }
@@ -150,21 +164,25 @@ impl Coherence {
         self.history.store(next, Ordering::Release);
         // The old lease may have time left: it must not serve what this end made unsure.
         self.lease.store(NO_LEASE, Ordering::Release);
+        *written = Written {
+            history: next,
+            lease: LaneLease(NO_LEASE),
+        };
     }
 
     /// A heartbeat sent at `sent_at` on `history` was answered by a primary. Renews nothing when that
     /// history is over.
     pub(crate) fn renew(&self, history: u32, sent_at: Timestamp) {
-        let _writer = lock(&self.writer);
-        if history != self.history() {
+        let mut written = lock(&self.writer);
+        if history != written.history {
             return;
         }
-        let current = self.lease();
+        let current = written.lease;
         let newer = current.history() != history
             || sent_at.as_micros().wrapping_sub(current.0) & TIME_MASK < TIME_MASK / 2;
         if newer {
-            self.lease
-                .store(LaneLease::new(history, sent_at).0, Ordering::Release);
+            written.lease = LaneLease::new(history, sent_at);
+            self.lease.store(written.lease.0, Ordering::Release);
         }
     }
 
@@ -252,7 +270,7 @@ mod tests {
     #[test]
     fn c6_history_zero_is_never_current() {
         let coherence = Coherence::new(MOST_EPOCHS);
-        coherence.history.store(HISTORY_MASK, Ordering::Release);
+        lock(&coherence.writer).history = HISTORY_MASK;
         coherence.bump_history();
         assert_eq!(coherence.history(), 1);
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use nearcache_l1::{Hit, Key};
 
 use crate::cache::{Cache, Io};
-use crate::pod::Verdict;
+use crate::pod::{Found, Verdict};
 
 impl<I: Io> Cache<I> {
     /// The fresh copy in this pod with its decoded form, if one of type `T` is attached. Sends nothing.
@@ -22,19 +22,22 @@ impl<I: Io> Cache<I> {
         db: u32,
         key: &[u8],
     ) -> Option<(Hit, Option<Arc<T>>)> {
-        // In the order of `Pod::resident`: the lease, the entry, then the rest.
-        let lease = self.pod.coherence.lease();
-        let (hit, form) = self.pod.store.get_decoded(Key::new(db, key))?;
-        match self
-            .pod
-            .judge(lease, hit.stamp, hit.deadline, || self.io.now())
-        {
-            (Verdict::Fresh, _) => {
-                self.pod.count_hit(Key::new(db, key));
-                Some((hit, form))
-            }
-            _ => None,
-        }
+        let (found, form) = self.resident_decoded(Key::new(db, key))?;
+        matches!(found.verdict, Verdict::Fresh).then(|| {
+            self.pod.count_hit(Key::new(db, key));
+            (found.hit, form)
+        })
+    }
+
+    /// As `Pod::resident`, in the same order.
+    #[inline]
+    fn resident_decoded<T: Any + Send + Sync>(
+        &self,
+        key: Key<'_>,
+    ) -> Option<(Found, Option<Arc<T>>)> {
+        let lease = |stamp| self.pod.lease_of(stamp);
+        let (hit, form, lease) = self.pod.store.get_decoded_with(key, lease)?;
+        Some((self.pod.found(hit, lease, || self.io.now()), form))
     }
 
     /// The decoded form of type `T` of the fresh copy in this pod, if there is one. Sends nothing, and counts only what it
@@ -44,17 +47,10 @@ impl<I: Io> Cache<I> {
     /// As [`get_resident_decoded`](Self::get_resident_decoded).
     #[inline]
     pub fn get_resident_form<T: Any + Send + Sync>(&self, db: u32, key: &[u8]) -> Option<Arc<T>> {
-        // In the order of `Pod::resident`: the lease, the entry, then the rest.
-        let lease = self.pod.coherence.lease();
-        let (hit, form) = self.pod.store.get_decoded(Key::new(db, key))?;
-        let form = form?;
-        let judged = self
-            .pod
-            .judge(lease, hit.stamp, hit.deadline, || self.io.now());
-        matches!(judged, (Verdict::Fresh, _)).then(|| {
-            self.pod.count_hit(Key::new(db, key));
-            form
-        })
+        let (found, form) = self.resident_decoded(Key::new(db, key))?;
+        let form = form.filter(|_| matches!(found.verdict, Verdict::Fresh))?;
+        self.pod.count_hit(Key::new(db, key));
+        Some(form)
     }
 
     /// The form of type `T` that was decoded from `bytes`, if the resident entry holds them and has one.

@@ -59,6 +59,24 @@ pub enum LaneState {
     Closed,
 }
 
+/// A resident entry, and what it is worth.
+pub(crate) struct Found {
+    pub(crate) hit: Hit,
+    pub(crate) verdict: Verdict,
+    /// By which it was judged.
+    pub(crate) lease: LaneLease,
+    /// When.
+    pub(crate) now: Timestamp,
+}
+
+impl Found {
+    /// Whether it is of a lease whose heartbeat was sent after `since`.
+    pub(crate) fn is_of_lease_since(&self, since: Timestamp) -> bool {
+        self.lease.history() == self.hit.stamp.history
+            && self.lease.age(self.now) <= self.now.saturating_since(since)
+    }
+}
+
 pub(crate) struct Renewal {
     /// Ends with the next heartbeat's answer.
     promise: Promise<Result<(), Error>>,
@@ -142,38 +160,59 @@ impl Pod {
         })
     }
 
-    /// The hit path. The order of the loads is what makes it right, see [`Coherence`].
+    /// The hit path: the entry and, under the same lock, the lease; then the flush count, then the clock. The order is
+    /// what makes it right, see [`Coherence`].
     #[inline]
     pub(crate) fn resident(
         &self,
         key: Key<'_>,
         clock: impl FnOnce() -> Timestamp,
-    ) -> Option<(Hit, Verdict, Timestamp)> {
-        if off!(EntryFirst) {
-            return self.resident_entry_first(key, clock);
+    ) -> Option<Found> {
+        if off!(LeaseAfterUnlock) {
+            return self.resident_lease_after_unlock(key, clock);
         }
-        let lease = self.coherence.lease();
-        let hit = self.store.get(key)?;
-        let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
-        Some((hit, verdict, now))
+        let (hit, lease) = self.store.get_with(key, |stamp| self.lease_of(stamp))?;
+        Some(self.found(hit, lease, clock))
     }
 
     /// The hit path in an order that serves values of any age; the first reading of the clock is where the
     /// caller may be stopped.
     #[cold]
-    fn resident_entry_first(
+    fn resident_lease_after_unlock(
         &self,
         key: Key<'_>,
         clock: impl FnOnce() -> Timestamp,
-    ) -> Option<(Hit, Verdict, Timestamp)> {
+    ) -> Option<Found> {
         let hit = self.store.get(key)?;
         let now = clock();
-        let lease = self.coherence.lease();
-        let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, || now);
-        Some((hit, verdict, now))
+        let lease = self.lease_of(hit.stamp);
+        Some(self.found(hit, lease, || now))
     }
 
-    /// Judges an entry that was loaded after `lease`; loads the flush count, then the clock.
+    /// The lease of the lane that an entry came over; to be loaded under the lock of the entry, or of its head.
+    #[inline]
+    pub(crate) fn lease_of(&self, _stamp: Stamp) -> LaneLease {
+        self.coherence.lease()
+    }
+
+    /// Judges an entry whose lease was loaded while it was there.
+    #[inline]
+    pub(crate) fn found(
+        &self,
+        hit: Hit,
+        lease: LaneLease,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Found {
+        let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
+        Found {
+            hit,
+            verdict,
+            lease,
+            now,
+        }
+    }
+
+    /// Judges an entry by a lease that was loaded while it was there; loads the flush count, then the clock.
     #[inline]
     pub(crate) fn judge(
         &self,

@@ -14,7 +14,7 @@ use crate::cache::{Cache, Freshness, Io, ROUNDS, Read, ReadPolicy, Source, check
 use crate::error::{Error, ErrorKind, Reason, crowded};
 use crate::fill::Guard;
 use crate::fill::{FillMeta, PodFlight};
-use crate::pod::{LaneState, Pod, Verdict};
+use crate::pod::{Found, LaneState, Pod, Verdict};
 use crate::request::{RenewTicket, Work};
 use crate::slots::{REPLIES, subject};
 
@@ -25,14 +25,11 @@ impl<I: Io> Cache<I> {
     /// One shared lock, one clock reading, one reference count; no allocation.
     #[inline]
     pub fn get_resident(&self, db: u32, key: &[u8]) -> Option<Hit> {
-        let (hit, verdict, _) = self.pod.resident(Key::new(db, key), || self.io.now())?;
-        match verdict {
-            Verdict::Fresh => {
-                self.pod.count_hit(Key::new(db, key));
-                Some(hit)
-            }
-            _ => None,
-        }
+        let found = self.pod.resident(Key::new(db, key), || self.io.now())?;
+        matches!(found.verdict, Verdict::Fresh).then(|| {
+            self.pod.count_hit(Key::new(db, key));
+            found.hit
+        })
     }
 
     /// Reads a key: from L1 when that is provably fresh, else from L2.
@@ -61,52 +58,45 @@ impl<I: Io> Cache<I> {
         let mut share = Share::Any;
         let mut failed = None;
         for _ in 0..ROUNDS {
-            // Before the entry, as on the hit path.
-            let lease = self.pod.coherence.lease();
-            let fetch = match self.pod.look(slot, || self.io.now()) {
-                Some((hit, Verdict::Fresh, _)) => {
-                    self.pod.count_hit(slot);
-                    return Ok(from_l1(hit.value));
-                }
-                // L2 is slower than L: the lease is over when it comes. But its heartbeat was sent within
-                // this call, so the copy reflects every write before the call began.
-                Some((hit, Verdict::Lapsed, now))
-                    if lease.history() == hit.stamp.history
-                        && lease.age(now) <= now.saturating_since(began) =>
-                {
-                    self.pod.count_hit(slot);
-                    return Ok(from_l1(hit.value));
-                }
-                Some((hit, Verdict::Lapsed, now)) => {
-                    if let Some(answer) = self.lapsed(&hit, policy, now) {
-                        return answer;
+            if let Some(found) = self.pod.look(slot, || self.io.now()) {
+                match found.verdict {
+                    Verdict::Fresh => {
+                        self.pod.count_hit(slot);
+                        return Ok(from_l1(found.hit.value));
                     }
-                    match self.renew(deadline).await {
-                        Ok(()) => continue,
-                        Err(error) => match self.failed(slot, policy, error) {
-                            Err(error) if self.waits_out(&error, deadline) => {
-                                failed = Some(error);
-                                continue;
-                            }
-                            answer => return answer,
-                        },
+                    // L2 is slower than L: the lease is over when it comes. But its heartbeat was sent within
+                    // this call, so the copy reflects every write before the call began.
+                    Verdict::Lapsed if found.is_of_lease_since(began) => {
+                        self.pod.count_hit(slot);
+                        return Ok(from_l1(found.hit.value));
                     }
-                }
-                Some((hit, Verdict::Old, now)) if !self.pod.lease_holds(now) => {
-                    if let Some(stale) = self.stale(&hit, policy, now) {
-                        return Ok(stale);
+                    Verdict::Lapsed => {
+                        if let Some(answer) = self.lapsed(&found, policy) {
+                            return answer;
+                        }
+                        match self.renew(deadline).await {
+                            Ok(()) => continue,
+                            Err(error) => match self.failed(slot, policy, error) {
+                                Err(error) if self.waits_out(&error, deadline) => {
+                                    failed = Some(error);
+                                    continue;
+                                }
+                                answer => return answer,
+                            },
+                        }
                     }
-                    self.fetch(slot, deadline, share)
-                }
-                Some((hit, Verdict::Dead, now)) => {
-                    if now >= hit.deadline {
-                        self.pod.store.remove_entry(slot, hit.id, Expired);
+                    Verdict::Old if !self.pod.lease_holds(found.now) => {
+                        if let Some(stale) = self.stale(&found, policy) {
+                            return Ok(stale);
+                        }
                     }
-                    self.fetch(slot, deadline, share)
+                    Verdict::Dead if found.now >= found.hit.deadline => {
+                        self.pod.store.remove_entry(slot, found.hit.id, Expired);
+                    }
+                    Verdict::Old | Verdict::Dead => {}
                 }
-                _ => self.fetch(slot, deadline, share),
-            };
-            match fetch.await? {
+            }
+            match self.fetch(slot, deadline, share).await? {
                 Fetch::Hit(hit) => return Ok(from_l1(hit.value)),
                 // Nobody may join a fetch of it, and its readers may be many.
                 Fetch::Crowded(_) if self.pod.is_bypassed(subject(slot).bytes) => {
@@ -167,7 +157,6 @@ impl<I: Io> Cache<I> {
         led: &mut Led,
     ) -> Result<Option<Fetch>, Error> {
         check_sizes(slot.bytes, 0)?;
-        let lease = self.pod.coherence.lease();
         // Before the entry, as under its lock the store cannot be asked.
         let head = match slot.db & REPLIES {
             0 => None,
@@ -177,8 +166,12 @@ impl<I: Io> Cache<I> {
         let entrance = self.pod.store.enter_if(
             slot,
             |hit| {
-                !matches!(share, Share::Validated(_))
-                    && head.is_none_or(|head| self.pod.is_filed(hit, head))
+                let (filed, lease) = match head {
+                    None => (true, self.pod.lease_of(hit.stamp)),
+                    Some((head, lease)) => (self.pod.is_filed(hit, head), lease),
+                };
+                filed
+                    && !matches!(share, Share::Validated(_))
                     && matches!(
                         self.pod
                             .judge(lease, hit.stamp, hit.deadline, || self.io.now()),
@@ -235,7 +228,7 @@ impl<I: Io> Cache<I> {
     }
 
     /// What a lapsed entry is worth without asking L2.
-    fn lapsed(&self, hit: &Hit, policy: ReadPolicy, now: Timestamp) -> Option<Result<Read, Error>> {
+    fn lapsed(&self, found: &Found, policy: ReadPolicy) -> Option<Result<Read, Error>> {
         match policy {
             ReadPolicy::PassThrough => None,
             ReadPolicy::Error => {
@@ -245,41 +238,42 @@ impl<I: Io> Cache<I> {
                     "the copy in this process cannot be proven fresh: L2 has not answered a heartbeat in time",
                 )))
             }
-            ReadPolicy::ServeStale { .. } => self.stale(hit, policy, now).map(Ok),
+            ReadPolicy::ServeStale { .. } => self.stale(found, policy).map(Ok),
         }
     }
 
-    fn stale(&self, hit: &Hit, policy: ReadPolicy, now: Timestamp) -> Option<Read> {
-        let age = self.stale_age(hit, policy, now)?;
+    fn stale(&self, found: &Found, policy: ReadPolicy) -> Option<Read> {
+        let age = self.stale_age(found, policy)?;
         self.pod.counters.stale_total.bump();
         Some(Read {
-            value: hit.value.clone(),
+            value: found.hit.value.clone(),
             freshness: Freshness::Stale(age),
             source: Source::L1,
         })
     }
 
     /// How stale a copy may be, if the policy serves it.
-    fn stale_age(&self, hit: &Hit, policy: ReadPolicy, now: Timestamp) -> Option<Duration> {
+    fn stale_age(&self, found: &Found, policy: ReadPolicy) -> Option<Duration> {
         let ReadPolicy::ServeStale { max } = policy else {
             return None;
         };
         if self.pod.state() == LaneState::Closed {
             return None;
         }
-        let age = self.pod.staleness(hit, now);
+        let age = self.pod.staleness(&found.hit, found.now);
         (age <= max).then_some(age)
     }
 
     /// The copy that a policy serves although it cannot be proven fresh. Counts nothing.
     pub(crate) fn stale_copy(&self, slot: Key<'_>, policy: ReadPolicy) -> Option<(Hit, Duration)> {
-        let (hit, now) = match self.pod.look(slot, || self.io.now())? {
-            (hit, Verdict::Lapsed, now) => (hit, now),
-            (hit, Verdict::Old, now) if !self.pod.lease_holds(now) => (hit, now),
+        let found = self.pod.look(slot, || self.io.now())?;
+        match found.verdict {
+            Verdict::Lapsed => {}
+            Verdict::Old if !self.pod.lease_holds(found.now) => {}
             _ => return None,
-        };
-        let age = self.stale_age(&hit, policy, now)?;
-        Some((hit, age))
+        }
+        let age = self.stale_age(&found, policy)?;
+        Some((found.hit, age))
     }
 
     /// L2 failed: the last resort of `serve_stale`, judged again because time has passed.
@@ -287,12 +281,14 @@ impl<I: Io> Cache<I> {
         if error.kind() != ErrorKind::Retry {
             return Err(error);
         }
-        let stale = match self.pod.look(slot, || self.io.now()) {
-            Some((hit, Verdict::Fresh, _)) => return Ok(from_l1(hit.value)),
-            Some((hit, Verdict::Lapsed | Verdict::Old, now)) => self.stale(&hit, policy, now),
-            _ => None,
+        let Some(found) = self.pod.look(slot, || self.io.now()) else {
+            return Err(error);
         };
-        stale.ok_or(error)
+        match found.verdict {
+            Verdict::Fresh => Ok(from_l1(found.hit.value)),
+            Verdict::Lapsed | Verdict::Old => self.stale(&found, policy).ok_or(error),
+            Verdict::Dead => Err(error),
+        }
     }
 
     /// Reads a key so that the answer reflects every write that L2 acknowledged before the call.
@@ -325,11 +321,11 @@ impl<I: Io> Cache<I> {
         // Everything that was executed before the fence has been applied by now. The copy must be of
         // a life of the lane that is still on: of this one, or filled after the fence by a later one.
         if self.pod.is_tracked()
-            && let Some((hit, Verdict::Fresh | Verdict::Lapsed, _)) =
-                self.pod.resident(slot, || self.io.now())
+            && let Some(found) = self.pod.resident(slot, || self.io.now())
+            && matches!(found.verdict, Verdict::Fresh | Verdict::Lapsed)
         {
             self.pod.count_hit(slot);
-            return Ok(hit.value);
+            return Ok(found.hit.value);
         }
         for _ in 0..ROUNDS {
             match self.fetch(slot, deadline, Share::Validated(start)).await? {

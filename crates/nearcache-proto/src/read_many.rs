@@ -187,10 +187,8 @@ impl<I: Io> Cache<I> {
 
     /// The same, before it is known whether it will be served.
     pub(crate) fn copy(&self, slot: Key<'_>) -> Option<Hit> {
-        match self.pod.look(slot, || self.io.now())? {
-            (hit, Verdict::Fresh, _) => Some(hit),
-            _ => None,
-        }
+        let found = self.pod.look(slot, || self.io.now())?;
+        matches!(found.verdict, Verdict::Fresh).then_some(found.hit)
     }
 
     /// `None`: there is no room in line to ask for it.

@@ -41,8 +41,8 @@ mechanisms! {
     FirstKey = 9,
     /// The end of a connection does not end its history.
     History = 10,
-    /// The hit path loads the entry before the lease.
-    EntryFirst = 11,
+    /// The hit path loads the lease when the entry can be removed again.
+    LeaseAfterUnlock = 11,
     /// A lease of one history serves the copies of any other.
     SharedLease = 12,
     /// A reader takes a copy of a history that is over for a fresh one.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::slab::Decoded;
-use crate::{EntryId, Hit, Key};
+use crate::{EntryId, Hit, Key, Stamp};
 
 use super::Store;
 
@@ -15,11 +15,24 @@ impl<M, O> Store<M, O> {
     /// One read lock, one count of shared ownership; no allocation and no copy.
     #[inline]
     pub fn get(&self, key: Key<'_>) -> Option<Hit> {
+        let (hit, ()) = self.get_with(key, |_| ())?;
+        Some(hit)
+    }
+
+    /// Returns the key's entry and what `see` makes of its stamp, and tells the policy that it was read. While `see` runs
+    /// nobody can remove the entry: what it loads was true while the entry was there.
+    ///
+    /// # Cost
+    /// That of [`Store::get`].
+    #[inline]
+    pub fn get_with<R>(&self, key: Key<'_>, see: impl FnOnce(Stamp) -> R) -> Option<(Hit, R)> {
         let hash = self.inner.hasher.hash(key.bytes);
         let shard = self.inner.shard(hash).read();
         let at = shard.entries.find(hash, key)?;
         shard.entries.touch(at);
-        Some(shard.entries.hit(at))
+        let hit = shard.entries.hit(at);
+        let seen = see(hit.stamp);
+        Some((hit, seen))
     }
 
     /// Returns the key's entry without telling the policy.
@@ -49,13 +62,29 @@ impl<M, O> Store<M, O> {
     /// # Cost
     /// That of [`Store::get`] and one more count of shared ownership.
     pub fn get_decoded<T: Any + Send + Sync>(&self, key: Key<'_>) -> Option<(Hit, Option<Arc<T>>)> {
+        let (hit, form, ()) = self.get_decoded_with(key, |_| ())?;
+        Some((hit, form))
+    }
+
+    /// As [`Store::get_with`], and the entry's decoded form, if one of type `T` is attached to it.
+    ///
+    /// # Cost
+    /// That of [`Store::get`] and one more count of shared ownership.
+    #[inline]
+    pub fn get_decoded_with<T: Any + Send + Sync, R>(
+        &self,
+        key: Key<'_>,
+        see: impl FnOnce(Stamp) -> R,
+    ) -> Option<(Hit, Option<Arc<T>>, R)> {
         let hash = self.inner.hasher.hash(key.bytes);
         let shard = self.inner.shard(hash).read();
         let at = shard.entries.find(hash, key)?;
         shard.entries.touch(at);
         let decoded = shard.entries.slot(at).decoded.as_ref();
         let form = decoded.and_then(|decoded| Arc::clone(&decoded.form).downcast().ok());
-        Some((shard.entries.hit(at), form))
+        let hit = shard.entries.hit(at);
+        let seen = see(hit.stamp);
+        Some((hit, form, seen))
     }
 
     /// Attaches a decoded form to the entry it was decoded from, if that very entry is still resident and has room for

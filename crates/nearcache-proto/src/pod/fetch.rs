@@ -83,7 +83,8 @@ impl Pod {
         }
         if purpose != Purpose::Refresh
             && self.store.contains(slot)
-            && let Some((_, Verdict::Fresh | Verdict::Lapsed, _)) = self.look(slot, &now)
+            && let Some(found) = self.look(slot, &now)
+            && matches!(found.verdict, Verdict::Fresh | Verdict::Lapsed)
         {
             return None;
         }

@@ -2,33 +2,35 @@
 
 use nearcache_l1::{Entrance, EntryId, Filled, Hit, Key, Published, Timestamp};
 
-use super::{Pod, Verdict};
-use crate::coherence::FillToken;
+use super::{Found, Pod, Verdict};
+use crate::coherence::{FillToken, LaneLease};
 use crate::fill::{Fetched, Purpose};
 use crate::slots::{REPLIES, head, subject};
 
 impl Pod {
     /// [`resident`](Self::resident) for a slot of any kind: a kept reply is dead when the head of its key is another.
-    pub(crate) fn look(
-        &self,
-        slot: Key<'_>,
-        clock: impl FnOnce() -> Timestamp,
-    ) -> Option<(Hit, Verdict, Timestamp)> {
+    pub(crate) fn look(&self, slot: Key<'_>, clock: impl FnOnce() -> Timestamp) -> Option<Found> {
         if slot.db & REPLIES == 0 {
             return self.resident(slot, clock);
         }
-        let lease = self.coherence.lease();
         let hit = self.store.get(slot)?;
-        let filed = self.is_filed(&hit, self.head(slot));
-        let (verdict, now) = self.judge(lease, hit.stamp, hit.deadline, clock);
-        let verdict = if filed { verdict } else { Verdict::Dead };
-        Some((hit, verdict, now))
+        let (head, lease) = self.head(slot);
+        let filed = self.is_filed(&hit, head);
+        let mut found = self.found(hit, lease, clock);
+        if !filed {
+            found.verdict = Verdict::Dead;
+        }
+        Some(found)
     }
 
-    /// The head of the key that a kept reply is about.
-    pub(crate) fn head(&self, slot: Key<'_>) -> Option<EntryId> {
+    /// The head of the key that a kept reply is about, and the lease, which judges the replies under it: what is pushed
+    /// removes the head, so that it is the head's lock under which the lease has to be loaded.
+    pub(crate) fn head(&self, slot: Key<'_>) -> (Option<EntryId>, LaneLease) {
         let head = head(subject(slot));
-        self.store.get(head).map(|head| head.id)
+        match self.store.get_with(head, |stamp| self.lease_of(stamp)) {
+            Some((head, lease)) => (Some(head.id), lease),
+            None => (None, self.coherence.lease()),
+        }
     }
 
     /// Whether a kept reply lies under this head.

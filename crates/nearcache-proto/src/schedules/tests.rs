@@ -1,4 +1,4 @@
-//! Every interleaving of the hit path with the lane's thread, explored with loom: the three
+//! Every interleaving of the hit path with the lane's thread, explored with loom: the
 //! schedules in which a wrong order of loads serves values of any age. The wrong orders are here
 //! too, and must fail: a check that cannot fail proves nothing.
 //!
@@ -16,7 +16,7 @@ use crate::commands;
 use crate::fill::Guard;
 use crate::fill::{Fetched, Purpose};
 use crate::held;
-use crate::pod::{Pod, Verdict};
+use crate::pod::{Found, Pod, Verdict};
 use crate::resp::Reply;
 use crate::slots::{REPLIES, compose};
 use crate::{Invalidations, PodConfig};
@@ -110,49 +110,60 @@ impl World {
 
     /// The real hit path.
     fn read(&self) {
-        let found = self.pod.resident(Key::new(0, KEY), || self.now());
-        if let Some((_, Verdict::Fresh, now)) = found {
-            Self::judge(now);
-        }
+        Self::judge_found(self.pod.resident(Key::new(0, KEY), || self.now()));
     }
 
     /// The real look-up of a kept reply.
     fn read_reply(&self) {
         let name = reply_name();
-        let found = self.pod.look(Key::new(REPLIES, &name), || self.now());
-        if let Some((_, Verdict::Fresh, now)) = found {
+        Self::judge_found(self.pod.look(Key::new(REPLIES, &name), || self.now()));
+    }
+
+    fn judge_found(found: Option<Found>) {
+        if let Some(Found {
+            verdict: Verdict::Fresh,
+            now,
+            ..
+        }) = found
+        {
             Self::judge(now);
         }
     }
 
-    /// The same with the head loaded before the lease.
-    fn read_head_first(&self) {
+    /// The same with the lease loaded under the lock of the reply and not of its head.
+    fn read_reply_by_its_own_lock(&self) {
         let name = reply_name();
+        let lease = |_| self.pod.coherence.lease();
         let slot = Key::new(REPLIES, &name);
-        let head = self.pod.head(slot);
-        let lease = self.pod.coherence.lease();
-        let Some(hit) = self.pod.store.get(slot) else {
+        let (head, _) = self.pod.head(slot);
+        let Some((hit, lease)) = self.pod.store.get_with(slot, lease) else {
             return;
         };
-        let judged = self
-            .pod
-            .judge(lease, hit.stamp, hit.deadline, || self.now());
-        if let (true, (Verdict::Fresh, _)) = (self.pod.is_filed(&hit, head), judged) {
-            Self::judge(self.now());
+        if self.pod.is_filed(&hit, head) {
+            Self::judge_found(Some(self.pod.found(hit, lease, || self.now())));
         }
     }
 
-    /// The hit path with the entry loaded before the lease.
-    fn read_entry_first(&self) {
+    /// The hit path with the lease loaded when the entry can be removed again.
+    fn read_lease_after_unlock(&self) {
         let Some(hit) = self.pod.store.get(Key::new(0, KEY)) else {
             return;
         };
         let lease = self.pod.coherence.lease();
-        let judged = self
-            .pod
-            .judge(lease, hit.stamp, hit.deadline, || self.now());
-        if let (Verdict::Fresh, _) = judged {
-            Self::judge(self.now());
+        Self::judge_found(Some(self.pod.found(hit, lease, || self.now())));
+    }
+
+    /// The hit path with the flush count loaded before the lease.
+    fn read_flush_first(&self) {
+        let flush = self.pod.coherence.flush();
+        let lease = |_| self.pod.coherence.lease();
+        let Some((hit, lease)) = self.pod.store.get_with(Key::new(0, KEY), lease) else {
+            return;
+        };
+        let now = self.now();
+        let age = lease.age(now).as_micros() < u128::from(L);
+        if hit.stamp.flush == flush && lease.history() == hit.stamp.history && age {
+            Self::judge(now);
         }
     }
 
@@ -160,7 +171,11 @@ impl World {
     fn read_clock_first(&self) {
         let early = self.now();
         let found = self.pod.resident(Key::new(0, KEY), || early);
-        if let Some((_, Verdict::Fresh, _)) = found {
+        if let Some(Found {
+            verdict: Verdict::Fresh,
+            ..
+        }) = found
+        {
             Self::judge(self.now());
         }
     }
@@ -231,6 +246,23 @@ fn reconnected(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
                 world.pod.disconnected(1);
                 world.pod.connection_opened(2);
                 world.pod.coherence.renew(2, Timestamp::from_micros(WOKEN));
+            }
+        });
+        read(&world);
+        lane.join().expect("the lane's thread ends");
+    });
+}
+
+/// Schedule 4: as 1, but the whole store was flushed.
+fn flushed(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
+    explore(move || {
+        let world = World::new();
+        let lane = thread::spawn({
+            let world = world.clone();
+            move || {
+                world.sleep_until(WOKEN);
+                world.pod.invalidate_all(1);
+                world.pod.coherence.renew(1, Timestamp::from_micros(WOKEN));
             }
         });
         read(&world);
@@ -314,10 +346,8 @@ fn c4_a_push_and_a_kept_reply_in_any_order() {
             world.publish_reply(guard);
             push.join().expect("it ends");
             let found = world.pod.look(slot, || world.now());
-            assert!(
-                matches!(found, None | Some((_, Verdict::Dead, _))),
-                "C4: a stale reply survived the push"
-            );
+            let dead = found.is_none_or(|found| matches!(found.verdict, Verdict::Dead));
+            assert!(dead, "C4: a stale reply survived the push");
         });
     }
 }
@@ -328,15 +358,26 @@ fn c2_schedule_1_stopped_between_loads_of_a_kept_reply() {
 }
 
 #[test]
-#[should_panic(expected = "C2")]
-fn trap_head_loaded_before_the_lease_is_caught() {
-    stopped_in(World::with_reply, World::read_head_first);
+fn c2_schedule_4_flushed_between_loads() {
+    flushed(World::read);
 }
 
 #[test]
 #[should_panic(expected = "C2")]
-fn trap_entry_loaded_before_the_lease_is_caught() {
-    stopped(World::read_entry_first);
+fn trap_lease_of_a_reply_loaded_under_another_lock_than_its_heads_is_caught() {
+    stopped_in(World::with_reply, World::read_reply_by_its_own_lock);
+}
+
+#[test]
+#[should_panic(expected = "C2")]
+fn trap_lease_loaded_after_the_unlock_is_caught() {
+    stopped(World::read_lease_after_unlock);
+}
+
+#[test]
+#[should_panic(expected = "C2")]
+fn trap_flush_loaded_before_the_lease_is_caught() {
+    flushed(World::read_flush_first);
 }
 
 #[test]

@@ -63,8 +63,8 @@ const DEFECTS: &[(Defect, &str)] = &[
         "a disconnect does not end the history",
     ),
     (
-        Defect::Of(Mechanism::EntryFirst),
-        "the entry is loaded before the lease",
+        Defect::Of(Mechanism::LeaseAfterUnlock),
+        "the lease is loaded when the entry can go",
     ),
     (
         Defect::Of(Mechanism::SharedLease),
@@ -165,16 +165,20 @@ const DEFECTS: &[(Defect, &str)] = &[
 /// loom must find (`cargo test -p nearcache-proto --release --features loom --lib schedules`).
 const LOADS: &[(&str, &str)] = &[
     (
-        "the entry is loaded before the lease",
-        "trap_entry_loaded_before_the_lease_is_caught",
+        "the lease is loaded after the unlock",
+        "trap_lease_loaded_after_the_unlock_is_caught",
+    ),
+    (
+        "the flush count is loaded before the lease",
+        "trap_flush_loaded_before_the_lease_is_caught",
     ),
     (
         "the clock is read before the lease",
         "trap_clock_read_before_the_lease_is_caught",
     ),
     (
-        "the head of a reply is loaded before the lease",
-        "trap_head_loaded_before_the_lease_is_caught",
+        "a reply's lease is loaded under its own lock",
+        "trap_lease_of_a_reply_loaded_under_another_lock_than_its_heads_is_caught",
     ),
 ];
 
