@@ -6,9 +6,13 @@ use bytes::Bytes;
 
 use crate::Timestamp;
 
-/// Under which life of the lane an entry was filled; the store keeps it and never compares it.
+/// From whom an entry was read, and under which life of the lane; the store keeps it and never compares it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stamp {
+    /// Who was believed to own the key, and since which change of mind.
+    pub claim: u32,
+    /// The hash slot of the key, where several primaries share them; else 0.
+    pub slot: u16,
     /// The unbroken life of the lane.
     pub history: u32,
     /// The count of flush pushes.

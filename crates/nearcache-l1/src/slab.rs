@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_seven_words_pairs() {
-        assert_eq!(size_of::<Slot>(), 112);
+        assert_eq!(size_of::<Slot>(), 120);
     }
 
     #[test]

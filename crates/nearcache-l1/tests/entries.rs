@@ -81,6 +81,8 @@ fn a_hit_carries_what_was_filled_and_a_cached_absence_is_one() {
     let absent = Filled {
         value: None,
         stamp: Stamp {
+            claim: 1,
+            slot: 2,
             history: 3,
             flush: 4,
         },

@@ -9,7 +9,7 @@ use nearcache_l1::Timestamp;
 
 use crate::admission::Permit;
 use crate::error::{Error, ErrorKind, Reason, WriteOutcome, crowded, no_room};
-use crate::op::{Op, OpReply};
+use crate::op::{Op, OpReply, PrimaryId};
 use crate::pod::Pod;
 use crate::request::{Answer, CommandWork, Done, Effect, Request, Work};
 use crate::slots;
@@ -166,6 +166,13 @@ impl<I: Io> Cache<I> {
     /// The lane goes on trying whether or not anybody waits.
     pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
         let until = self.io.now().saturating_add(patience);
+        for primary in self.pod.route.all() {
+            self.ready_at(primary.id(), until).await?;
+        }
+        Ok(())
+    }
+
+    async fn ready_at(&self, primary: PrimaryId, until: Timestamp) -> Result<(), Error> {
         let (done, answer): (_, Answer<()>) = Done::new();
         let mut permit = self.pod.admission.permit();
         // The end of this wait is the lane's to say, whatever other calls do while it is down.
@@ -173,7 +180,7 @@ impl<I: Io> Cache<I> {
             .in_line(&mut permit, self.call_deadline().max(until), true)
             .await
         {
-            Ok(()) => self.submit_with(permit, until, Work::Ready(done)),
+            Ok(()) => self.submit_with(permit, primary, until, Work::Ready(done)),
             Err(error) => done.complete(Err(error)),
         }
         answer.future().await
@@ -182,7 +189,7 @@ impl<I: Io> Cache<I> {
     /// Drops this pod's copy of one key of one db, and every kept reply about it. L2 is not told.
     pub fn forget(&self, db: u32, key: &[u8]) -> bool {
         // What is being loaded was asked of the origin before.
-        self.pod.coherence.bump_epoch(key);
+        self.pod.bump_epoch(key);
         let key = nearcache_l1::Key::new(db, key);
         let replies = self.pod.store.forget(slots::head(key));
         self.pod.store.forget(slots::loads(key));
@@ -209,11 +216,17 @@ impl<I: Io> Cache<I> {
     }
 
     /// Submits work that takes no room in line: there is one of its kind at a time.
-    pub(crate) fn submit(&self, deadline: Timestamp, work: Work) {
-        self.submit_with(self.pod.admission.permit(), deadline, work);
+    pub(crate) fn submit(&self, primary: PrimaryId, deadline: Timestamp, work: Work) {
+        self.submit_with(self.pod.admission.permit(), primary, deadline, work);
     }
 
-    pub(crate) fn submit_with(&self, permit: Permit, deadline: Timestamp, work: Work) {
+    pub(crate) fn submit_with(
+        &self,
+        permit: Permit,
+        primary: PrimaryId,
+        deadline: Timestamp,
+        work: Work,
+    ) {
         let patient_until = match self.while_away {
             WhileAway::Fail => Timestamp::ZERO,
             // What blocks has no deadline, but does not wait for ever to be sent.
@@ -221,6 +234,7 @@ impl<I: Io> Cache<I> {
             WhileAway::Wait => deadline,
         };
         self.io.submit(Request {
+            primary,
             deadline,
             patient_until,
             permit,
@@ -262,6 +276,7 @@ impl<I: Io> Cache<I> {
     /// Submits the work that `make` builds around a promise, when there is room for it, and waits for its answer.
     pub(crate) async fn ask<T: Clone + Send + 'static>(
         &self,
+        primary: PrimaryId,
         deadline: Timestamp,
         make: impl FnOnce(Done<T>) -> Work,
     ) -> Result<T, Error> {
@@ -269,7 +284,7 @@ impl<I: Io> Cache<I> {
         let work = make(done);
         let mut permit = self.pod.admission.permit();
         match self.admit(&mut permit, deadline).await {
-            Ok(()) => self.submit_with(permit, deadline, work),
+            Ok(()) => self.submit_with(permit, primary, deadline, work),
             Err(error) => work.fail(&error, WriteOutcome::NotSent),
         }
         answer.future().await
@@ -281,6 +296,7 @@ impl<I: Io> Cache<I> {
     /// sent again, for callers that wait; what may write never is.
     pub(crate) async fn send(
         &self,
+        primary: PrimaryId,
         deadline: Timestamp,
         ops: Vec<Op>,
         effect: Effect,
@@ -290,7 +306,7 @@ impl<I: Io> Cache<I> {
         for _ in 0..ROUNDS {
             let sent = ops.take().unwrap_or_default();
             let answer = self
-                .ask(deadline, |done| {
+                .ask(primary, deadline, |done| {
                     Work::Command(CommandWork {
                         ops: sent,
                         effect,

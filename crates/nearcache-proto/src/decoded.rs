@@ -9,7 +9,8 @@ use bytes::Bytes;
 use nearcache_l1::{Hit, Key};
 
 use crate::cache::{Cache, Io};
-use crate::pod::{Found, Verdict};
+use crate::pod::Found;
+use crate::primary::Verdict;
 
 impl<I: Io> Cache<I> {
     /// The fresh copy in this pod with its decoded form, if one of type `T` is attached. Sends nothing.

@@ -2,8 +2,8 @@
 
 use nearcache_l1::{Flight, FlightGuard, Timestamp};
 
-use crate::coherence::FillToken;
 use crate::error::Error;
+use crate::pod::FillToken;
 use crate::shim::{AtomicU64, Ordering};
 
 /// What a fill or load ends with, for everyone who waits for it.

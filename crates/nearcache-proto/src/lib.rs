@@ -18,7 +18,6 @@ macro_rules! off {
 
 mod admission;
 mod cache;
-mod coherence;
 pub mod commands;
 mod config;
 mod counters;
@@ -33,6 +32,7 @@ mod load;
 pub mod memory;
 mod op;
 mod pod;
+mod primary;
 mod random;
 mod read;
 mod read_many;
@@ -61,10 +61,11 @@ pub use fleet::{check_service, fleet_key};
 pub use lane::{Action, Condition, Lane, Report, TooLargeFor};
 pub use load::{Call, LoadPolicy, Loaded, OnL2Down};
 pub use op::{
-    BatchId, BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Line, Op, OpError,
-    OpReply, Protocol, Side, Tracking, Traits,
+    BatchId, BatchReply, BoxFuture, Connection, ConnectionId, Endpoint, Events, Invalidations, L2,
+    Line, Op, OpError, OpReply, PrimaryId, Protocol, Side, Tracking, Traits,
 };
-pub use pod::{LaneState, Pod};
+pub use pod::Pod;
+pub use primary::{LaneState, LaneStats};
 pub use request::Request;
 pub use rights::Rights;
 pub use session::Session;

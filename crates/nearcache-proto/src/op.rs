@@ -249,14 +249,40 @@ pub struct Traits {
     pub connection: Option<i64>,
 }
 
+/// Number of a primary, of those that one pod holds values of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrimaryId(pub u16);
+
+impl PrimaryId {
+    /// The only one, where one primary owns all keys.
+    pub const FIRST: Self = Self(0);
+}
+
+/// Where a primary is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// At the address that the store was made with.
+    Given,
+}
+
+/// One connection of a lane, of those that were opened to its primary one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// To whom.
+    pub primary: PrimaryId,
+    /// Counted from 1.
+    pub number: u64,
+}
+
 /// Number of a batch: the order in which batches were sent.
 pub type BatchId = u64;
 
 /// Which connection a batch goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Line {
-    /// The tracked one.
-    Lane,
+    /// The tracked one to this primary.
+    Lane(PrimaryId),
     /// An untracked one.
     Side(Side),
 }
@@ -265,7 +291,9 @@ pub enum Line {
 /// because its caller relies on state (`MULTI`, `AUTH`) that a new connection would not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Side {
-    /// Its number: 0 is for large values, the others belong to a session or are shared by all of them.
+    /// To whom it leads.
+    pub primary: PrimaryId,
+    /// Its number: 0 is for the primary's large values, the others belong to a session or are shared by all of them.
     pub id: u64,
     /// Whether a new connection will do.
     pub may_open: bool,
@@ -356,7 +384,7 @@ pub trait L2: Send + Sync + 'static {
         Protocol::Resp2
     }
 
-    /// Opens the ordered connection that the lane runs on.
+    /// Opens the ordered connection to a primary that its lane runs on.
     ///
     /// Everything the store reports goes to `events`, on whatever thread, **before** any reply that
     /// the server sent later is handed over.
@@ -364,14 +392,22 @@ pub trait L2: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when trying again cannot help
     /// (bad credentials), else [`ErrorKind::Retry`](crate::ErrorKind::Retry).
-    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        events: Events,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
 
-    /// Opens an untracked connection with state of its own, for commands the lane must not carry. A store
+    /// Opens an untracked connection to a primary, with state of its own, for commands the lane must not carry. A store
     /// that knows no protocols, or only one, may ignore `protocol`.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
-    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
+    fn connect_side(
+        &self,
+        endpoint: &Endpoint,
+        protocol: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
 }
 
 /// One connection: executes and answers batches in the order of the calls.
@@ -393,28 +429,28 @@ pub trait Connection: Send {
 /// Who hears about changes: implemented by the pod.
 pub trait Invalidations: Send + Sync + 'static {
     /// Somebody changed `key`, in some db.
-    fn invalidate(&self, connection: u64, key: &[u8]);
+    fn invalidate(&self, connection: ConnectionId, key: &[u8]);
     /// Somebody changed everything (`FLUSHALL`, `FLUSHDB`, a full tracking table).
-    fn invalidate_all(&self, connection: u64);
+    fn invalidate_all(&self, connection: ConnectionId);
     /// The connection is gone, or its reports can no longer be trusted.
-    fn disconnected(&self, connection: u64);
+    fn disconnected(&self, connection: ConnectionId);
 }
 
 /// Where one connection reports what the store pushes. Cheap to clone; never panics, never blocks for long.
 #[derive(Clone)]
 pub struct Events {
-    connection: u64,
+    connection: ConnectionId,
     target: Arc<dyn Invalidations>,
 }
 
 impl Events {
-    /// Events of the connection numbered `connection`, for `target`.
-    pub fn new(connection: u64, target: Arc<dyn Invalidations>) -> Self {
+    /// Events of this connection, for `target`.
+    pub fn new(connection: ConnectionId, target: Arc<dyn Invalidations>) -> Self {
         Self { connection, target }
     }
 
-    /// The number of the connection these belong to.
-    pub fn connection(&self) -> u64 {
+    /// The connection these belong to.
+    pub fn connection(&self) -> ConnectionId {
         self.connection
     }
 

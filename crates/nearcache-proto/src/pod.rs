@@ -1,10 +1,8 @@
-//! One process's copy of the truth: the store, its coherence, and the rule by which a copy may be served.
+//! One process's copy of the truth: the store, the primaries whose values it holds, and the hit path.
 //!
-//! Shared by all callers and the lane. Sends nothing and waits for nothing.
-//!
-//! Concurrency: see [`Coherence`] for the order of loads. `renewal` is held for a few instructions
-//! and never together with a lock of the store.
+//! Shared by all callers and the lanes. Sends nothing and waits for nothing.
 
+mod epochs;
 mod fetch;
 mod heads;
 mod news;
@@ -15,49 +13,24 @@ mod reads;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nearcache_l1::{EntryInfo, Hit, Key, Promise, Stamp, Store, StoreConfig, Timestamp};
+use nearcache_l1::{EntryInfo, Hit, Key, Stamp, Store, StoreConfig, Timestamp};
 
 use crate::admission::Admission;
-use crate::coherence::{Coherence, LaneLease, MOST_EPOCHS};
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
 use crate::error::{Error, ErrorKind};
 use crate::fill::{FillMeta, FillOutcome};
 use crate::load::table::Loads;
-use crate::op::Traits;
+use crate::op::{ConnectionId, Endpoint, PrimaryId};
+use crate::primary::{Histories, LaneLease, LaneState, LaneStats, Primary, Route, Verdict};
 use crate::readiness::Warmth;
-use crate::resp::DoubleText;
-use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::slots;
 use crate::working_set::Sampler;
 
+use epochs::{Epochs, MOST_EPOCHS};
+pub(crate) use epochs::{FillToken, key_hash};
 pub(crate) use rate::cut;
-
-/// How a resident entry may be used.
-pub(crate) enum Verdict {
-    /// Reflects every write before `now - L`.
-    Fresh,
-    /// Would be fresh if the lease had not run out: one heartbeat decides.
-    Lapsed,
-    /// Of a history that is over: only for callers that accept stale values.
-    Old,
-    /// Flushed or expired: for nobody.
-    Dead,
-}
-
-/// How the lane is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LaneState {
-    /// Up, and invalidations are proven to arrive.
-    Up,
-    /// Up, but invalidations cannot be relied upon, for this reason: entries live for a bounded time, or nothing is kept.
-    Degraded(String),
-    /// Down, for this reason: resident entries follow the read policy.
-    Down(String),
-    /// Shut down.
-    Closed,
-}
 
 /// A resident entry, and what it is worth.
 pub(crate) struct Found {
@@ -77,30 +50,15 @@ impl Found {
     }
 }
 
-pub(crate) struct Renewal {
-    /// Ends with the next heartbeat's answer.
-    promise: Promise<Result<(), Error>>,
-    requested: bool,
-}
-
 /// One pod: its L1 and what it knows about L2.
 pub struct Pod {
     pub(crate) store: Store<FillMeta, FillOutcome>,
-    pub(crate) coherence: Coherence,
+    pub(crate) route: Route,
+    epochs: Epochs,
     pub(crate) config: PodConfig,
     pub(crate) counters: Counters,
     /// L less one per cent for the error of the clock's rate.
     lease_time: Duration,
-    /// Number of the connection whose history is current; 0: none.
-    connection: AtomicU64,
-    /// Whether the current connection reports changes.
-    tracked: AtomicBool,
-    /// Whether the server knows expiries of single hash fields.
-    field_expiry: AtomicBool,
-    /// How the server prints doubles.
-    doubles: Mutex<DoubleText>,
-    renewal: Mutex<Renewal>,
-    state: Mutex<LaneState>,
     /// Which slots were read, of late.
     pub(crate) sampler: Sampler,
     /// Whether that is kept.
@@ -135,23 +93,18 @@ impl Pod {
         }
         let store = Store::new(store)
             .map_err(|e| Error::with_source(ErrorKind::Configuration, e.to_string(), e))?;
+        let lease_time = cut(config.max_staleness);
+        let histories = Arc::new(Histories::new());
+        let primary = Primary::new(PrimaryId::FIRST, Endpoint::Given, histories, lease_time);
         Ok(Self {
             store,
-            coherence: Coherence::new(table),
-            lease_time: cut(config.max_staleness),
+            route: Route::One(Arc::new(primary)),
+            epochs: Epochs::new(table),
+            lease_time,
             loads: Loads::new(config.max_loads, loads),
             admission: Admission::new(config.queue_requests),
             config,
             counters: Counters::default(),
-            connection: AtomicU64::new(0),
-            tracked: AtomicBool::new(false),
-            field_expiry: AtomicBool::new(true),
-            doubles: Mutex::new(DoubleText::default()),
-            renewal: Mutex::new(Renewal {
-                promise: Promise::new(),
-                requested: false,
-            }),
-            state: Mutex::new(LaneState::Down("not connected yet".to_owned())),
             sampler: Sampler::new(samples),
             counting: AtomicBool::new(false),
             warmth: Warmth::default(),
@@ -161,7 +114,7 @@ impl Pod {
     }
 
     /// The hit path: the entry and, under the same lock, the lease; then the flush count, then the clock. The order is
-    /// what makes it right, see [`Coherence`].
+    /// what makes it right, see `primary::coherence`.
     #[inline]
     pub(crate) fn resident(
         &self,
@@ -191,8 +144,8 @@ impl Pod {
 
     /// The lease of the lane that an entry came over; to be loaded under the lock of the entry, or of its head.
     #[inline]
-    pub(crate) fn lease_of(&self, _stamp: Stamp) -> LaneLease {
-        self.coherence.lease()
+    pub(crate) fn lease_of(&self, stamp: Stamp) -> LaneLease {
+        self.route.by_stamp(stamp).coherence.lease()
     }
 
     /// Judges an entry whose lease was loaded while it was there.
@@ -212,8 +165,7 @@ impl Pod {
         }
     }
 
-    /// Judges an entry by a lease that was loaded while it was there; loads the flush count, then the clock.
-    #[inline]
+    /// As [`Primary::judge`], by the primary of the stamp.
     pub(crate) fn judge(
         &self,
         lease: LaneLease,
@@ -221,27 +173,8 @@ impl Pod {
         deadline: Timestamp,
         clock: impl FnOnce() -> Timestamp,
     ) -> (Verdict, Timestamp) {
-        let flush = self.coherence.flush();
-        let now = clock();
-        if off!(Lease) {
-            return (Verdict::Fresh, now);
-        }
-        let of_lease = stamp.history == lease.history() || off!(SharedLease);
-        let verdict = if stamp.flush != flush || now >= deadline {
-            Verdict::Dead
-        } else if of_lease && lease.age(now) < self.lease_time {
-            Verdict::Fresh
-        } else if stamp.history == self.coherence.history() {
-            match off!(Lapsed) {
-                true => Verdict::Fresh,
-                false => Verdict::Lapsed,
-            }
-        } else if off!(OldHistory) {
-            Verdict::Fresh
-        } else {
-            Verdict::Old
-        };
-        (verdict, now)
+        let primary = self.route.by_stamp(stamp);
+        primary.judge(lease, stamp, deadline, clock)
     }
 
     /// L less what the clock may be wrong.
@@ -249,128 +182,94 @@ impl Pod {
         self.lease_time
     }
 
-    /// Whether the lease holds now, so that freshness can be proven at all.
-    pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
-        let lease = self.coherence.lease();
-        lease.history() == self.coherence.history() && lease.age(now) < self.lease_time
+    /// What a fill of this key takes before it is queued.
+    pub(crate) fn fill_token(&self, key: &[u8]) -> FillToken {
+        FillToken {
+            epoch: self.epochs.get(key),
+            stamp: self.route.stamp(key),
+        }
     }
 
-    /// How long ago the current lease's heartbeat was sent.
-    pub fn lease_age(&self, now: Timestamp) -> Option<Duration> {
-        let lease = self.coherence.lease();
-        (lease.history() == self.coherence.history()).then(|| lease.age(now))
+    /// Whether no invalidation of the key, no flush and no loss of history was received since the token was taken.
+    pub(crate) fn unchanged(&self, key: &[u8], token: &FillToken) -> bool {
+        off!(Token) || self.fill_token(key) == *token
     }
 
     /// What the token of a fetch of this key would be now: it changes with each invalidation of the key, each flush and
     /// each loss of history.
     pub fn token(&self, key: &[u8]) -> [u32; 3] {
-        let token = self.coherence.token(key);
+        let token = self.fill_token(key);
         [token.epoch, token.stamp.history, token.stamp.flush]
     }
 
-    /// The promise of the next heartbeat's answer, and whether the caller must ask for one.
-    pub(crate) fn want_renewal(&self) -> (Promise<Result<(), Error>>, bool) {
-        let mut renewal = lock(&self.renewal);
-        let first = !renewal.requested;
-        renewal.requested = true;
-        (renewal.promise.clone(), first)
+    /// An invalidation of `key` was received, or the key is being written by this pod.
+    pub(crate) fn bump_epoch(&self, key: &[u8]) {
+        self.epochs.bump(key);
     }
 
-    /// Ends the wait of everyone who wanted a renewal.
-    pub(crate) fn end_renewal(&self, result: Result<(), Error>) {
-        let done = {
-            let mut renewal = lock(&self.renewal);
-            renewal.requested = false;
-            std::mem::replace(&mut renewal.promise, Promise::new())
-        };
-        done.complete(result);
+    /// Nothing filled so far may be served, under any policy.
+    pub(crate) fn flush_all(&self) {
+        for primary in self.route.all() {
+            primary.coherence.bump_flush();
+        }
     }
 
-    /// The lane is about to open connection number `connection`: its events count from now on.
-    pub(crate) fn connection_opened(&self, connection: u64) {
-        self.connection.store(connection, Ordering::Release);
-    }
-
-    /// Whether `connection` is the one whose history is current.
-    pub(crate) fn is_current(&self, connection: u64) -> bool {
-        self.connection.load(Ordering::Acquire) == connection
-    }
-
-    /// Ends the current history, once per connection, whoever notices first.
-    pub(crate) fn connection_lost(&self, connection: u64) {
-        if self.connection_closed(connection) {
+    /// A connection has ended, whoever notices first.
+    pub(crate) fn connection_lost(&self, connection: ConnectionId) {
+        let primary = self.route.get(connection.primary);
+        if primary.is_some_and(|primary| primary.connection_ended(connection)) {
             self.counters.disconnects_total.bump();
         }
     }
 
-    /// The same for a connection that the pod gives up itself: it counts as no loss. Whether it was the current one.
-    pub(crate) fn connection_closed(&self, connection: u64) -> bool {
-        let was_current = self.connection_failed(connection);
-        if was_current {
-            self.tracked.store(false, Ordering::Release);
-            if !off!(History) {
-                self.coherence.bump_history();
-            }
-        }
-        was_current
+    /// The primaries whose values this pod holds: each has a lane.
+    pub fn primaries(&self) -> Vec<PrimaryId> {
+        let all = self.route.all().iter();
+        all.map(|primary| primary.id()).collect()
     }
 
-    /// The attempt to open `connection` failed: nothing was filled through it.
-    pub(crate) fn connection_failed(&self, connection: u64) -> bool {
-        self.connection
-            .compare_exchange(connection, 0, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    /// Where a primary is.
+    pub fn endpoint(&self, primary: PrimaryId) -> Option<Endpoint> {
+        let primary = self.route.get(primary)?;
+        Some(primary.endpoint().clone())
     }
 
-    /// A heartbeat was answered: keeps the longest time that hits were served under one lease.
-    pub(crate) fn note_lease_age(&self, now: Timestamp) {
-        let lease = self.coherence.lease();
-        if lease.history() == self.coherence.history() {
-            let served = lease.age(now).min(self.lease_time);
-            self.counters
-                .lease_age_max_us
-                .raise_to(served.as_micros() as u64);
-        }
+    /// How each lane is.
+    pub fn lanes(&self, now: Timestamp) -> Vec<LaneStats> {
+        let all = self.route.all().iter();
+        all.map(|primary| primary.stats(now)).collect()
     }
 
-    pub(crate) fn set_state(&self, state: LaneState) {
-        *lock(&self.state) = state;
+    /// How the lane is that is worst off.
+    pub fn state(&self) -> LaneState {
+        let rank = |state: &LaneState| match state {
+            LaneState::Up => 0,
+            LaneState::Degraded(_) => 1,
+            LaneState::Down(_) => 2,
+            LaneState::Closed => 3,
+        };
+        let states = self.route.all().iter().map(|primary| primary.state());
+        states.max_by_key(rank).unwrap_or(LaneState::Closed)
+    }
+
+    /// Whether all connections report changes; without it entries live for a bounded time.
+    pub fn is_tracked(&self) -> bool {
+        self.route.all().iter().all(|primary| primary.is_tracked())
+    }
+
+    /// Whether all leases hold now, so that the freshness of any copy can be proven.
+    pub(crate) fn leases_hold(&self, now: Timestamp) -> bool {
+        self.route
+            .all()
+            .iter()
+            .all(|primary| primary.lease_holds(now))
     }
 
     /// The cache was shut down: nothing is served any more, not even stale.
     pub fn close(&self) {
-        self.set_state(LaneState::Closed);
-    }
-
-    /// How the lane is.
-    pub fn state(&self) -> LaneState {
-        lock(&self.state).clone()
-    }
-
-    pub(crate) fn set_tracked(&self, tracked: bool) {
-        self.tracked.store(tracked, Ordering::Release);
-    }
-
-    /// Whether the current connection reports changes; without it entries live for a bounded time.
-    pub fn is_tracked(&self) -> bool {
-        self.tracked.load(Ordering::Acquire)
-    }
-
-    /// A handshake told what kind of server this is.
-    pub(crate) fn note_traits(&self, traits: &Traits) {
-        *lock(&self.doubles) = traits.doubles;
-        self.field_expiry
-            .store(traits.field_expiry, Ordering::Release);
-    }
-
-    /// Whether fields of a hash may have expired without a word.
-    pub(crate) fn field_expiry(&self) -> bool {
-        self.config.hash_field_expiry && self.field_expiry.load(Ordering::Acquire)
-    }
-
-    /// How the server prints doubles.
-    pub(crate) fn doubles(&self) -> DoubleText {
-        *lock(&self.doubles)
+        for primary in self.route.all() {
+            primary.set_state(LaneState::Closed);
+        }
     }
 
     pub(crate) fn next_session(&self) -> u64 {

@@ -14,7 +14,8 @@ use crate::cache::{Cache, Freshness, Io, ROUNDS, Read, ReadPolicy, Source, check
 use crate::error::{Error, ErrorKind, Reason, crowded};
 use crate::fill::Guard;
 use crate::fill::{FillMeta, PodFlight};
-use crate::pod::{Found, LaneState, Pod, Verdict};
+use crate::pod::{Found, Pod};
+use crate::primary::{LaneState, Verdict};
 use crate::request::{RenewTicket, Work};
 use crate::slots::{REPLIES, subject};
 
@@ -74,7 +75,7 @@ impl<I: Io> Cache<I> {
                         if let Some(answer) = self.lapsed(&found, policy) {
                             return answer;
                         }
-                        match self.renew(deadline).await {
+                        match self.renew(slot, deadline).await {
                             Ok(()) => continue,
                             Err(error) => match self.failed(slot, policy, error) {
                                 Err(error) if self.waits_out(&error, deadline) => {
@@ -85,7 +86,7 @@ impl<I: Io> Cache<I> {
                             },
                         }
                     }
-                    Verdict::Old if !self.pod.lease_holds(found.now) => {
+                    Verdict::Old if !self.holds_lease_of(slot, found.now) => {
                         if let Some(stale) = self.stale(&found, policy) {
                             return Ok(stale);
                         }
@@ -143,9 +144,14 @@ impl<I: Io> Cache<I> {
 
     /// Sends for the keys that are led, if there are any.
     pub(crate) fn submit_led(&self, led: Led, deadline: Timestamp) {
-        if !led.guards.is_empty() {
-            self.submit_with(led.permit, deadline, Work::Fill(led.guards));
+        let Led { guards, mut permit } = led;
+        if guards.is_empty() {
+            return;
         }
+        self.pod.route.part(guards, |primary, guards| {
+            let permit = permit.split(guards.len());
+            self.submit_with(permit, primary, deadline, Work::Fill(guards));
+        });
     }
 
     /// Hit, join or lead. What is led is added to `led`, to be submitted with others; `None`: there is no room in line
@@ -216,13 +222,19 @@ impl<I: Io> Cache<I> {
         }))
     }
 
-    /// Waits for a heartbeat's answer, together with everyone else who needs one.
-    pub(crate) async fn renew(&self, deadline: Timestamp) -> Result<(), Error> {
+    /// Whether the lease of the slot's owner holds.
+    pub(crate) fn holds_lease_of(&self, slot: Key<'_>, now: Timestamp) -> bool {
+        self.pod.route.of(subject(slot).bytes).lease_holds(now)
+    }
+
+    /// Waits for the answer to a heartbeat of the slot's owner, together with everyone else who needs one.
+    pub(crate) async fn renew(&self, slot: Key<'_>, deadline: Timestamp) -> Result<(), Error> {
         self.pod.counters.lapsed_total.bump();
-        let (promise, first) = self.pod.want_renewal();
+        let primary = self.pod.route.of(subject(slot).bytes);
+        let (promise, first) = primary.want_renewal();
         if first {
-            let ticket = RenewTicket::new(self.pod.clone());
-            self.submit(deadline, Work::Renew(ticket));
+            let ticket = RenewTicket::new(primary.clone());
+            self.submit(primary.id(), deadline, Work::Renew(ticket));
         }
         promise.future().await
     }
@@ -257,7 +269,7 @@ impl<I: Io> Cache<I> {
         let ReadPolicy::ServeStale { max } = policy else {
             return None;
         };
-        if self.pod.state() == LaneState::Closed {
+        if self.pod.route.by_stamp(found.hit.stamp).state() == LaneState::Closed {
             return None;
         }
         let age = self.pod.staleness(&found.hit, found.now);
@@ -269,7 +281,7 @@ impl<I: Io> Cache<I> {
         let found = self.pod.look(slot, || self.io.now())?;
         match found.verdict {
             Verdict::Lapsed => {}
-            Verdict::Old if !self.pod.lease_holds(found.now) => {}
+            Verdict::Old if !self.holds_lease_of(slot, found.now) => {}
             _ => return None,
         }
         let age = self.stale_age(&found, policy)?;
@@ -312,15 +324,17 @@ impl<I: Io> Cache<I> {
 
     async fn validated(&self, slot: Key<'_>, deadline: Timestamp) -> Result<Option<Bytes>, Error> {
         let start = self.io.now();
-        let fenced = self.ask(deadline, |done| Work::Fence { role: true, done });
+        let primary = self.pod.route.of(slot.bytes);
+        let fence = |done| Work::Fence { role: true, done };
+        let fenced = self.ask(primary.id(), deadline, fence);
         if off!(SharedFence) {
-            self.renew(deadline).await?;
+            self.renew(slot, deadline).await?;
         } else if !off!(Fence) {
             fenced.await?;
         }
         // Everything that was executed before the fence has been applied by now. The copy must be of
         // a life of the lane that is still on: of this one, or filled after the fence by a later one.
-        if self.pod.is_tracked()
+        if primary.is_tracked()
             && let Some(found) = self.pod.resident(slot, || self.io.now())
             && matches!(found.verdict, Verdict::Fresh | Verdict::Lapsed)
         {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use nearcache_l1::{Hit, Key, Landed, Landing, Timestamp};
 
 use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
-use crate::coherence::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::fill::{FillMeta, FillOutcome};
 use crate::op::{Op, OpReply};
-use crate::pod::Verdict;
+use crate::pod::FillToken;
+use crate::primary::Verdict;
 use crate::read::{Fetch, Led, Share, from_l2};
 use crate::request::Effect;
 use crate::resp::Reply;
@@ -144,18 +144,21 @@ impl<I: Io> Cache<I> {
         let deadline = self.call_deadline();
         let mut share = Share::Any;
         for _ in 0..ROUNDS {
-            if !self.pod.lease_holds(self.io.now()) {
+            for slot in slots {
+                if self.holds_lease_of(*slot, self.io.now()) {
+                    continue;
+                }
                 // Most keys are likely resident: one heartbeat instead of a value for each.
-                match self.renew(deadline).await {
+                match self.renew(*slot, deadline).await {
                     // No copy can be proven any more: all are asked for, once the lane is there.
-                    Err(error) if self.waits_out(&error, deadline) => {}
+                    Err(error) if self.waits_out(&error, deadline) => break,
                     renewed => renewed?,
                 }
             }
             let mut led = Led::new(&self.pod);
             let mut places = Vec::with_capacity(slots.len());
             for slot in slots {
-                let token = self.pod.coherence.token(subject(*slot).bytes);
+                let token = self.pod.fill_token(subject(*slot).bytes);
                 let state = loop {
                     if let Some(state) = self.place(*slot, share, &mut led)? {
                         break state;
@@ -257,7 +260,7 @@ impl<I: Io> Cache<I> {
         }
         // A single answer is newer than nothing.
         let moved = |(slot, token): (&Key<'_>, &FillToken)| {
-            !self.pod.coherence.unchanged(subject(*slot).bytes, token)
+            !self.pod.unchanged(subject(*slot).bytes, token)
         };
         let apart =
             slots.len() > 1 && (self.io.now() >= until || slots.iter().zip(&tokens).any(moved));
@@ -305,7 +308,9 @@ impl<I: Io> Cache<I> {
                 tracked: false,
             })
             .collect();
-        let replies = self.send(self.call_deadline(), ops, Effect::None).await?;
+        let owner = self.pod.route.of(keys.first().copied().unwrap_or_default());
+        let deadline = self.call_deadline();
+        let replies = self.send(owner.id(), deadline, ops, Effect::None).await?;
         replies.into_iter().map(read_value).collect()
     }
 }

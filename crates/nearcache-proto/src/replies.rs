@@ -8,12 +8,12 @@ use bytes::Bytes;
 use nearcache_l1::{Hit, Key, Timestamp};
 
 use crate::cache::{Cache, Io, ReadPolicy};
-use crate::coherence::FillToken;
 use crate::commands::{self, Serve, Source};
 use crate::derive;
 use crate::error::unexpected;
 use crate::error::{Error, ErrorKind};
 use crate::held;
+use crate::pod::FillToken;
 use crate::read_many::{One, TOGETHER};
 use crate::resp::Reply;
 use crate::slots::{self, REPLIES};
@@ -218,7 +218,7 @@ impl<I: Io> Cache<I> {
     }
 
     fn tokens<A: AsRef<[u8]>>(&self, keys: &[A]) -> Vec<FillToken> {
-        let token = |key: &A| self.pod.coherence.token(key.as_ref());
+        let token = |key: &A| self.pod.fill_token(key.as_ref());
         keys.iter().map(token).collect()
     }
 
@@ -231,7 +231,7 @@ impl<I: Io> Cache<I> {
             && keys
                 .iter()
                 .zip(tokens)
-                .all(|(key, token)| self.pod.coherence.unchanged(key.as_ref(), token))
+                .all(|(key, token)| self.pod.unchanged(key.as_ref(), token))
     }
 
     /// The reply to a command, from L1 or through it; `None` when the command is not one that L1 answers,
@@ -251,7 +251,7 @@ impl<I: Io> Cache<I> {
         if let Some(made) = self.resident_of(db, &command) {
             return Ok(Some(made.reply));
         }
-        if !self.pod.lease_holds(self.io.now())
+        if !self.pod.leases_hold(self.io.now())
             && let Some(stale) = self.stale_reply(db, &command, policy)
         {
             return Ok(Some(stale));
@@ -321,7 +321,7 @@ impl<I: Io> Cache<I> {
         };
         let stale = || -> Option<Vec<_>> {
             let each = |command| self.stale_reply(db, command, policy);
-            let now = !self.pod.lease_holds(self.io.now());
+            let now = !self.pod.leases_hold(self.io.now());
             now.then(|| commands.iter().map(each).collect()).flatten()
         };
         if let Some(replies) = stale() {

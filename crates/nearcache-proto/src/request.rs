@@ -8,11 +8,12 @@ use bytes::Bytes;
 use nearcache_l1::{Promise, Timestamp};
 
 use crate::admission::Permit;
-use crate::coherence::FillToken;
 use crate::error::{Error, WriteOutcome};
 use crate::fill::Guard;
-use crate::op::{Op, OpReply, Protocol, Side};
+use crate::op::{Op, OpReply, PrimaryId, Protocol, Side};
+use crate::pod::FillToken;
 use crate::pod::Pod;
+use crate::primary::Primary;
 use crate::slots::subject;
 
 /// A promise of an answer, or of the error that came instead.
@@ -42,6 +43,8 @@ impl<T: Clone> Drop for Done<T> {
 
 /// One request for the lane: made by a [`Cache`](crate::Cache), driven by the [`Lane`](crate::Lane).
 pub struct Request {
+    /// Whose lane it is for.
+    pub(crate) primary: PrimaryId,
     /// When its caller stops waiting; of [`Work::Ready`], when it stops waiting for another attempt.
     pub(crate) deadline: Timestamp,
     /// Until when it waits to be sent while L2 is away; zero: not at all.
@@ -52,11 +55,11 @@ pub struct Request {
 }
 
 pub(crate) enum Work {
-    /// Read these keys and complete their flights.
+    /// Read these keys, all of the primary's, and complete their flights.
     Fill(Vec<Guard>),
     /// The same, for the pod itself: whoever needs one of these keys meanwhile fetches it without waiting.
     FillAhead(Vec<Guard>),
-    /// A heartbeat now: the lease ran out while entries are resident. Its end is the pod's renewal.
+    /// A heartbeat now: the lease ran out while entries are resident. Its end is the primary's renewal.
     Renew(RenewTicket),
     /// Come back when everything executed so far has been pushed. `role`: only a primary's answer counts.
     Fence { role: bool, done: Done<()> },
@@ -72,13 +75,13 @@ pub(crate) enum Work {
     Alarm(AlarmTicket),
 }
 
-/// A wish for a heartbeat, on behalf of everyone who waits for the pod's renewal: dropped before the
+/// A wish for a heartbeat, on behalf of everyone who waits for the primary's renewal: dropped before the
 /// lane takes it over, it ends their wait.
-pub(crate) struct RenewTicket(Option<Arc<Pod>>);
+pub(crate) struct RenewTicket(Option<Arc<Primary>>);
 
 impl RenewTicket {
-    pub(crate) fn new(pod: Arc<Pod>) -> Self {
-        Self(Some(pod))
+    pub(crate) fn new(primary: Arc<Primary>) -> Self {
+        Self(Some(primary))
     }
 
     /// The lane will end the renewal.
@@ -87,16 +90,16 @@ impl RenewTicket {
     }
 
     fn refuse(mut self, error: &Error) {
-        if let Some(pod) = self.0.take() {
-            pod.end_renewal(Err(error.clone()));
+        if let Some(primary) = self.0.take() {
+            primary.end_renewal(Err(error.clone()));
         }
     }
 }
 
 impl Drop for RenewTicket {
     fn drop(&mut self) {
-        if let Some(pod) = self.0.take() {
-            pod.end_renewal(Err(Error::closed()));
+        if let Some(primary) = self.0.take() {
+            primary.end_renewal(Err(Error::closed()));
         }
     }
 }
@@ -158,6 +161,11 @@ pub(crate) enum Effect {
 }
 
 impl Request {
+    /// Whose lane it is for.
+    pub fn primary(&self) -> PrimaryId {
+        self.primary
+    }
+
     /// Ends the request with `error`, as never sent.
     pub fn reject(self, error: &Error) {
         self.work.fail(error, WriteOutcome::NotSent);

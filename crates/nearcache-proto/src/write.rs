@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use nearcache_l1::Timestamp;
 
 use crate::cache::{Cache, Io, ROUNDS, check_sizes};
-use crate::coherence::FillToken;
 use crate::error::{Error, ErrorKind, crowded, unexpected};
-use crate::op::{Op, OpReply};
+use crate::op::{Op, OpReply, PrimaryId};
+use crate::pod::FillToken;
 use crate::request::{Work, Write};
 
 impl<I: Io> Cache<I> {
@@ -56,7 +57,8 @@ impl<I: Io> Cache<I> {
         key: &[u8],
         token: FillToken,
     ) -> Result<bool, Error> {
-        let write = self.ask(self.call_deadline(), |done| {
+        let owner = self.pod.route.of(key).id();
+        let write = self.ask(owner, self.call_deadline(), |done| {
             Work::Write(Write {
                 op,
                 key: Bytes::copy_from_slice(key),
@@ -73,7 +75,8 @@ impl<I: Io> Cache<I> {
     /// A write of one known key.
     pub(crate) async fn write(&self, key: &[u8], op: Op) -> Result<OpReply, Error> {
         self.pod.invalidate_local(key);
-        self.ask(self.call_deadline(), |done| {
+        let owner = self.pod.route.of(key).id();
+        self.ask(owner, self.call_deadline(), |done| {
             Work::Write(Write {
                 op,
                 key: Bytes::copy_from_slice(key),
@@ -91,9 +94,16 @@ impl<I: Io> Cache<I> {
     /// [`ErrorKind::Retry`] when L2 does not answer; nothing is known then.
     pub async fn fence(&self) -> Result<(), Error> {
         let deadline = self.call_deadline();
+        for primary in self.pod.route.all() {
+            self.fence_of(primary.id(), deadline).await?;
+        }
+        Ok(())
+    }
+
+    async fn fence_of(&self, primary: PrimaryId, deadline: Timestamp) -> Result<(), Error> {
         for _ in 0..ROUNDS {
-            let fence = self.ask(deadline, |done| Work::Fence { role: false, done });
-            match fence.await {
+            let fence = |done| Work::Fence { role: false, done };
+            match self.ask(primary, deadline, fence).await {
                 // What is resident is of no use after a loss until L2 has been asked again.
                 Err(error) if self.waits_out(&error, deadline) => {}
                 answer => return answer,

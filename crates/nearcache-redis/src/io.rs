@@ -6,6 +6,8 @@ mod background;
 mod check;
 mod drive;
 mod group;
+mod lanes;
+mod link;
 mod links;
 mod sides;
 mod worker;

@@ -12,7 +12,8 @@ use nearcache_l1::Timestamp;
 use nearcache_proto::memory::{ConnId, MemoryServer};
 use nearcache_proto::resp::Batch;
 use nearcache_proto::{
-    BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, Protocol, Tracking,
+    BatchReply, BoxFuture, Connection, Endpoint, Error, ErrorKind, Events, L2, Op, Protocol,
+    Tracking,
 };
 
 use crate::{PerProcess, clock};
@@ -165,11 +166,19 @@ impl L2 for MemoryL2 {
         true
     }
 
-    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect(
+        &self,
+        _: &Endpoint,
+        events: Events,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.open(Some(events))
     }
 
-    fn connect_side(&self, _protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(
+        &self,
+        _: &Endpoint,
+        _: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.open(None)
     }
 }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nearcache_proto::{BoxFuture, Connection, Error, ErrorKind, Events, L2, Protocol, Tracking};
+use nearcache_proto::{
+    BoxFuture, Connection, Endpoint, Error, ErrorKind, Events, L2, Protocol, Tracking,
+};
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion};
 
@@ -230,7 +232,11 @@ impl L2 for RedisL2 {
         self.protocol
     }
 
-    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect(
+        &self,
+        _: &Endpoint,
+        events: Events,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         let canary = Arc::new(Canary::default());
         let reports = Arc::new(Reports::new(events));
         let sink = PushSink::new(reports.clone(), canary.clone());
@@ -245,7 +251,11 @@ impl L2 for RedisL2 {
         })
     }
 
-    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(
+        &self,
+        _: &Endpoint,
+        protocol: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         // redis-rs tells of the end of a connection only where it takes pushes, and it takes them only where it has set
         // RESP3 up itself. So every connection begins with that.
         let (sink, ended) = SideSink::new();

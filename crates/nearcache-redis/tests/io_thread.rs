@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::{
-    BoxFuture, Cache, Connection, Error, ErrorKind, Events, L2, PodConfig, Protocol, ReadPolicy,
-    Source, Tracking,
+    BoxFuture, Cache, Connection, Endpoint, Error, ErrorKind, Events, L2, PodConfig, Protocol,
+    ReadPolicy, Source, Tracking,
 };
 use nearcache_redis::{IoThread, MemoryL2, RedisL2};
 use nearcache_testkit::{Server, eventually};
@@ -207,13 +207,21 @@ impl L2 for Odd {
     fn describe(&self) -> String {
         "odd".to_owned()
     }
-    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        events: Events,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         (self.before)();
-        self.inner.connect(events)
+        self.inner.connect(endpoint, events)
     }
-    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(
+        &self,
+        endpoint: &Endpoint,
+        protocol: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         (self.before)();
-        self.inner.connect_side(protocol)
+        self.inner.connect_side(endpoint, protocol)
     }
 }
 

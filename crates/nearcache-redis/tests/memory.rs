@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{ErrorKind, Events, Invalidations, L2, Op, OpReply, Protocol};
+use nearcache_proto::{
+    ConnectionId, Endpoint, ErrorKind, Events, Invalidations, L2, Op, OpReply, PrimaryId, Protocol,
+};
 use nearcache_redis::MemoryL2;
 use support::{ask, command, handshake, lane, proven, read, send, set, value};
 
@@ -85,9 +87,16 @@ async fn c6_ended_connections_are_reported_and_refuse_to_work() {
     let error = send(&mut *con, vec![Op::Heartbeat]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
     l2.refuse_connections(true);
-    assert!(l2.connect_side(Protocol::Resp3).await.is_err());
+    assert!(
+        l2.connect_side(&Endpoint::Given, Protocol::Resp3)
+            .await
+            .is_err()
+    );
     l2.refuse_connections(false);
-    let mut side = l2.connect_side(Protocol::Resp3).await.unwrap();
+    let mut side = l2
+        .connect_side(&Endpoint::Given, Protocol::Resp3)
+        .await
+        .unwrap();
     ask(&mut *side, command(2, &["SET", "k", "v"]))
         .await
         .unwrap();
@@ -102,11 +111,11 @@ async fn c6_ended_connections_are_reported_and_refuse_to_work() {
 struct Count(AtomicU64);
 
 impl Invalidations for Count {
-    fn invalidate(&self, _: u64, _: &[u8]) {
+    fn invalidate(&self, _: ConnectionId, _: &[u8]) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
-    fn invalidate_all(&self, _: u64) {}
-    fn disconnected(&self, _: u64) {}
+    fn invalidate_all(&self, _: ConnectionId) {}
+    fn disconnected(&self, _: ConnectionId) {}
 }
 
 #[test]
@@ -121,7 +130,8 @@ fn c4_no_reply_overtakes_a_push_when_threads_race() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let mut con = support::wait(l2.connect_side(Protocol::Resp3)).unwrap();
+                let mut con =
+                    support::wait(l2.connect_side(&Endpoint::Given, Protocol::Resp3)).unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     let answers = support::wait(con.send(vec![command(0, &["INCR", "k"])]));
                     answers.unwrap()[0].as_ref().unwrap();
@@ -131,8 +141,14 @@ fn c4_no_reply_overtakes_a_push_when_threads_race() {
             });
         }
         let count = Arc::new(Count::default());
-        let events = Events::new(1, count.clone());
-        let mut con = support::wait(l2.connect(events)).unwrap();
+        let events = Events::new(
+            ConnectionId {
+                primary: PrimaryId::FIRST,
+                number: 1,
+            },
+            count.clone(),
+        );
+        let mut con = support::wait(l2.connect(&Endpoint::Given, events)).unwrap();
         let canary = Bytes::from("canary");
         support::wait(con.send(vec![Op::Handshake { canary, nonce: 1 }])).unwrap();
         let mut get = |tracked| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{Error, ErrorKind, L2, Op, OpError, OpReply, Protocol};
+use nearcache_proto::{Endpoint, Error, ErrorKind, L2, Op, OpError, OpReply, Protocol};
 use nearcache_redis::RedisL2;
 use nearcache_testkit::Server;
 use support::{answering, ask, command, handshake, lane, proven, read, send, set, value};
@@ -18,7 +18,7 @@ fn l2(url: &str) -> RedisL2 {
 }
 
 async fn refusal(l2: &RedisL2) -> Error {
-    l2.connect_side(Protocol::Resp3)
+    l2.connect_side(&Endpoint::Given, Protocol::Resp3)
         .await
         .err()
         .expect("it connected")
@@ -210,7 +210,10 @@ async fn a_side_connection_has_state_of_its_own() {
     let server = Server::start();
     let l2 = l2(&format!("{}/2", server.url()));
     assert_eq!(l2.db(), 2);
-    let mut con = l2.connect_side(Protocol::Resp3).await.unwrap();
+    let mut con = l2
+        .connect_side(&Endpoint::Given, Protocol::Resp3)
+        .await
+        .unwrap();
     let queued = Ok(OpReply::Value(Reply::Simple("QUEUED".into())));
     let as_is = |words: &[&str]| command(Op::AS_IS, words);
     ask(&mut *con, as_is(&["SELECT", "5"])).await.unwrap();
@@ -266,11 +269,11 @@ async fn c10_what_cannot_be_reached_says_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
     assert!(error.to_string().contains("database"), "{error}");
     l2(&server.url())
-        .connect_side(Protocol::Resp3)
+        .connect_side(&Endpoint::Given, Protocol::Resp3)
         .await
         .unwrap();
     l2(&server.unix_url())
-        .connect_side(Protocol::Resp3)
+        .connect_side(&Endpoint::Given, Protocol::Resp3)
         .await
         .unwrap();
 
@@ -356,7 +359,9 @@ async fn c10_a_server_that_is_full_is_told_from_one_that_expects_tls() {
 async fn what_worked_before_is_not_advised_to_change_its_address() {
     let mut server = Server::start();
     let l2 = l2(&server.url());
-    l2.connect_side(Protocol::Resp3).await.unwrap();
+    l2.connect_side(&Endpoint::Given, Protocol::Resp3)
+        .await
+        .unwrap();
     server.kill();
     let error = refusal(&l2).await.to_string();
     assert!(error.contains("nothing listens there any more"), "{error}");

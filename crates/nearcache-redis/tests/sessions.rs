@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{L2, Protocol, ReadPolicy, Session};
+use nearcache_proto::{Endpoint, L2, Protocol, ReadPolicy, Session};
 use nearcache_redis::RedisL2;
 use nearcache_redis::redis::{IntoConnectionInfo, RedisConnectionInfo};
 use nearcache_testkit::{Server, eventually};
@@ -68,7 +68,7 @@ async fn the_program_says_what_its_library_is_called() {
         let l2 = RedisL2::with_info(info, Duration::from_secs(10)).unwrap();
         let mut own = vec![lane(&l2).await.0];
         for protocol in [Protocol::Resp2, Protocol::Resp3] {
-            own.push(l2.connect_side(protocol).await.unwrap());
+            own.push(l2.connect_side(&Endpoint::Given, protocol).await.unwrap());
         }
         let list = server.client().ok(&["CLIENT", "LIST"]).text();
         let lines = list.lines().filter(|line| !line.contains("name=testkit "));

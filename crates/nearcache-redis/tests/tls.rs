@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use front::{Authority, Front, Identity};
 use nearcache_proto::{
-    Error, ErrorKind, Events, L2, Op, OpReply, PodConfig, Protocol, ReadPolicy, Source,
+    ConnectionId, Endpoint, Error, ErrorKind, Events, L2, Op, OpReply, PodConfig, PrimaryId,
+    Protocol, ReadPolicy, Source,
 };
 use nearcache_redis::RedisL2;
 use nearcache_redis::redis::{Client, ClientTlsConfig, TlsCertificates};
@@ -46,10 +47,20 @@ fn l2(front: &Front, root: Option<&Authority>, client: Option<&Identity>) -> Red
 
 /// Why neither a lane nor a side connection can be opened; shows nothing that is secret.
 async fn refusal(l2: &RedisL2) -> Error {
-    let events = Events::new(1, Arc::new(Log::default()));
-    let error = l2.connect(events).await.err().expect("the lane connected");
+    let events = Events::new(
+        ConnectionId {
+            primary: PrimaryId::FIRST,
+            number: 1,
+        },
+        Arc::new(Log::default()),
+    );
+    let error = l2
+        .connect(&Endpoint::Given, events)
+        .await
+        .err()
+        .expect("the lane connected");
     let side = l2
-        .connect_side(Protocol::Resp3)
+        .connect_side(&Endpoint::Given, Protocol::Resp3)
         .await
         .err()
         .expect("the side connected");
@@ -217,7 +228,11 @@ async fn a_client_certificate_is_shown() {
     let l2 = l2(&front, Some(&ours), Some(&member));
     let (mut con, _log) = lane(&l2).await;
     assert!(handshake(&mut *con).await.is_ok());
-    assert!(l2.connect_side(Protocol::Resp3).await.is_ok());
+    assert!(
+        l2.connect_side(&Endpoint::Given, Protocol::Resp3)
+            .await
+            .is_ok()
+    );
     assert_eq!(front.accepted(), 2);
 }
 

@@ -15,8 +15,8 @@ use nearcache_proto::memory::ConnId;
 use nearcache_proto::warm::{Background, WarmConfig, WarmReport};
 use nearcache_proto::working_set::Manifest;
 use nearcache_proto::{
-    Action, BoxFuture, Cache, Events, Lane, LaneConfig, Line, Pod, PodConfig, ReadPolicy, Request,
-    Source, Totals,
+    Action, BoxFuture, Cache, Events, Lane, LaneConfig, Line, Pod, PodConfig, PrimaryId,
+    ReadPolicy, Request, Source, Totals,
 };
 
 use crate::io::{Clock, SimIo, SimTimer};
@@ -106,10 +106,12 @@ impl SimPod {
             .map_err(|error| Error::new(error.to_string()))?;
         let pod = Arc::new(pod);
         let io = Arc::new(SimIo::new(clock.clone()));
+        let lane = Lane::new(pod.clone(), PrimaryId::FIRST, LaneConfig::default(), seed)
+            .ok_or_else(|| Error::new("the pod knows no primary".to_owned()))?;
         let mut started = Self {
             cache: Cache::new(pod.clone(), io.clone()),
             link: Link {
-                lane: Lane::new(pod.clone(), LaneConfig::default(), seed),
+                lane,
                 pod,
                 io,
                 conn: None,
@@ -283,7 +285,7 @@ impl Link {
             }
             Action::Send {
                 batch,
-                line: Line::Lane,
+                line: Line::Lane(_),
                 ops,
             } => {
                 // A lane that sends has a connection.
@@ -304,13 +306,13 @@ impl Link {
                 let reply = l2.batch(conn, ops, self.io.clock().world());
                 self.lane.handle_reply(batch, Ok(reply), now);
             }
-            Action::CloseSide(id) => {
-                if let Some(conn) = self.sides.remove(&id) {
+            Action::CloseSide { side, .. } => {
+                if let Some(conn) = self.sides.remove(&side) {
                     l2.close_side(conn);
                 }
             }
             // Nothing here that an operator could do.
-            Action::Report(_) => {}
+            Action::Report { .. } => {}
         }
     }
 }

@@ -56,7 +56,7 @@ async fn main() -> Result<(), Error> {
     println!("   second  lane          fresh   stale      L2  origin  failed   slowest");
     for second in 1.. {
         sleep(Duration::from_secs(1)).await;
-        let lane = match cache.stats().lane {
+        let lane = match cache.stats().lanes[0].state {
             LaneState::Up => "up",
             LaneState::Degraded(_) => "degraded",
             _ => "DOWN",

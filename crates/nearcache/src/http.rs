@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use nearcache_proto::LaneState;
 
-use crate::{NearCache, Stats};
+use crate::NearCache;
+use crate::stats::LaneStats;
 
 /// Where [`serve`] listens unless told otherwise: on this machine only.
 pub const DEFAULT_ADDRESS: SocketAddr =
@@ -24,9 +25,9 @@ pub const DEFAULT_ADDRESS: SocketAddr =
 /// - `GET /livez`: 200 as long as this is answered at all.
 /// - `GET /readyz`: 200 when the pod should be sent requests, else 503; the reason in the body. Use it as
 ///   `readinessProbe`; a `startupProbe` would have the pod killed for being cold.
-/// - `GET /status`: readiness, warm start, lane and counters as JSON. `lane` is an object: `state` (`up`, `degraded`,
-///   `down`, `closed`), `reason` (text or null), `was_up` (whether it ever was), `l2`, `lease_age_ms` (null: nothing is
-///   served as fresh), `connects`, `losses` and `failures`.
+/// - `GET /status`: readiness, warm start, lanes and counters as JSON. `lanes` has an object for each primary: `state` (`up`,
+///   `degraded`, `down`, `closed`), `reason` (text or null), `was_up` (whether it ever was), `l2`, `lease_age_ms` (null:
+///   nothing is served as fresh).
 ///
 /// ```
 /// # use nearcache::NearCache;
@@ -94,7 +95,7 @@ async fn status(State(cache): State<NearCache>) -> Json<Value> {
         "keys_planned": readiness.keys_planned,
         "warm_start": warm,
         "enabled": stats.enabled,
-        "lane": lane(&stats),
+        "lanes": stats.lanes.iter().map(lane).collect::<Vec<_>>(),
         "hit_rate": stats.hit_rate(),
         "entries": stats.store.entries,
         "weight_bytes": stats.store.weight,
@@ -103,23 +104,19 @@ async fn status(State(cache): State<NearCache>) -> Json<Value> {
     }))
 }
 
-fn lane(stats: &Stats) -> Value {
-    let (state, reason) = match &stats.lane {
+fn lane(lane: &LaneStats) -> Value {
+    let (state, reason) = match &lane.state {
         LaneState::Up => ("up", None),
         LaneState::Degraded(why) => ("degraded", Some(why)),
         LaneState::Down(why) => ("down", Some(why)),
         LaneState::Closed => ("closed", None),
         _ => ("unknown", None),
     };
-    let totals = &stats.totals;
     json!({
         "state": state,
         "reason": reason,
-        "was_up": totals.connects_total > 0,
-        "l2": stats.l2,
-        "lease_age_ms": stats.lease_age.map(|age| age.as_millis() as u64),
-        "connects": totals.connects_total,
-        "losses": totals.disconnects_total,
-        "failures": totals.connect_failures_total,
+        "was_up": lane.was_up,
+        "l2": lane.l2,
+        "lease_age_ms": lane.lease_age.map(|age| age.as_millis() as u64),
     })
 }

@@ -65,7 +65,7 @@ pub use nearcache_redis::redis as redis_rs;
 pub use nearcache_redis::{MemoryL2, RedisL2};
 pub use session::Session;
 pub use settings::{ManifestKeys, Settings, SettingsBuilder};
-pub use stats::Stats;
+pub use stats::{LaneStats, Stats};
 pub use trace::TraceExport;
 pub use ttl::Ttl;
 pub use typed::Typed;
@@ -79,8 +79,8 @@ pub use versioned::versioned;
 pub mod l2 {
     pub use nearcache_proto::resp::Reply;
     pub use nearcache_proto::{
-        BatchReply, BoxFuture, Connection, Events, Invalidations, L2, Op, OpError, OpReply,
-        Protocol, Tracking, Traits,
+        BatchReply, BoxFuture, Connection, ConnectionId, Endpoint, Events, Invalidations, L2, Op,
+        OpError, OpReply, PrimaryId, Protocol, Tracking, Traits,
     };
     pub use nearcache_redis::{MemoryL2, RedisL2};
 }

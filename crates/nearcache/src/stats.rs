@@ -18,31 +18,45 @@ pub struct Stats {
     pub totals: Totals,
     /// What L1 holds, and what became of what it held.
     pub store: StoreStats,
-    /// How the lane is.
-    pub lane: LaneState,
-    /// How long ago the heartbeat was sent under which hits are served; `None`: none are.
-    pub lease_age: Option<Duration>,
+    /// The lanes, one for each primary: one, unless L2 is several.
+    pub lanes: Vec<LaneStats>,
     /// Whether L1 is on (setting `enabled`).
     pub enabled: bool,
     /// One read in so many is counted for the fleet's statistics, and counts as so many.
     pub sampling_period: u32,
-    /// Where L2 is, without credentials.
-    pub l2: String,
     /// The process.
     pub pid: u32,
+}
+
+/// The lane to one primary, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneStats {
+    /// Where the primary is, without credentials.
+    pub l2: String,
+    /// How the lane is.
+    pub state: LaneState,
+    /// Whether it ever was up.
+    pub was_up: bool,
+    /// How long ago the heartbeat was sent under which hits are served; `None`: none are.
+    pub lease_age: Option<Duration>,
 }
 
 impl Stats {
     pub(crate) fn of(cache: &Cache<IoThread>, l2: &str, enabled: bool) -> Self {
         let pod = cache.pod();
+        let lane = |lane: nearcache_proto::LaneStats| LaneStats {
+            l2: l2.to_owned(),
+            state: lane.state,
+            was_up: lane.was_up,
+            lease_age: lane.lease_age,
+        };
         Self {
             totals: pod.totals(),
             store: pod.store_stats(),
-            lane: pod.state(),
-            lease_age: pod.lease_age(cache.io().now()),
+            lanes: pod.lanes(cache.io().now()).into_iter().map(lane).collect(),
             enabled,
             sampling_period: pod.sampling_period(),
-            l2: l2.to_owned(),
             pid: std::process::id(),
         }
     }
@@ -64,17 +78,9 @@ impl Stats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (t, s) = (&self.totals, &self.store);
-        match &self.lane {
-            LaneState::Up => write!(f, "lane    up")?,
-            LaneState::Degraded(why) => write!(f, "lane    UP WITHOUT INVALIDATIONS: {why}")?,
-            LaneState::Down(why) if t.connects_total == 0 => {
-                write!(f, "lane    DOWN, never up yet: {why}")?;
-            }
-            LaneState::Down(why) => write!(f, "lane    DOWN: {why}")?,
-            LaneState::Closed => write!(f, "lane    closed")?,
-            other => write!(f, "lane    {other:?}")?,
+        for lane in &self.lanes {
+            writeln!(f, "{lane} | pid {}", self.pid)?;
         }
-        writeln!(f, " | {} | pid {}", self.l2, self.pid)?;
         match self.hit_rate() {
             _ if !self.enabled => f.write_str("reads   L1 IS OFF (enabled = false), no hits")?,
             Some(rate) => write!(f, "reads   {:.2} % hits", rate * 100.0)?,
@@ -90,10 +96,14 @@ impl fmt::Display for Stats {
         write!(f, "memory  {} of {}", size(s.weight), size(s.capacity))?;
         write!(f, " in {} entries | {} evicted", s.entries, s.evictions)?;
         writeln!(f, ", {} expired, {} invalidated", s.expired, s.invalidated)?;
-        match self.lease_age {
-            Some(age) => write!(f, "lease   {:.3} s old", age.as_secs_f64())?,
-            None if matches!(self.lane, LaneState::Closed) => write!(f, "lease   given up")?,
-            None => write!(f, "lease   NONE, nothing is served as fresh")?,
+        f.write_str("lease  ")?;
+        for (place, lane) in self.lanes.iter().enumerate() {
+            f.write_str(if place == 0 { " " } else { ", " })?;
+            match lane.lease_age {
+                Some(age) => write!(f, "{:.3} s old", age.as_secs_f64())?,
+                None if matches!(lane.state, LaneState::Closed) => write!(f, "given up")?,
+                None => write!(f, "NONE, nothing is served as fresh")?,
+            }
         }
         let oldest = Duration::from_micros(t.lease_age_max_us).as_secs_f64();
         write!(
@@ -135,6 +145,22 @@ impl fmt::Display for Stats {
             ", {} timeouts, {} rejected",
             t.timeouts_total, t.rejected_total
         )
+    }
+}
+
+impl fmt::Display for LaneStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.state {
+            LaneState::Up => write!(f, "lane    up")?,
+            LaneState::Degraded(why) => write!(f, "lane    UP WITHOUT INVALIDATIONS: {why}")?,
+            LaneState::Down(why) if !self.was_up => {
+                write!(f, "lane    DOWN, never up yet: {why}")?;
+            }
+            LaneState::Down(why) => write!(f, "lane    DOWN: {why}")?,
+            LaneState::Closed => write!(f, "lane    closed")?,
+            other => write!(f, "lane    {other:?}")?,
+        }
+        write!(f, " | {}", self.l2)
     }
 }
 

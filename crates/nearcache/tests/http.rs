@@ -53,7 +53,7 @@ async fn a_probe_is_told_what_is() {
     assert_eq!(status["ready"], true);
     assert_eq!(status["totals"]["hits_total"], 1);
     assert_eq!(status["warm_start"]["keys"], 0);
-    let lane = &status["lane"];
+    let lane = &status["lanes"][0];
     assert_eq!(lane["state"], "up", "{lane}");
     assert_eq!(lane["reason"], serde_json::Value::Null);
     assert_eq!(
@@ -65,7 +65,7 @@ async fn a_probe_is_told_what_is() {
     cache.shutdown().await;
     let (_, body) = ask("/status").await.unwrap();
     let status: serde_json::Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(status["lane"]["state"], "closed", "{body}");
-    assert_eq!(status["lane"]["lease_age_ms"], serde_json::Value::Null);
+    assert_eq!(status["lanes"][0]["state"], "closed", "{body}");
+    assert_eq!(status["lanes"][0]["lease_age_ms"], serde_json::Value::Null);
     serving.abort();
 }

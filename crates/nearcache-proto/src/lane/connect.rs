@@ -8,8 +8,8 @@ use nearcache_l1::Timestamp;
 use super::{Action, Lane, Phase, SentWork};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::fleet::fleet_key;
-use crate::op::{Line, Op, OpError, OpReply, Tracking, Traits};
-use crate::pod::LaneState;
+use crate::op::{ConnectionId, Line, Op, OpError, OpReply, Tracking, Traits};
+use crate::primary::LaneState;
 use crate::rights::Rights;
 
 use super::BULK;
@@ -25,18 +25,21 @@ impl Lane {
             _ => None,
         };
         self.connections += 1;
-        let connection = self.connections;
+        let connection = ConnectionId {
+            primary: self.primary.id(),
+            number: self.connections,
+        };
         self.phase = Phase::Connecting {
             connection,
             since: now,
             failed,
         };
-        self.pod.connection_opened(connection);
+        self.primary.connection_opened(connection);
         Action::Connect { connection }
     }
 
     /// The driver opened the connection.
-    pub fn handle_connected(&mut self, connection: u64, now: Timestamp) {
+    pub fn handle_connected(&mut self, connection: ConnectionId, now: Timestamp) {
         let Phase::Connecting {
             connection: current,
             failed,
@@ -54,7 +57,7 @@ impl Lane {
             since: now,
             failed,
         };
-        if self.pod.is_current(connection) {
+        if self.primary.is_current(connection) {
             self.send_handshake(SentWork::Handshake, now);
         } else {
             self.connect_failed(lost_early(), now);
@@ -62,7 +65,12 @@ impl Lane {
     }
 
     /// The driver could not open the connection.
-    pub fn handle_connect_failed(&mut self, connection: u64, error: Error, now: Timestamp) {
+    pub fn handle_connect_failed(
+        &mut self,
+        connection: ConnectionId,
+        error: Error,
+        now: Timestamp,
+    ) {
         if matches!(self.phase, Phase::Connecting { connection: current, .. } if current == connection)
         {
             self.connect_failed(error, now);
@@ -70,7 +78,7 @@ impl Lane {
     }
 
     /// The driver noticed, by whatever sign, that the connection has ended.
-    pub fn handle_disconnected(&mut self, connection: u64, now: Timestamp) {
+    pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Timestamp) {
         match self.phase {
             Phase::Up {
                 connection: current,
@@ -99,7 +107,7 @@ impl Lane {
             nonce,
         });
         let deadline = now.saturating_add(self.config.connect_timeout);
-        let action = self.batch(work, Line::Lane, ops, deadline, now);
+        let action = self.batch(work, self.line(), ops, deadline, now);
         self.actions.push_back(action);
     }
 
@@ -129,7 +137,7 @@ impl Lane {
                 tracking,
                 traits,
             })) => {
-                self.pod.note_traits(&traits);
+                self.primary.note_traits(&traits);
                 self.phase = Phase::Up { connection };
                 self.proven = false;
                 self.not_stalled();
@@ -137,7 +145,7 @@ impl Lane {
                 self.pod.counters.connects_total.bump();
                 self.note_tracking(tracking, &traits, now);
                 let from = if off!(SentAt) { now } else { sent_at };
-                self.pod.coherence.renew(history, from);
+                self.primary.coherence.renew(history, from);
                 self.heartbeat_at = sent_at.saturating_add(self.heartbeat_every());
                 self.end_ready(&Ok(()));
                 self.end_renewal(Ok(()));
@@ -189,7 +197,7 @@ impl Lane {
         let rights = &traits.rights;
         self.fence_by = traits.connection;
         self.bare = wanted && (!rights.may_bound() || (!tracked && !rights.may_track()));
-        self.pod.set_tracked(tracked);
+        self.primary.set_tracked(tracked);
         match tracking {
             Err(why) if wanted => {
                 let kept = match self.bare {
@@ -199,15 +207,15 @@ impl Lane {
                 let why = format!("{kept}: {why}{}", self.advice(rights));
                 self.retest_later(now);
                 self.pod.counters.degraded_total.bump();
-                self.pod.set_state(LaneState::Degraded(why.clone()));
+                self.primary.set_state(LaneState::Degraded(why.clone()));
                 let report = self.told.degraded(why, now);
-                self.actions.extend(report.map(Action::Report));
+                self.report(report);
             }
             _ => {
                 self.retest_at = None;
-                self.pod.set_state(LaneState::Up);
+                self.primary.set_state(LaneState::Up);
                 let report = self.told.connected(now);
-                self.actions.extend(report.map(Action::Report));
+                self.report(report);
             }
         }
     }
@@ -226,11 +234,11 @@ impl Lane {
         self.pod.connection_lost(connection);
         self.actions.push_back(Action::Disconnect { connection });
         let report = self.told.lost(why, now);
-        self.actions.extend(report.map(Action::Report));
+        self.report(report);
         // It may have died of the same cause, and is opened again when it is used.
-        self.actions.push_back(Action::CloseSide(BULK.id));
+        self.close(BULK);
         let idle = self.shared.doubt();
-        self.actions.extend(idle.into_iter().map(Action::CloseSide));
+        idle.into_iter().for_each(|side| self.close(side));
         // The whole fleet lost the server at the same time: even the first attempts are spread.
         let pause = if self.proven {
             self.backoff.first()
@@ -246,20 +254,20 @@ impl Lane {
             Reason::Interrupted,
             format!("L2 was lost: {why}; try again"),
         );
-        self.pod.set_state(LaneState::Down(why.to_owned()));
+        self.primary.set_state(LaneState::Down(why.to_owned()));
         self.reset_connection(&error, now);
     }
 
     /// An attempt failed: whoever waits is told, unless for the lane itself, and the next attempt is some time off.
     pub(super) fn connect_failed(&mut self, error: Error, now: Timestamp) {
         if let Some(connection) = self.connection() {
-            self.pod.connection_failed(connection);
+            self.primary.connection_failed(connection);
             self.actions.push_back(Action::Disconnect { connection });
         }
         self.pod.counters.connect_failures_total.bump();
-        self.pod.set_state(LaneState::Down(error.to_string()));
+        self.primary.set_state(LaneState::Down(error.to_string()));
         let report = self.told.failed(&error, now);
-        self.actions.extend(report.map(Action::Report));
+        self.report(report);
         self.phase = Phase::Waiting {
             until: now.saturating_add(self.backoff.next()),
             failed: Some(error.clone()),
@@ -279,7 +287,7 @@ impl Lane {
         let on_lane: Vec<_> = self
             .sent
             .iter()
-            .filter(|(_, sent)| sent.line == Line::Lane)
+            .filter(|(_, sent)| matches!(sent.line, Line::Lane(_)))
             .map(|(batch, _)| *batch)
             .collect();
         for batch in on_lane {

@@ -7,12 +7,12 @@ use nearcache_l1::{Filled, Published, Refusal, Timestamp};
 use super::answer::Answer;
 use super::reply::op_error;
 use super::{Lane, Phase, SentWork, TooLargeFor};
-use crate::coherence::key_hash;
 use crate::error::timed_out;
 use crate::fill::Guard;
 use crate::fill::Purpose;
-use crate::op::{Line, Op, OpError, OpReply};
+use crate::op::{Op, OpError, OpReply};
 use crate::pod::cut;
+use crate::pod::key_hash;
 use crate::slots::{self, subject};
 
 impl Lane {
@@ -45,7 +45,7 @@ impl Lane {
         let slot = slot.key();
         let key = subject(slot);
         let token = guard.meta().token;
-        let unchanged = self.pod.coherence.unchanged(key.bytes, &token);
+        let unchanged = self.pod.unchanged(key.bytes, &token);
         // When the key changed between GET and PTTL, the value's own end is not known.
         let known_until = if unchanged { deadline } else { sent_at };
         if read.bytes() > self.pod.config.max_inline {
@@ -59,13 +59,16 @@ impl Lane {
         if !read.tracked && !off!(Untracked) {
             deadline = deadline.min(sent_at.saturating_add(cut(self.pod.config.untracked_life)));
         }
-        if slots::is_of_hash(slot) && self.pod.field_expiry() {
+        if slots::is_of_hash(slot)
+            && self.pod.config.hash_field_expiry
+            && self.primary.field_expiry()
+        {
             deadline = deadline.min(sent_at.saturating_add(cut(self.pod.config.max_staleness)));
         }
         let keep = guard.meta().admitted
             && (read.exists || self.pod.config.cache_absent)
             // What was read untracked in a tracked life would outlive its bound by a lease.
-            && (read.tracked || !self.pod.is_tracked() || off!(Untracked))
+            && (read.tracked || !self.primary.is_tracked() || off!(Untracked))
             && deadline > sent_at;
         if !keep {
             return guard.complete(Ok(read.fetched(known_until, sent_at)));
@@ -92,7 +95,7 @@ impl Lane {
         if too_large {
             self.too_large(key_hash(key.bytes), TooLargeFor::Entry, bytes, now);
         }
-        let valid = |_: &crate::fill::FillMeta| pod.coherence.unchanged(key.bytes, &token);
+        let valid = |_: &crate::fill::FillMeta| pod.unchanged(key.bytes, &token);
         let purpose = guard.meta().purpose;
         #[cfg(feature = "break")]
         let again = (
@@ -141,7 +144,7 @@ impl Lane {
         let db = subject(guard.key()).db;
         let argv = super::send::argv(&guard);
         let ops = vec![Op::Command { db, argv }];
-        let action = self.batch(SentWork::Unkept(guard), Line::Lane, ops, deadline, now);
+        let action = self.batch(SentWork::Unkept(guard), self.line(), ops, deadline, now);
         self.actions.push_back(action);
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
-use super::{Action, Lane, Report};
+use super::{Lane, Report};
 
 /// Keys that are remembered, of each kind.
 const LIMIT: usize = 4096;
@@ -86,8 +86,7 @@ impl Lane {
             self.large_inline.tell(inline, now),
             self.large_entries.tell(TooLargeFor::Entry, now),
         ];
-        let told = told.into_iter().flatten().map(Action::Report);
-        self.actions.extend(told);
+        self.report(told.into_iter().flatten());
     }
 
     pub(super) fn inline(&self) -> TooLargeFor {

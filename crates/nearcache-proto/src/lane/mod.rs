@@ -30,8 +30,10 @@ use crate::config::LaneConfig;
 use crate::error::{Error, ErrorKind, Reason};
 use crate::fill::FillOutcome;
 use crate::fill::Guard;
-use crate::op::{BatchId, Line, Op, OpReply, Protocol, Side};
-use crate::pod::{LaneState, Pod};
+use crate::op::{BatchId, ConnectionId, Line, Op, OpReply, PrimaryId, Protocol, Side};
+use crate::pod::Pod;
+use crate::primary::LaneState;
+use crate::primary::Primary;
 use crate::request::{Done, Effect, Request, Work};
 pub use large::TooLargeFor;
 use large::{Oversize, Tally};
@@ -42,20 +44,15 @@ pub use report::{Condition, Report};
 use shared::Shared;
 use told::Told;
 
-/// The side connection for large values.
-const BULK: Side = Side {
-    id: 0,
-    may_open: true,
-    protocol: Protocol::Resp3,
-    db: Op::AS_IS,
-};
+/// Number of the side connection for large values.
+const BULK: u64 = 0;
 
 /// What the driver must do next.
 pub enum Action {
-    /// Open the lane's connection, numbered `connection`.
+    /// Open this connection of the lane.
     Connect {
-        /// Its number, for [`Events`](crate::Events).
-        connection: u64,
+        /// Which, for [`Events`](crate::Events).
+        connection: ConnectionId,
     },
     /// Send these ops as one batch and hand the answer to [`Lane::handle_reply`].
     Send {
@@ -67,19 +64,30 @@ pub enum Action {
         ops: Vec<Op>,
     },
     /// Close a side connection. Its unanswered batches are answered with an error.
-    CloseSide(u64),
+    CloseSide {
+        /// To whom it leads.
+        primary: PrimaryId,
+        /// Its number.
+        side: u64,
+    },
     /// Close the lane's connection and forget its unanswered batches.
     Disconnect {
-        /// Its number.
-        connection: u64,
+        /// Which.
+        connection: ConnectionId,
     },
     /// Tell the operator.
-    Report(Report),
+    Report {
+        /// Of whose lane.
+        primary: PrimaryId,
+        /// What.
+        report: Report,
+    },
 }
 
 /// The state machine. Not shared: its driver owns it.
 pub struct Lane {
     pod: Arc<Pod>,
+    primary: Arc<Primary>,
     config: LaneConfig,
     phase: Phase,
     connections: u64,
@@ -133,17 +141,17 @@ enum Phase {
         failed: Option<Error>,
     },
     Connecting {
-        connection: u64,
+        connection: ConnectionId,
         since: Timestamp,
         failed: Option<Error>,
     },
     Handshaking {
-        connection: u64,
+        connection: ConnectionId,
         since: Timestamp,
         failed: Option<Error>,
     },
     Up {
-        connection: u64,
+        connection: ConnectionId,
     },
     Closed,
 }
@@ -230,13 +238,14 @@ struct SentCommand {
 }
 
 impl Lane {
-    /// A lane of `pod` that will connect at its first [`poll_action`](Self::poll_action). `seed`
-    /// drives jitter and nonces.
-    pub fn new(pod: Arc<Pod>, config: LaneConfig, seed: u64) -> Self {
+    /// The lane of `pod` to one of its [primaries](Pod::primaries), which will connect at its first
+    /// [`poll_action`](Self::poll_action). `seed` drives jitter and nonces. `None`: the pod knows no such primary.
+    pub fn new(pod: Arc<Pod>, primary: PrimaryId, config: LaneConfig, seed: u64) -> Option<Self> {
+        let primary = pod.route.get(primary)?.clone();
         let backoff = Backoff::new(config.backoff_min, config.backoff_max, seed);
         let pace = FillPace::new(config.inflight_bytes);
         pod.admission.set_away(None);
-        Self {
+        Some(Self {
             config,
             phase: Phase::Waiting {
                 until: Timestamp::ZERO,
@@ -244,7 +253,7 @@ impl Lane {
             },
             connections: 0,
             // Above what an earlier lane of this pod was answered, or no flight could be joined.
-            batches: pod.coherence.answered(),
+            batches: primary.coherence.answered(),
             ready: Vec::new(),
             urgent: VecDeque::new(),
             fills: VecDeque::new(),
@@ -273,8 +282,14 @@ impl Lane {
             large_entries: Tally::default(),
             told: Told::default(),
             actions: VecDeque::new(),
+            primary,
             pod,
-        }
+        })
+    }
+
+    /// To whom it leads.
+    pub fn primary(&self) -> PrimaryId {
+        self.primary.id()
     }
 
     /// Takes a request: queues it, or ends it at once when the lane is down or stalled and its caller does not wait for
@@ -314,22 +329,22 @@ impl Lane {
         for request in ended {
             request.reject(&Error::retry(Reason::Interrupted, "its session has ended"));
         }
-        self.actions.push_back(Action::CloseSide(session));
+        self.close(session);
     }
 
     /// Ends everything: calls in flight fail with [`ErrorKind::Closed`], the connection is closed.
     pub fn shutdown(&mut self, now: Timestamp) {
         if let Some(connection) = self.connection() {
-            self.pod.connection_closed(connection);
+            self.primary.connection_ended(connection);
         }
         self.end(&Error::closed(), now);
-        self.pod.set_state(LaneState::Closed);
+        self.primary.set_state(LaneState::Closed);
     }
 
     /// Ends everything with `error`, for a driver that cannot go on; another lane may take the pod over.
     pub fn abandon(&mut self, error: &Error, now: Timestamp) {
         self.end(error, now);
-        self.pod.set_state(LaneState::Down(error.to_string()));
+        self.primary.set_state(LaneState::Down(error.to_string()));
     }
 
     fn end(&mut self, error: &Error, now: Timestamp) {
@@ -347,7 +362,7 @@ impl Lane {
     /// The next thing to do; call until `None` after every other call.
     pub fn poll_action(&mut self, now: Timestamp) -> Option<Action> {
         if let Phase::Up { connection } = self.phase
-            && !self.pod.is_current(connection)
+            && !self.primary.is_current(connection)
         {
             // Its end was reported to the pod first: nothing more may go out in the name of the new history.
             self.lost("the connection was closed", now);
@@ -379,7 +394,7 @@ impl Lane {
     }
 
     /// The lane's connection, whatever its phase.
-    fn connection(&self) -> Option<u64> {
+    fn connection(&self) -> Option<ConnectionId> {
         match self.phase {
             Phase::Connecting { connection, .. }
             | Phase::Handshaking { connection, .. }
@@ -411,9 +426,38 @@ impl Lane {
         self.end_renewal(Err(error.clone()));
     }
 
+    /// Where the batches of the lane go.
+    fn line(&self) -> Line {
+        Line::Lane(self.primary.id())
+    }
+
+    /// The side connection for large values.
+    fn bulk(&self) -> Side {
+        Side {
+            primary: self.primary.id(),
+            id: BULK,
+            may_open: true,
+            protocol: Protocol::Resp3,
+            db: Op::AS_IS,
+        }
+    }
+
+    /// Has a side connection closed.
+    fn close(&mut self, side: u64) {
+        let primary = self.primary.id();
+        self.actions.push_back(Action::CloseSide { primary, side });
+    }
+
+    fn report(&mut self, report: impl IntoIterator<Item = Report>) {
+        let primary = self.primary.id();
+        let reports = report.into_iter();
+        let reports = reports.map(|report| Action::Report { primary, report });
+        self.actions.extend(reports);
+    }
+
     fn end_renewal(&mut self, result: Result<(), Error>) {
         self.renew_by = None;
-        self.pod.end_renewal(result);
+        self.primary.end_renewal(result);
     }
 }
 

@@ -23,7 +23,7 @@ impl Lane {
         };
         let results = match (result, sent.line) {
             (Ok(results), _) => results,
-            (Err(error), Line::Lane) => {
+            (Err(error), Line::Lane(_)) => {
                 match self.phase {
                     super::Phase::Up { .. } => self.lost(&error.to_string(), now),
                     _ => self.connect_failed(error, now),
@@ -43,10 +43,10 @@ impl Lane {
         // Not just anything that comes right behind the handshake: a proxy may cut it then.
         let useful = matches!(sent.work, SentWork::Heartbeat);
         match sent.line {
-            Line::Lane => {
+            Line::Lane(_) => {
                 self.not_stalled();
                 // Before any caller resumes: later readers must not join what was sent before this.
-                self.pod.coherence.note_answered(batch);
+                self.primary.coherence.note_answered(batch);
             }
             Line::Side(side) => self.shared.answered(side.id, now),
         }
@@ -90,7 +90,7 @@ impl Lane {
             // What it answers next may be for somebody else, or of another db.
             self.close_side(side.id);
         }
-        let broken = broken.filter(|_| sent.line == Line::Lane);
+        let broken = broken.filter(|_| matches!(sent.line, Line::Lane(_)));
         if broken.is_some() {
             self.distrust();
         }
@@ -106,12 +106,12 @@ impl Lane {
                     tracking,
                     traits,
                 })) => {
-                    self.pod.note_traits(&traits);
-                    if primary && tracking.is_ok() && !self.pod.is_tracked() {
+                    self.primary.note_traits(&traits);
+                    if primary && tracking.is_ok() && !self.primary.is_tracked() {
                         // What was read untracked must not pass for tracked from now on.
-                        self.pod.coherence.bump_history();
-                        let history = self.pod.coherence.history();
-                        self.pod.coherence.renew(history, sent.sent_at);
+                        self.primary.coherence.bump_history();
+                        let history = self.primary.coherence.history();
+                        self.primary.coherence.renew(history, sent.sent_at);
                     }
                     self.note_tracking(tracking, &traits, now);
                 }
@@ -179,7 +179,7 @@ impl Lane {
     /// fence (it runs a script, say), nothing filled before may be served instead.
     fn fenced(&self, result: Option<Result<OpReply, OpError>>) {
         if !matches!(result, Some(Ok(OpReply::Fenced))) {
-            self.pod.coherence.bump_flush();
+            self.primary.coherence.bump_flush();
         }
     }
 
@@ -193,9 +193,12 @@ impl Lane {
     ) -> Result<(), Error> {
         match result {
             Some(Ok(OpReply::Role { primary })) if primary || off!(Role) => {
-                self.pod.note_lease_age(now);
+                if let Some(used) = self.primary.lease_used(now) {
+                    let longest = &self.pod.counters.lease_age_max_us;
+                    longest.raise_to(used.as_micros() as u64);
+                }
                 let from = if off!(SentAt) { now } else { sent_at };
-                self.pod.coherence.renew(history, from);
+                self.primary.coherence.renew(history, from);
                 Ok(())
             }
             Some(Ok(OpReply::Role { .. })) => {
@@ -222,7 +225,7 @@ impl Lane {
     /// left that the answer could be older than.
     pub(super) fn fence_behind(&mut self, work: SentWork, deadline: Timestamp, now: Timestamp) {
         let fence = self.fence();
-        let action = self.batch(work, Line::Lane, vec![fence], deadline, now);
+        let action = self.batch(work, self.line(), vec![fence], deadline, now);
         match (&self.phase, action) {
             (super::Phase::Up { .. }, action) => self.actions.push_back(action),
             (_, super::Action::Send { batch, .. }) => {
@@ -242,7 +245,7 @@ impl Lane {
         let work = SentWork::SideFence(std::mem::take(&mut self.side_answers));
         let fence = self.fence();
         // No deadline: the commands have been executed, and the lane answers or is lost.
-        Some(self.batch(work, Line::Lane, vec![fence], Timestamp::MAX, now))
+        Some(self.batch(work, self.line(), vec![fence], Timestamp::MAX, now))
     }
 
     /// With the lane down there is nothing left that a side answer could be older than.
@@ -324,8 +327,8 @@ impl Lane {
     /// Keys we cannot name may have been written. The pushes before the fence have told us which,
     /// unless the store does not push: then nothing filled before may be served.
     pub(super) fn unseen_writes(&self) {
-        if !self.pod.is_tracked() {
-            self.pod.coherence.bump_flush();
+        if !self.primary.is_tracked() {
+            self.primary.coherence.bump_flush();
         }
     }
 

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::{Action, BULK, Lane, Out, Sent, SentCommand, SentWork, SentWrite};
+use super::{Action, Lane, Out, Sent, SentCommand, SentWork, SentWrite};
 use crate::admission::Permit;
-use crate::coherence::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome, timed_out};
 use crate::fill::Guard;
 use crate::op::{Line, Op};
+use crate::pod::key_hash;
 use crate::request::{CommandWork, Effect, Request, Work, Write};
 use crate::slots;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Lane {
         self.heartbeat_at = now.saturating_add(self.heartbeat_every());
         self.pod.counters.heartbeats_total.bump();
         let work = SentWork::Heartbeat;
-        Some(self.batch(work, Line::Lane, vec![Op::Heartbeat], Timestamp::MAX, now))
+        Some(self.batch(work, self.line(), vec![Op::Heartbeat], Timestamp::MAX, now))
     }
 
     fn send_urgent(&mut self, request: Request, now: Timestamp) -> Option<Action> {
@@ -105,7 +105,7 @@ impl Lane {
                 let op = if role { Op::Heartbeat } else { self.fence() };
                 self.batch(
                     SentWork::Fence { role, done },
-                    Line::Lane,
+                    self.line(),
                     vec![op],
                     deadline,
                     now,
@@ -136,7 +136,7 @@ impl Lane {
                 if off!(Twice) {
                     ops.push(ops[0].clone());
                 }
-                self.batch(work, Line::Lane, ops, deadline, now)
+                self.batch(work, self.line(), ops, deadline, now)
             }
             Work::Command(CommandWork {
                 mut ops,
@@ -146,7 +146,8 @@ impl Lane {
                 let (effect, seat) = match effect {
                     Effect::Shared(protocol) => {
                         let number = || self.pod.next_session();
-                        let (side, seat) = self.shared.place(protocol, now, number);
+                        let (side, seat) =
+                            self.shared.place(self.primary.id(), protocol, now, number);
                         (Effect::Side(side), Some(seat))
                     }
                     effect => (effect, None),
@@ -162,11 +163,11 @@ impl Lane {
                     ops.iter_mut().for_each(lay_bare);
                 }
                 let line = match effect {
-                    Effect::None | Effect::Shared(_) => Line::Lane,
-                    Effect::Fenced if off!(HiddenWrite) => Line::Lane,
+                    Effect::None | Effect::Shared(_) => self.line(),
+                    Effect::Fenced if off!(HiddenWrite) => self.line(),
                     Effect::Fenced => {
                         ops.push(self.fence());
-                        Line::Lane
+                        self.line()
                     }
                     Effect::Side(side) => Line::Side(side),
                 };
@@ -184,7 +185,7 @@ impl Lane {
     /// A loader's result must not be written over what happened since its token was taken.
     fn outdated(&self, write: &Write) -> Option<Error> {
         let token = write.only_if.as_ref().filter(|_| !off!(LoadToken))?;
-        (!self.pod.coherence.unchanged(&write.key, token)).then(|| {
+        (!self.pod.unchanged(&write.key, token)).then(|| {
             Error::new(
                 ErrorKind::Retry,
                 "the key was changed while its value was loaded",
@@ -224,7 +225,7 @@ impl Lane {
             let permit = permit.split(rest.len());
             self.put_back(rest, permit, (deadline, patient_until), ahead.is_some());
         }
-        let tracked = self.pod.is_tracked();
+        let tracked = self.primary.is_tracked();
         let ops = guards
             .iter()
             .map(|guard| self.read_op(guard, tracked && guard.meta().admitted))
@@ -240,7 +241,7 @@ impl Lane {
             estimate,
             _ahead: ahead,
         };
-        Some(self.batch(work, Line::Lane, ops, deadline, now))
+        Some(self.batch(work, self.line(), ops, deadline, now))
     }
 
     fn put_back(
@@ -258,6 +259,7 @@ impl Lane {
             true => (&mut self.ahead, Work::FillAhead(guards)),
         };
         queue.push_front(Request {
+            primary: self.primary.id(),
             deadline,
             patient_until,
             permit,
@@ -270,10 +272,10 @@ impl Lane {
         self.pod.counters.fills_total.bump();
         let op = self.read_op(&guard, false);
         // No push tells of changes: it may be joined only as long as the lane has answered nothing more.
-        guard.meta().sent(self.pod.coherence.answered(), now);
+        guard.meta().sent(self.primary.coherence.answered(), now);
         self.batch(
             SentWork::Bulk(guard),
-            Line::Side(BULK),
+            Line::Side(self.bulk()),
             vec![op],
             deadline,
             now,
@@ -295,7 +297,7 @@ impl Lane {
         self.held.push(request);
         Err(self.probing.insert(db).then(|| {
             let op = Op::ProbeDb { db };
-            self.batch(SentWork::ProbeDb(db), Line::Lane, vec![op], deadline, now)
+            self.batch(SentWork::ProbeDb(db), self.line(), vec![op], deadline, now)
         }))
     }
 
@@ -336,7 +338,7 @@ impl Lane {
         let batch = self.batches;
         // What waits beside the lane, a blocking command for as long as it likes, takes none of its room.
         let bytes = match line {
-            Line::Lane => ops.iter().map(Op::bytes).sum::<u64>(),
+            Line::Lane(_) => ops.iter().map(Op::bytes).sum::<u64>(),
             Line::Side(_) => 0,
         };
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
@@ -349,7 +351,7 @@ impl Lane {
             line,
             sent_at: now,
             deadline,
-            history: self.pod.coherence.history(),
+            history: self.primary.coherence.history(),
             expired: false,
         };
         self.sent.insert(batch, sent);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
-use crate::op::{Op, Protocol, Side};
+use crate::op::{Op, PrimaryId, Protocol, Side};
 
 /// Connections that speak one protocol. All of them full or slow, commands go one behind the other.
 const MOST: usize = 4;
@@ -40,6 +40,7 @@ impl Shared {
     /// Where the next command goes, with what it has to hold until it is answered.
     pub(super) fn place(
         &mut self,
+        primary: PrimaryId,
         protocol: Protocol,
         now: Timestamp,
         number: impl FnOnce() -> u64,
@@ -65,6 +66,7 @@ impl Shared {
             _ => {
                 let mut member = Member {
                     side: Side {
+                        primary,
                         id: number(),
                         may_open: true,
                         protocol,
@@ -187,34 +189,46 @@ mod tests {
     fn what_is_quick_goes_together() {
         let (mut shared, mut next) = (Shared::default(), numbers());
         let seats: Vec<_> = (0..FULL)
-            .map(|_| shared.place(Protocol::Resp3, NOW, &mut next))
+            .map(|_| shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next))
             .collect();
         assert!(seats.iter().all(|(side, _)| side.id == 1));
-        let (side, _other) = shared.place(Protocol::Resp2, NOW, &mut next);
+        let (side, _other) = shared.place(PrimaryId::FIRST, Protocol::Resp2, NOW, &mut next);
         assert_eq!((side.id, side.protocol), (2, Protocol::Resp2));
-        let full = shared.place(Protocol::Resp3, NOW, &mut next);
+        let full = shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next);
         assert_eq!(full.0.id, 3);
         drop(seats);
-        assert_eq!(shared.place(Protocol::Resp3, NOW, &mut next).0.id, 1);
+        assert_eq!(
+            shared
+                .place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next)
+                .0
+                .id,
+            1
+        );
     }
 
     #[test]
     fn a_slow_answer_holds_up_nobody_else() {
         let (mut shared, mut next) = (Shared::default(), numbers());
-        let slow = shared.place(Protocol::Resp3, NOW, &mut next);
+        let slow = shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next);
         let later = NOW.saturating_add(SLOW);
-        let other = shared.place(Protocol::Resp3, later, &mut next);
+        let other = shared.place(PrimaryId::FIRST, Protocol::Resp3, later, &mut next);
         assert_eq!((slow.0.id, other.0.id), (1, 2));
         // While it gives answers it is not slow, however long it is busy.
         shared.answered(1, later);
-        assert_eq!(shared.place(Protocol::Resp3, later, &mut next).0.id, 1);
+        assert_eq!(
+            shared
+                .place(PrimaryId::FIRST, Protocol::Resp3, later, &mut next)
+                .0
+                .id,
+            1
+        );
     }
 
     #[test]
     fn there_are_few_and_all_of_them_work() {
         let (mut shared, mut next) = (Shared::default(), numbers());
         let seats: Vec<_> = (0..400)
-            .map(|_| shared.place(Protocol::Resp3, NOW, &mut next))
+            .map(|_| shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next))
             .collect();
         for id in 1..=4 {
             assert_eq!(seats.iter().filter(|(side, _)| side.id == id).count(), 100);
@@ -224,23 +238,23 @@ mod tests {
     #[test]
     fn nothing_is_put_behind_an_overdue_answer_without_need() {
         let (mut shared, mut next) = (Shared::default(), numbers());
-        let overdue = shared.place(Protocol::Resp3, NOW, &mut next);
+        let overdue = shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next);
         shared.late(overdue.0.id);
         let seats: Vec<_> = (0..200)
-            .map(|_| shared.place(Protocol::Resp3, NOW, &mut next))
+            .map(|_| shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next))
             .collect();
         assert!(seats.iter().all(|(side, _)| side.id != overdue.0.id));
         drop((overdue, seats));
-        let (side, _seat) = shared.place(Protocol::Resp3, NOW, &mut next);
+        let (side, _seat) = shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next);
         assert_eq!(side.id, 1, "it has answered");
     }
 
     #[test]
     fn c10_what_is_not_used_is_closed() {
         let (mut shared, mut next) = (Shared::default(), numbers());
-        let busy = shared.place(Protocol::Resp3, NOW, &mut next);
+        let busy = shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next);
         shared.late(1);
-        shared.place(Protocol::Resp3, NOW, &mut next);
+        shared.place(PrimaryId::FIRST, Protocol::Resp3, NOW, &mut next);
         let due = shared.due().unwrap();
         assert_eq!(due, NOW.saturating_add(IDLE));
         assert_eq!(shared.idle(due), [2]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nearcache_l1::{Key, RemovalCause, Timestamp};
 
-use super::{Action, BULK, Lane, Phase, Sent, SentWork};
+use super::{BULK, Lane, Phase, Sent, SentWork};
 use crate::error::{Error, ErrorKind, Reason, WriteOutcome, no_room, timed_out};
 use crate::op::Line;
 use crate::pod::Pod;
@@ -46,7 +46,7 @@ impl Lane {
         }
         self.tell_large(now);
         let summary = self.told.summary(now);
-        self.actions.extend(summary.map(Action::Report));
+        self.report(summary);
         if self.renew_by.is_some_and(|by| now >= by) {
             self.pod.counters.timeouts_total.bump();
             self.end_renewal(Err(timed_out()));
@@ -57,7 +57,7 @@ impl Lane {
         };
         pod.loads.end_overdue(now, &pod.counters, expire);
         let idle = self.shared.idle(now);
-        self.actions.extend(idle.into_iter().map(Action::CloseSide));
+        idle.into_iter().for_each(|side| self.close(side));
         if self.sweep_at.is_some_and(|at| now >= at) {
             self.sweep_at = None;
             self.sweep(now);
@@ -117,7 +117,7 @@ impl Lane {
         }
         let oldest = sent
             .values()
-            .filter(|entry| entry.line == Line::Lane)
+            .filter(|entry| matches!(entry.line, Line::Lane(_)))
             .map(|entry| entry.sent_at)
             .min();
         self.sent = sent;
@@ -143,7 +143,7 @@ impl Lane {
     fn sweep_shared(&mut self, now: Timestamp) {
         let dead_after = self.config.dead_after;
         let shared = |entry: &Sent| match entry.line {
-            Line::Side(side) if side.id == BULK.id || self.shared.has(side.id) => Some(side.id),
+            Line::Side(side) if side.id == BULK || self.shared.has(side.id) => Some(side.id),
             _ => None,
         };
         let silent = |entry: &&Sent| now.saturating_since(entry.sent_at) >= dead_after;
@@ -174,7 +174,7 @@ impl Lane {
 
     pub(super) fn close_side(&mut self, id: u64) {
         self.shared.forget(id);
-        self.actions.push_back(Action::CloseSide(id));
+        self.close(id);
     }
 
     /// Commands on side connections of sessions have no deadline, as some wait for long: what ends them is that the

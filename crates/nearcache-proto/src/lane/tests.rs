@@ -20,6 +20,17 @@ use super::*;
 use crate::cache::{Cache, Io, ReadPolicy};
 use crate::config::PodConfig;
 use crate::op::{BatchReply, OpError, Tracking, Traits};
+use crate::primary::LaneState;
+
+const HERE: PrimaryId = PrimaryId::FIRST;
+const LANE: Line = Line::Lane(HERE);
+
+fn connection(number: u64) -> ConnectionId {
+    ConnectionId {
+        primary: HERE,
+        number,
+    }
+}
 
 /// A pod whose IO thread is the test.
 struct Hand {
@@ -50,7 +61,7 @@ impl Hand {
     fn up(pod: PodConfig, lane: LaneConfig) -> Self {
         let mut hand = Self::new(pod, lane);
         hand.turn();
-        hand.lane.handle_connected(1, hand.now());
+        hand.lane.handle_connected(connection(1), hand.now());
         hand.turn();
         let (batch, ..) = hand.take();
         hand.answer(
@@ -72,7 +83,7 @@ impl Hand {
             inbox: Mutex::default(),
         });
         Self {
-            lane: Lane::new(pod.clone(), lane, 1),
+            lane: Lane::new(pod.clone(), HERE, lane, 1).expect("there is one"),
             cache: Cache::new(pod, desk),
             sent: VecDeque::new(),
             closed_sides: Vec::new(),
@@ -99,8 +110,8 @@ impl Hand {
         while let Some(action) = self.lane.poll_action(now) {
             match action {
                 Action::Send { batch, line, ops } => self.sent.push_back((batch, line, ops)),
-                Action::CloseSide(id) => self.closed_sides.push(id),
-                Action::Report(report) => self.reports.push(report),
+                Action::CloseSide { side, .. } => self.closed_sides.push(side),
+                Action::Report { report, .. } => self.reports.push(report),
                 _ => {}
             }
         }
@@ -210,10 +221,10 @@ fn c10_a_silent_server_fails_calls_at_once_after_the_first_and_is_given_up() {
         "{heartbeats} heartbeats in flight"
     );
 
-    let history = hand.cache.pod().coherence.history();
+    let history = hand.cache.pod().route.unkeyed().coherence.history();
     hand.wait(Duration::from_secs(10));
     assert_ne!(
-        hand.cache.pod().coherence.history(),
+        hand.cache.pod().route.unkeyed().coherence.history(),
         history,
         "the lane was given up"
     );
@@ -258,7 +269,7 @@ fn c9_a_large_value_is_served_but_not_kept_and_then_read_beside_the_lane() {
     let mut first = get(&hand.cache, "big");
     hand.turn();
     let (batch, line, _) = hand.take();
-    assert_eq!(line, Line::Lane, "its size is not known yet");
+    assert_eq!(line, LANE, "its size is not known yet");
     hand.value(batch, 2000);
     assert!(first.ended().expect("ended").is_ok());
     assert!(hand.cache.get_resident(0, b"big").is_none());
@@ -266,14 +277,14 @@ fn c9_a_large_value_is_served_but_not_kept_and_then_read_beside_the_lane() {
     let mut second = get(&hand.cache, "big");
     hand.turn();
     let (batch, line, _) = hand.take();
-    assert_eq!(line, Line::Side(BULK));
+    assert_eq!(line, Line::Side(hand.lane.bulk()));
     hand.value(batch, 2000);
     assert!(
         second.ended().is_none(),
         "C14: not before the lane has caught up"
     );
     let (batch, line, ops) = hand.take();
-    assert_eq!(line, Line::Lane);
+    assert_eq!(line, LANE);
     assert!(matches!(ops[..], [Op::Fence { .. }]));
     hand.answer(batch, vec![Ok(OpReply::Fenced)]);
     let value = second.ended().expect("ended").expect("a value");
@@ -283,13 +294,16 @@ fn c9_a_large_value_is_served_but_not_kept_and_then_read_beside_the_lane() {
 #[test]
 fn trap_caching_refused_drops_the_connection_and_its_history() {
     let mut hand = Hand::up(PodConfig::default(), LaneConfig::default());
-    let history = hand.cache.pod().coherence.history();
+    let history = hand.cache.pod().route.unkeyed().coherence.history();
     let call = get(&hand.cache, "a");
     hand.turn();
     let (batch, ..) = hand.take();
     hand.answer(batch, vec![Err(OpError::TrackingLost("NOPERM".to_owned()))]);
     assert_eq!(fails(call).kind(), ErrorKind::Retry);
-    assert_ne!(hand.cache.pod().coherence.history(), history);
+    assert_ne!(
+        hand.cache.pod().route.unkeyed().coherence.history(),
+        history
+    );
 }
 
 #[test]
@@ -393,7 +407,7 @@ fn c10_the_first_attempts_are_spread_and_those_after_a_useless_connection_back_o
         ..LaneConfig::default()
     };
     let lose = |hand: &mut Hand| {
-        let (connection, now) = (hand.lane.connections, hand.now());
+        let (connection, now) = (connection(hand.lane.connections), hand.now());
         hand.lane.handle_disconnected(connection, now);
         hand.turn();
     };
@@ -447,18 +461,13 @@ fn c10_a_silent_connection_for_large_values_is_given_up() {
     while waited <= config.dead_after + step {
         hand.wait(step);
         waited += step;
-        while let Some((batch, Line::Lane, ops)) = hand.sent.pop_front() {
+        while let Some((batch, LANE, ops)) = hand.sent.pop_front() {
             assert_eq!(ops, [Op::Heartbeat]);
             hand.answer(batch, vec![Ok(OpReply::Role { primary: true })]);
         }
     }
     assert_eq!(fails(second).kind(), ErrorKind::Retry);
     assert_eq!(hand.closed_sides, [0]);
-    assert!(
-        hand.lane
-            .sent
-            .values()
-            .all(|entry| entry.line == Line::Lane)
-    );
+    assert!(hand.lane.sent.values().all(|entry| entry.line == LANE));
     assert!(hand.cache.pod().is_tracked(), "the lane is as it was");
 }

@@ -168,7 +168,7 @@ impl<I: Io> Cache<I> {
             guard.complete(outcome.clone());
             return crate::sabotage::keep_anyway(&self.pod.store, slot, filled, meta, outcome);
         }
-        let valid = |_: &_| self.pod.coherence.unchanged(key, &lead.token);
+        let valid = |_: &_| self.pod.unchanged(key, &lead.token);
         let published = self.pod.store.publish(guard, filled, valid, outcome);
         // Absences may be many, and take next to no room.
         if let (Published::Stored(id), Some(_)) = (published, &kept.read.value) {

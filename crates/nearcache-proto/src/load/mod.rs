@@ -22,7 +22,7 @@ use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
 use crate::cache::{Cache, Io, ROUNDS, Read, ReadPolicy, WhileAway};
 use crate::error::{Error, ErrorKind, Reason, causes, crowded};
 use crate::fill::{FillMeta, FillOutcome, PodFlight, Purpose};
-use crate::pod::LaneState;
+use crate::primary::LaneState;
 use crate::read::{from_l1, from_origin};
 use crate::slots;
 use keep::Keep;
@@ -92,7 +92,7 @@ impl<I: Io> Cache<I> {
         // What lies there for callers of this pod was of no use to this one.
         let mut misfit = false;
         for _ in 0..ROUNDS {
-            let before = self.pod.coherence.token(call.key);
+            let before = self.pod.fill_token(call.key);
             let keep = match self.look(&call, usable).await? {
                 Look::Found(read) => return Ok(read),
                 Look::Load(keep) => keep,
@@ -121,7 +121,7 @@ impl<I: Io> Cache<I> {
                     if seat.turn.is_given_up() {
                         return Err(parked());
                     }
-                    if !self.pod.coherence.unchanged(call.key, &lead.token) {
+                    if !self.pod.unchanged(call.key, &lead.token) {
                         // What it would load could not be kept. The place is ours all the same.
                         drop(seat.take());
                         continue;
@@ -219,7 +219,7 @@ impl<I: Io> Cache<I> {
     /// only while L2 says so as well.
     fn may_take(&self, hit: &Hit, call: &Call<'_>, keep: &Keep) -> bool {
         let now = self.io.now();
-        let current = hit.stamp == self.pod.coherence.token(call.key).stamp;
+        let current = hit.stamp == self.pod.fill_token(call.key).stamp;
         let fits = match (&hit.value, keep) {
             (Some(_), _) => true,
             (None, Keep::IfAbsent) => call.optional,
@@ -237,7 +237,8 @@ impl<I: Io> Cache<I> {
     fn tells_of(&self, key: &[u8]) -> bool {
         let pod = &self.pod;
         let registers = pod.config.admit_after <= 1 && !pod.is_bypassed(key);
-        registers && pod.is_tracked() && pod.lease_holds(self.io.now())
+        let owner = pod.route.of(key);
+        registers && owner.is_tracked() && owner.lease_holds(self.io.now())
     }
 
     /// Whether a caller came too long after the start of a load for its value.

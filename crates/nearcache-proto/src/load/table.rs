@@ -10,9 +10,9 @@ use std::sync::Arc;
 use nearcache_l1::{EntryId, Key, Promise, PromiseFuture, Timestamp};
 
 use super::turn::{Place, Turn};
-use crate::coherence::key_hash;
 use crate::counters::Counters;
 use crate::error::Error;
+use crate::pod::key_hash;
 use crate::shim::{AtomicU64, Mutex, Ordering, lock};
 
 /// Bytes that one remembered value takes at most, of those lent and those replaced.

@@ -103,7 +103,8 @@ impl<I: Io> Cache<I> {
     /// The lane tells the time: it must hear of the next moment that something waits for.
     pub(super) fn tell_the_lane(&self) {
         let ticket = AlarmTicket::new(self.pod.clone());
-        self.submit(Timestamp::MAX, Work::Alarm(ticket));
+        let primary = self.pod.route.unkeyed().id();
+        self.submit(primary, Timestamp::MAX, Work::Alarm(ticket));
     }
 
     pub(super) fn load_timeout(&self) -> Duration {

@@ -2,9 +2,10 @@
 
 use nearcache_l1::{Entrance, Key, Timestamp};
 
-use super::{Pod, Verdict};
-use crate::coherence::key_hash;
+use super::Pod;
 use crate::fill::{FillMeta, Guard, Purpose};
+use crate::pod::key_hash;
+use crate::primary::Verdict;
 use crate::shim::Ordering;
 use crate::slots::{HEADS, LOADS, subject};
 
@@ -16,18 +17,19 @@ impl Pod {
             None => true,
             Some(sent_at) => now.saturating_since(sent_at) < self.lease_time,
         };
+        let key = subject(slot).bytes;
         // What is fetched ahead and still waits its turn is not waited for: the reader's own fetch goes first.
         let under_way = meta.purpose == Purpose::Demand || meta.sent_at().is_some();
         meta.admitted
             && young
             && under_way
-            && (self.coherence.answered() <= meta.seq() || off!(Join))
-            && self.coherence.unchanged(subject(slot).bytes, &meta.token)
+            && (self.route.of(key).coherence.answered() <= meta.seq() || off!(Join))
+            && self.unchanged(key, &meta.token)
     }
 
     /// Whether a caller that misses now may share this loader's result.
     pub(crate) fn may_join_load(&self, key: &[u8], meta: &FillMeta) -> bool {
-        self.coherence.unchanged(key, &meta.token)
+        self.unchanged(key, &meta.token)
     }
 
     /// Whether a key is one of those that L1 is not to hold.
@@ -66,7 +68,7 @@ impl Pod {
 
     /// Metadata of a flight about to start: takes the token.
     pub(crate) fn fill_meta(&self, slot: Key<'_>, admitted: bool, purpose: Purpose) -> FillMeta {
-        let token = self.coherence.token(subject(slot).bytes);
+        let token = self.fill_token(subject(slot).bytes);
         FillMeta::new(token, admitted, purpose)
     }
 
@@ -97,7 +99,7 @@ impl Pod {
             |meta: &FillMeta| {
                 self.may_join(slot, meta, now)
                     || (meta.purpose != Purpose::Demand
-                        && self.coherence.unchanged(subject(slot).bytes, &meta.token))
+                        && self.unchanged(subject(slot).bytes, &meta.token))
             },
             || self.fill_meta(slot, true, purpose),
         );

@@ -2,9 +2,11 @@
 
 use nearcache_l1::{Entrance, EntryId, Filled, Hit, Key, Published, Timestamp};
 
-use super::{Found, Pod, Verdict};
-use crate::coherence::{FillToken, LaneLease};
+use super::{Found, Pod};
 use crate::fill::{Fetched, Purpose};
+use crate::pod::FillToken;
+use crate::primary::LaneLease;
+use crate::primary::Verdict;
 use crate::slots::{REPLIES, head, subject};
 
 impl Pod {
@@ -29,7 +31,7 @@ impl Pod {
         let head = head(subject(slot));
         match self.store.get_with(head, |stamp| self.lease_of(stamp)) {
             Some((head, lease)) => (Some(head.id), lease),
-            None => (None, self.coherence.lease()),
+            None => (None, self.route.of(subject(slot).bytes).coherence.lease()),
         }
     }
 
@@ -43,7 +45,7 @@ impl Pod {
     /// was invalidated since `token` was taken, or there is no room.
     pub(crate) fn make_head(&self, slot: Key<'_>, token: FillToken) -> Option<EntryId> {
         let key = subject(slot);
-        let valid = || self.coherence.unchanged(key.bytes, &token);
+        let valid = || self.unchanged(key.bytes, &token);
         let meta = || self.fill_meta(slot, true, Purpose::Demand);
         // Which life an old head is of does not matter: it was there when the reply came, and goes with
         // the next invalidation of the key.

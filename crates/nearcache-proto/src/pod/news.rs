@@ -3,7 +3,7 @@
 //! Called inside the connection's reader: quick, and never waits for anything but a shard of the store.
 
 use super::Pod;
-use crate::op::Invalidations;
+use crate::op::{ConnectionId, Invalidations};
 use crate::slots;
 
 impl Pod {
@@ -19,16 +19,16 @@ impl Pod {
             // Orphaning the key's flights would refuse their fills as the token does.
             return crate::sabotage::drop_entry_only(&self.store, key);
         }
-        self.coherence.bump_epoch(key);
+        self.bump_epoch(key);
         self.store.invalidate_each(key, see);
         // Again: who took a token in between may have found the copy all the same, and holds it against the token of another
         // key's newer one to tell whether both were true at one moment.
-        self.coherence.bump_epoch(key);
+        self.bump_epoch(key);
     }
 }
 
 impl Invalidations for Pod {
-    fn invalidate(&self, _connection: u64, key: &[u8]) {
+    fn invalidate(&self, _connection: ConnectionId, key: &[u8]) {
         self.counters.invalidations_total.bump();
         if !self.warmth.wants_lost() {
             return self.invalidate_local(key);
@@ -40,15 +40,17 @@ impl Invalidations for Pod {
         });
     }
 
-    fn invalidate_all(&self, _connection: u64) {
+    fn invalidate_all(&self, connection: ConnectionId) {
         self.counters.flushes_total.bump();
         if off!(Null) {
             return;
         }
-        self.coherence.bump_flush();
+        if let Some(primary) = self.route.get(connection.primary) {
+            primary.coherence.bump_flush();
+        }
     }
 
-    fn disconnected(&self, connection: u64) {
+    fn disconnected(&self, connection: ConnectionId) {
         self.connection_lost(connection);
     }
 }
@@ -85,8 +87,8 @@ mod tests {
         };
         pod.store.publish(guard, filled, |_| true, Ok(fetched));
         let mut token = None;
-        pod.invalidate_each(b"k", |_| token = Some(pod.coherence.token(b"k")));
+        pod.invalidate_each(b"k", |_| token = Some(pod.fill_token(b"k")));
         let token = token.expect("there was a copy");
-        assert!(!pod.coherence.unchanged(b"k", &token));
+        assert!(!pod.unchanged(b"k", &token));
     }
 }

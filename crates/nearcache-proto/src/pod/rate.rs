@@ -38,7 +38,12 @@ impl Pod {
         if hit.deadline <= untracked_end {
             return since_fill;
         }
-        match self.coherence.last_lease_of(hit.stamp.history) {
+        match self
+            .route
+            .by_stamp(hit.stamp)
+            .coherence
+            .last_lease_of(hit.stamp.history)
+        {
             Some(lease) => since_fill.min(lease.age(now)),
             None => since_fill,
         }

@@ -16,10 +16,11 @@ use crate::commands;
 use crate::fill::Guard;
 use crate::fill::{Fetched, Purpose};
 use crate::held;
-use crate::pod::{Found, Pod, Verdict};
+use crate::pod::{Found, Pod};
+use crate::primary::Verdict;
 use crate::resp::Reply;
 use crate::slots::{REPLIES, compose};
-use crate::{Invalidations, PodConfig};
+use crate::{ConnectionId, Invalidations, PodConfig, PrimaryId};
 
 /// Microseconds of the reader's world.
 const WRITTEN: u64 = 10_000_000;
@@ -27,6 +28,13 @@ const WOKEN: u64 = 30_000_000;
 const L: u64 = 1_000_000;
 
 const KEY: &[u8] = b"k";
+
+fn connection(number: u64) -> ConnectionId {
+    ConnectionId {
+        primary: PrimaryId::FIRST,
+        number,
+    }
+}
 
 struct World {
     pod: Pod,
@@ -45,8 +53,8 @@ impl World {
             ..StoreConfig::new(1 << 20)
         };
         let pod = Pod::new(store, config).expect("a good configuration");
-        pod.connection_opened(1);
-        pod.coherence.renew(1, Timestamp::ZERO);
+        pod.route.unkeyed().connection_opened(connection(1));
+        pod.route.unkeyed().coherence.renew(1, Timestamp::ZERO);
         let world = Self {
             pod,
             clock: AtomicU64::new(0),
@@ -85,7 +93,7 @@ impl World {
             filled_at: Timestamp::ZERO,
             deadline: Timestamp::MAX,
         };
-        let unchanged = |_: &crate::fill::FillMeta| self.pod.coherence.unchanged(KEY, &token);
+        let unchanged = |_: &crate::fill::FillMeta| self.pod.unchanged(KEY, &token);
         self.pod.store.publish(guard, filled, unchanged, nothing());
     }
 
@@ -133,7 +141,7 @@ impl World {
     /// The same with the lease loaded under the lock of the reply and not of its head.
     fn read_reply_by_its_own_lock(&self) {
         let name = reply_name();
-        let lease = |_| self.pod.coherence.lease();
+        let lease = |_| self.pod.route.unkeyed().coherence.lease();
         let slot = Key::new(REPLIES, &name);
         let (head, _) = self.pod.head(slot);
         let Some((hit, lease)) = self.pod.store.get_with(slot, lease) else {
@@ -149,14 +157,14 @@ impl World {
         let Some(hit) = self.pod.store.get(Key::new(0, KEY)) else {
             return;
         };
-        let lease = self.pod.coherence.lease();
+        let lease = self.pod.route.unkeyed().coherence.lease();
         Self::judge_found(Some(self.pod.found(hit, lease, || self.now())));
     }
 
     /// The hit path with the flush count loaded before the lease.
     fn read_flush_first(&self) {
-        let flush = self.pod.coherence.flush();
-        let lease = |_| self.pod.coherence.lease();
+        let flush = self.pod.route.unkeyed().coherence.flush();
+        let lease = |_| self.pod.route.unkeyed().coherence.lease();
         let Some((hit, lease)) = self.pod.store.get_with(Key::new(0, KEY), lease) else {
             return;
         };
@@ -226,8 +234,13 @@ fn stopped_in(
             let world = world.clone();
             move || {
                 world.sleep_until(WOKEN);
-                world.pod.invalidate(1, KEY);
-                world.pod.coherence.renew(1, Timestamp::from_micros(WOKEN));
+                world.pod.invalidate(connection(1), KEY);
+                world
+                    .pod
+                    .route
+                    .unkeyed()
+                    .coherence
+                    .renew(1, Timestamp::from_micros(WOKEN));
             }
         });
         read(&world);
@@ -243,9 +256,14 @@ fn reconnected(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
             let world = world.clone();
             move || {
                 world.sleep_until(WOKEN);
-                world.pod.disconnected(1);
-                world.pod.connection_opened(2);
-                world.pod.coherence.renew(2, Timestamp::from_micros(WOKEN));
+                world.pod.disconnected(connection(1));
+                world.pod.route.unkeyed().connection_opened(connection(2));
+                world
+                    .pod
+                    .route
+                    .unkeyed()
+                    .coherence
+                    .renew(2, Timestamp::from_micros(WOKEN));
             }
         });
         read(&world);
@@ -261,8 +279,13 @@ fn flushed(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
             let world = world.clone();
             move || {
                 world.sleep_until(WOKEN);
-                world.pod.invalidate_all(1);
-                world.pod.coherence.renew(1, Timestamp::from_micros(WOKEN));
+                world.pod.invalidate_all(connection(1));
+                world
+                    .pod
+                    .route
+                    .unkeyed()
+                    .coherence
+                    .renew(1, Timestamp::from_micros(WOKEN));
             }
         });
         read(&world);
@@ -286,15 +309,29 @@ fn c2_schedule_2_reconnected_between_loads() {
 fn c2_schedule_3_an_old_connection_answers_late() {
     explore(|| {
         let world = World::new();
-        world.pod.disconnected(1);
+        world.pod.disconnected(connection(1));
         world.sleep_until(WOKEN);
         let late = thread::spawn({
             let world = world.clone();
-            move || world.pod.coherence.renew(1, Timestamp::from_micros(WOKEN))
+            move || {
+                world
+                    .pod
+                    .route
+                    .unkeyed()
+                    .coherence
+                    .renew(1, Timestamp::from_micros(WOKEN))
+            }
         });
         let new = thread::spawn({
             let world = world.clone();
-            move || world.pod.coherence.renew(2, Timestamp::from_micros(WOKEN))
+            move || {
+                world
+                    .pod
+                    .route
+                    .unkeyed()
+                    .coherence
+                    .renew(2, Timestamp::from_micros(WOKEN))
+            }
         });
         world.read();
         late.join().expect("it ends");
@@ -311,7 +348,7 @@ fn c4_a_push_and_a_publish_in_any_order() {
         let guard = world.lead(Key::new(0, KEY));
         let push = thread::spawn({
             let world = world.clone();
-            move || world.pod.invalidate(1, KEY)
+            move || world.pod.invalidate(connection(1), KEY)
         });
         let token = guard.meta().token;
         let filled = Filled {
@@ -320,7 +357,7 @@ fn c4_a_push_and_a_publish_in_any_order() {
             filled_at: Timestamp::ZERO,
             deadline: Timestamp::MAX,
         };
-        let unchanged = |_: &crate::fill::FillMeta| world.pod.coherence.unchanged(KEY, &token);
+        let unchanged = |_: &crate::fill::FillMeta| world.pod.unchanged(KEY, &token);
         world.pod.store.publish(guard, filled, unchanged, nothing());
         push.join().expect("it ends");
         assert!(
@@ -341,7 +378,7 @@ fn c4_a_push_and_a_kept_reply_in_any_order() {
             let guard = world.lead(slot);
             let push = thread::spawn({
                 let world = world.clone();
-                move || world.pod.invalidate(1, KEY)
+                move || world.pod.invalidate(connection(1), KEY)
             });
             world.publish_reply(guard);
             push.join().expect("it ends");

@@ -14,7 +14,7 @@ use crate::commands::{self, Class, Step, classify, resp2};
 use crate::error::unexpected;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::lane::op_error;
-use crate::op::{Op, OpReply, Protocol};
+use crate::op::{Op, OpReply, PrimaryId, Protocol};
 use crate::replies::in_place;
 use crate::request::Effect;
 use crate::resp::{Reply, to_resp2};
@@ -202,18 +202,30 @@ impl<I: Io> Session<I> {
         };
         let probe = vec![Op::ProbeDb { db: number }];
         let deadline = self.cache.call_deadline();
-        match self.cache.send(deadline, probe, Effect::None).await {
+        let primary = self.primary();
+        match self
+            .cache
+            .send(primary, deadline, probe, Effect::None)
+            .await
+        {
             Ok(_) => self.db = number,
             Err(error) => return in_place(&error),
         }
         Ok(Reply::ok())
     }
 
+    /// Where its commands go: what names no key, or several.
+    fn primary(&self) -> PrimaryId {
+        self.cache.pod.route.unkeyed().id()
+    }
+
     /// A reply in the shapes of the session's protocol.
     fn shaped(&self, reply: Reply, name: &[u8]) -> Reply {
         match (self.protocol, &reply) {
             (Protocol::Resp3, _) | (_, Reply::Bulk(_) | Reply::Nil | Reply::Int(_)) => reply,
-            (Protocol::Resp2, _) => to_resp2(reply, resp2(name), self.cache.pod.doubles()),
+            (Protocol::Resp2, _) => {
+                to_resp2(reply, resp2(name), self.cache.pod.route.unkeyed().doubles())
+            }
         }
     }
 
@@ -230,7 +242,8 @@ impl<I: Io> Session<I> {
         ops: Vec<Op>,
         effect: Effect,
     ) -> Result<Vec<Reply>, Error> {
-        let replies = self.cache.send(deadline, ops, effect).await?;
+        let primary = self.primary();
+        let replies = self.cache.send(primary, deadline, ops, effect).await?;
         replies.into_iter().map(value).collect()
     }
 }

@@ -214,7 +214,7 @@ impl<I: Io> Session<I> {
         if self.protocol == Protocol::Resp3 {
             return Reply::Array(replies);
         }
-        let doubles = self.cache.pod.doubles();
+        let doubles = self.cache.pod.route.unkeyed().doubles();
         let shapes = queued.iter().map(|queued| queued.shape);
         let shapes = shapes.chain(std::iter::repeat(Resp2::Plain));
         let shaped = replies.into_iter().zip(shapes);
@@ -268,6 +268,7 @@ impl<I: Io> Session<I> {
 
     async fn side_batch(&mut self, op: Op) -> Result<Reply, Error> {
         let effect = Effect::Side(Side {
+            primary: self.primary(),
             id: self.side.id,
             may_open: !self.side.in_transaction() && !self.side.kept,
             protocol: self.protocol,
@@ -288,18 +289,19 @@ impl<I: Io> Session<I> {
     fn swapped(&mut self) {
         if self.side.swapping && !self.side.in_multi {
             self.side.swapping = false;
-            self.cache.pod.coherence.bump_flush();
+            self.cache.pod.flush_all();
         }
     }
 
     /// Gives the side connection up with all its state, and never meets it again.
     pub(super) fn drop_side(&mut self) {
         if self.side.swapping {
-            self.cache.pod.coherence.bump_flush();
+            self.cache.pod.flush_all();
         }
         let new = SideState::new(self.cache.pod.next_session());
         let old = std::mem::replace(&mut self.side, new);
-        self.cache.submit(Timestamp::MAX, Work::EndSession(old.id));
+        let work = Work::EndSession(old.id);
+        self.cache.submit(self.primary(), Timestamp::MAX, work);
     }
 }
 
@@ -332,7 +334,9 @@ impl<'a, I: Io> Wait<'a, I> {
 impl<I: Io> Drop for Wait<'_, I> {
     fn drop(&mut self) {
         if let Some(side) = self.side {
-            self.cache.submit(Timestamp::MAX, Work::EndSession(side));
+            let primary = self.cache.pod.route.unkeyed().id();
+            self.cache
+                .submit(primary, Timestamp::MAX, Work::EndSession(side));
         }
     }
 }

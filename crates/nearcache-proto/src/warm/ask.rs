@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fleet::fleet_key;
 use crate::lane::op_error;
 use crate::op::{Op, OpError, OpReply};
-use crate::pod::LaneState;
+use crate::primary::LaneState;
 use crate::request::{CommandWork, Effect, Work};
 use crate::resp::Reply;
 use crate::shim::Ordering;
@@ -48,7 +48,9 @@ impl<I: Io> Background<I> {
             let effect = Effect::None;
             Work::Command(CommandWork { ops, effect, done })
         };
-        let answers = self.cache.ask(deadline, make);
+        // All keys of a service have one owner.
+        let primary = self.cache.pod.route.of(&self.exchange.pods).id();
+        let answers = self.cache.ask(primary, deadline, make);
         let answers = self.bounded(deadline, answers).await;
         let answers = answers.unwrap_or_else(|| Err(late()));
         let replies = answers.and_then(|answers| answers.into_iter().map(reply).collect());

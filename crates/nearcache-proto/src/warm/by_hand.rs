@@ -58,7 +58,9 @@ impl<I: Io> Cache<I> {
             return;
         }
         let until = now().saturating_add(patience);
-        self.submit(until, Work::FillAhead(guards));
+        self.pod.route.part(guards, |primary, guards| {
+            self.submit(primary, until, Work::FillAhead(guards));
+        });
         for flight in flights {
             flight.wait_landed().await;
         }

@@ -77,7 +77,9 @@ impl<I: Io> Background<I> {
             return Ok(Taken::default());
         }
         // One at a time, and after everything else: it takes nobody's room.
-        self.cache.submit(by, Work::FillAhead(guards));
+        self.cache.pod.route.part(guards, |primary, guards| {
+            self.cache.submit(primary, by, Work::FillAhead(guards));
+        });
         let mut taken = Taken::default();
         let mut failed = None;
         for (item, flight) in flights {

@@ -13,9 +13,9 @@ use super::fetch::{batch, size};
 use super::upkeep::{Cost, LATEST};
 use super::{Background, Phase};
 use crate::cache::Io;
-use crate::coherence::key_hash;
 use crate::error::ErrorKind;
 use crate::fill::Purpose;
+use crate::pod::key_hash;
 use crate::working_set::{Item, Name};
 
 /// Over this time reads of a key are expected when the fleet's are weighed.

@@ -340,7 +340,7 @@ impl<I: Io> Background<I> {
     /// A pod that is ready says whether L2 answers.
     fn note_lane(&self) {
         let pod = &self.cache.pod;
-        let up = pod.lease_holds(self.cache.io.now());
+        let up = pod.leases_hold(self.cache.io.now());
         let phase = pod.warmth.readiness().phase;
         match (phase, up) {
             (Phase::Ready, false) => pod.warmth.set(|r| {

@@ -16,7 +16,7 @@ use super::{Background, Phase, WarmEnd, WarmReport};
 use crate::cache::Io;
 use crate::error::{Error, ErrorKind};
 use crate::fill::Purpose;
-use crate::pod::LaneState;
+use crate::primary::LaneState;
 use crate::working_set::{Item, Manifest, Snapshot};
 
 /// Batches that are asked leave for at once.

@@ -35,7 +35,7 @@ pub struct Harness {
     pub io: Arc<TestIo>,
     pub lane: Lane,
     pub cache: Cache<TestIo>,
-    pub link: Option<(u64, ConnId, Events)>,
+    pub link: Option<(ConnectionId, ConnId, Events)>,
     pub sides: BTreeMap<u64, ConnId>,
     pub down: bool,
     /// As what a connection fails while it is down; [`ErrorKind::Retry`] unless said.
@@ -47,6 +47,11 @@ pub struct Harness {
     pub rtt: Duration,
     pub writer: ConnId,
     pub later: VecDeque<(Timestamp, BatchId, BatchReply)>,
+}
+
+/// The only lane of a pod.
+pub fn lane(pod: &Arc<Pod>, seed: u64) -> Lane {
+    Lane::new(pod.clone(), PrimaryId::FIRST, LaneConfig::default(), seed).expect("there is one")
 }
 
 impl Harness {
@@ -61,7 +66,7 @@ impl Harness {
         Self {
             writer,
             server,
-            lane: Lane::new(pod.clone(), LaneConfig::default(), 1),
+            lane: lane(&pod, 1),
             cache: Cache::new(pod, io.clone()),
             io,
             link: None,
@@ -165,7 +170,7 @@ impl Harness {
                     }
                     Action::Send {
                         batch,
-                        line: Line::Lane,
+                        line: Line::Lane(_),
                         ops,
                     } => {
                         let Some((_, conn, events)) = self.link.clone() else {
@@ -204,11 +209,11 @@ impl Harness {
                             }
                         }
                     }
-                    Action::CloseSide(id) => {
-                        self.sides.remove(&id);
+                    Action::CloseSide { side, .. } => {
+                        self.sides.remove(&side);
                     }
                     Action::Disconnect { .. } => self.link = None,
-                    Action::Report(_) => {}
+                    Action::Report { .. } => {}
                 }
             }
         }

@@ -211,7 +211,7 @@ fn c8_a_loader_is_ended_in_time_although_the_lane_was_abandoned() {
         if ms == 100 {
             let panic = Error::new(ErrorKind::Retry, "a panic");
             h.lane.abandon(&panic, h.io.now());
-            h.lane = Lane::new(cache.pod().clone(), LaneConfig::default(), 2);
+            h.lane = lane(cache.pod(), 2);
             h.link = None;
             h.later.clear();
         }

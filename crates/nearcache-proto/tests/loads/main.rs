@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{Harness, TestIo};
+use harness::{Harness, TestIo, lane};
 use nearcache_proto::*;
 
 type Answer = Result<Read, Error>;

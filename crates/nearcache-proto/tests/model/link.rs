@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 use nearcache_proto::memory::{ConnId, Output, Push};
 use nearcache_proto::resp::{self, Reply, Span};
-use nearcache_proto::{BatchId, BatchReply, Error, Events, Op, OpReply};
+use nearcache_proto::{BatchId, BatchReply, ConnectionId, Error, Events, Op, OpReply};
 
 /// One batch that waits for its replies.
 struct Pending {
@@ -84,7 +84,7 @@ impl Link {
         ops.filter(|op| *op == of).count()
     }
 
-    pub fn connection(&self) -> Option<u64> {
+    pub fn connection(&self) -> Option<ConnectionId> {
         self.events.as_ref().map(Events::connection)
     }
 

@@ -11,8 +11,8 @@ use nearcache_l1::{Hit, StoreConfig, Timestamp};
 use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
-    Action, Cache, Error, ErrorKind, Events, Freshness, Lane, LaneConfig, Line, Pod, PodConfig,
-    ReadPolicy, Side, Source, Totals, WhileAway, WriteOutcome,
+    Action, Cache, ConnectionId, Error, ErrorKind, Events, Freshness, Lane, LaneConfig, Line, Pod,
+    PodConfig, PrimaryId, ReadPolicy, Side, Source, Totals, WhileAway, WriteOutcome,
 };
 
 use crate::calls::{self, Call, Outcome};
@@ -50,13 +50,13 @@ struct SimPod {
     cache: Cache<SimIo>,
     link: Option<Link>,
     sides: BTreeMap<u64, Link>,
-    connecting: Option<u64>,
+    connecting: Option<ConnectionId>,
     completions: VecDeque<Completion>,
     /// Flushes and losses there had been when a batch was sent.
     sent: BTreeMap<u64, (u64, u64)>,
     floors: Floors,
     /// The connection that has ended, until the lane hears of it.
-    ended: Option<u64>,
+    ended: Option<ConnectionId>,
     /// The IO thread does not run; callers do.
     starved: bool,
     /// Nothing of it runs.

@@ -1,4 +1,4 @@
-//! The loop: feeds the lane with requests, answers, ends and time, and carries out its actions.
+//! The loop: feeds the lanes with requests, answers, ends and time, and carries out its actions.
 //!
 //! Reads the clock anew for everything it feeds: an answer must not look older than it is.
 
@@ -6,11 +6,12 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use nearcache_l1::Timestamp;
-use nearcache_proto::{Action, Lane, Line, Request};
+use nearcache_proto::{Action, Line, Request};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::Seat;
+use super::lanes::Lanes;
 use super::links::{Links, News};
 use super::sides::side_closed;
 use crate::clock::now;
@@ -20,13 +21,13 @@ use crate::clock::now;
 const BURST: usize = 64;
 
 /// Runs until every sender of `queue` is gone.
-pub(super) async fn run(seat: &Seat, lane: &mut Lane, queue: &mut UnboundedReceiver<Request>) {
+pub(super) async fn run(seat: &Seat, lanes: &mut Lanes, queue: &mut UnboundedReceiver<Request>) {
     let mut links = Links::new(seat.pod.clone(), seat.l2.clone());
     let mut timer = std::pin::pin!(sleep_until(Instant::now()));
     let mut timer_for = None;
     loop {
-        act(lane, &mut links);
-        let due = lane.poll_timeout();
+        act(lanes, &mut links);
+        let due = lanes.poll_timeout();
         if due != timer_for {
             timer_for = due;
             if let Some(due) = due {
@@ -36,54 +37,65 @@ pub(super) async fn run(seat: &Seat, lane: &mut Lane, queue: &mut UnboundedRecei
         tokio::select! {
             request = queue.recv() => {
                 let Some(request) = request else { break };
-                lane.submit(request, now());
+                lanes.submit(request, now());
                 for _ in 1..BURST {
                     let Ok(request) = queue.try_recv() else { break };
-                    lane.submit(request, now());
+                    lanes.submit(request, now());
                 }
             }
             news = poll_fn(|cx| links.poll(cx)) => {
-                let mut more = tell(lane, news);
+                let mut more = tell(lanes, news);
                 for _ in 1..BURST {
                     if !more { break }
                     let Poll::Ready(news) = poll_fn(|cx| Poll::Ready(links.poll(cx))).await else {
                         break;
                     };
-                    more = tell(lane, news);
+                    more = tell(lanes, news);
                 }
             }
             () = timer.as_mut(), if timer_for.is_some() => {
                 timer_for = None;
-                lane.handle_timeout(now());
+                lanes.handle_timeout(now());
             }
         }
     }
-    lane.shutdown(now());
-    act(lane, &mut links);
+    lanes.shutdown(now());
+    act(lanes, &mut links);
 }
 
-/// Tells the lane; false when it may want something done about its connection first.
-fn tell(lane: &mut Lane, news: News) -> bool {
+/// Tells the lane it is about; false when that may want something done about its connection first.
+fn tell(lanes: &mut Lanes, news: News) -> bool {
+    let primary = match &news {
+        News::Connected(connection)
+        | News::ConnectFailed(connection, _)
+        | News::Disconnected(connection) => connection.primary,
+        News::Answered(primary, _)
+        | News::SideAnswered(primary, _)
+        | News::SideUnsent(primary, ..) => *primary,
+    };
+    let Some(lane) = lanes.of(primary) else {
+        return true;
+    };
     match news {
         News::Connected(connection) => lane.handle_connected(connection, now()),
         News::ConnectFailed(connection, error) => {
             lane.handle_connect_failed(connection, error, now());
         }
         News::Disconnected(connection) => lane.handle_disconnected(connection, now()),
-        News::Answered(answers) => {
+        News::Answered(_, answers) => {
             let alive = answers.iter().all(|(_, result)| result.is_ok());
             for (batch, result) in answers {
                 lane.handle_reply(batch, result, now());
             }
             return alive;
         }
-        News::SideAnswered(answers) => {
+        News::SideAnswered(_, answers) => {
             for (batch, result) in answers {
                 lane.handle_reply(batch, result, now());
             }
             return true;
         }
-        News::SideUnsent(batches, error) => {
+        News::SideUnsent(_, batches, error) => {
             for batch in batches {
                 lane.handle_unsent(batch, &error, now());
             }
@@ -93,23 +105,27 @@ fn tell(lane: &mut Lane, news: News) -> bool {
     false
 }
 
-/// Carries out what the lane wants until it wants nothing more.
-fn act(lane: &mut Lane, links: &mut Links) {
-    while let Some(action) = lane.poll_action(now()) {
-        let sends = matches!(&action, Action::Send { line, .. } if *line == Line::Lane);
+/// Carries out what the lanes want until they want nothing more.
+fn act(lanes: &mut Lanes, links: &mut Links) {
+    while let Some(action) = lanes.poll_action(now()) {
+        let sends = matches!(&action, Action::Send { line, .. } if matches!(line, Line::Lane(_)));
         if !sends {
             links.flush();
         }
         match action {
-            Action::Connect { connection } => links.connect(connection),
+            Action::Connect { connection } => {
+                if let Err(error) = links.connect(connection) {
+                    tell(lanes, News::ConnectFailed(connection, error));
+                }
+            }
             Action::Disconnect { connection } => links.disconnect(connection),
             Action::Send {
                 batch,
-                line: Line::Lane,
+                line: Line::Lane(primary),
                 ops,
             } => {
-                if let Err(error) = links.send(batch, ops) {
-                    lane.handle_reply(batch, Err(error), now());
+                if let Err(error) = links.send(primary, batch, ops) {
+                    tell(lanes, News::Answered(primary, vec![(batch, Err(error))]));
                 }
             }
             Action::Send {
@@ -118,16 +134,15 @@ fn act(lane: &mut Lane, links: &mut Links) {
                 ops,
             } => {
                 if let Err(error) = links.send_side(side, batch, ops) {
-                    lane.handle_unsent(batch, &error, now());
+                    tell(lanes, News::SideUnsent(side.primary, vec![batch], error));
                 }
             }
-            Action::CloseSide(side) => {
-                for batch in links.close_side(side) {
-                    lane.handle_unsent(batch, &side_closed(), now());
-                }
+            Action::CloseSide { primary, side } => {
+                let unsent = links.close_side(primary, side);
+                tell(lanes, News::SideUnsent(primary, unsent, side_closed()));
             }
-            Action::Report(report) if report.is_problem() => tracing::warn!("{report}"),
-            Action::Report(report) => tracing::info!("{report}"),
+            Action::Report { report, .. } if report.is_problem() => tracing::warn!("{report}"),
+            Action::Report { report, .. } => tracing::info!("{report}"),
         }
     }
     links.flush();

@@ -1,169 +1,83 @@
-//! The open connections of one lane: the tracked one, and those beside it (`sides`).
-//!
-//! Never opens a lane's connection by itself.
+//! The open connections of a pod's lanes: the tracked ones (`link`), and those beside them (`sides`).
 
-use std::pin::Pin;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use futures_util::future::FutureExt;
-use futures_util::stream::{FuturesOrdered, Stream};
 use nearcache_proto::{
-    BatchId, BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, Invalidations, L2, Op,
-    Pod, Side,
+    BatchId, BatchReply, ConnectionId, Error, ErrorKind, L2, Op, Pod, PrimaryId, Side,
 };
-use tokio::sync::mpsc;
 
-use super::check::Asked;
-use super::group::Group;
+use super::link::Link;
 use super::sides::Sides;
 
 /// The answer to one batch.
 pub(super) type Answered = (BatchId, Result<BatchReply, Error>);
 
-/// What connections have to tell the lane.
+/// What connections have to tell the lanes.
 pub(super) enum News {
-    Connected(u64),
-    ConnectFailed(u64, Error),
-    Disconnected(u64),
-    /// Of the lane, in the order of sending.
-    Answered(Vec<Answered>),
-    /// Of side connections.
-    SideAnswered(Vec<Answered>),
+    Connected(ConnectionId),
+    ConnectFailed(ConnectionId, Error),
+    Disconnected(ConnectionId),
+    /// Of this primary's lane, in the order of sending.
+    Answered(PrimaryId, Vec<Answered>),
+    /// Of a side connection to this primary.
+    SideAnswered(PrimaryId, Vec<Answered>),
     /// For a side connection that there is not, for this reason.
-    SideUnsent(Vec<BatchId>, Error),
+    SideUnsent(PrimaryId, Vec<BatchId>, Error),
 }
 
 pub(super) struct Links {
     pod: Arc<Pod>,
     l2: Arc<dyn L2>,
-    lane: LaneLink,
-    /// Hears when the lane's connection has reported its end.
-    ended: mpsc::Receiver<()>,
+    lanes: BTreeMap<PrimaryId, Link>,
     sides: Sides,
     /// Whose turn it is to be looked at first.
     sides_first: bool,
 }
 
-enum LaneLink {
-    Down,
-    Connecting {
-        connection: u64,
-        dial: BoxFuture<Result<Box<dyn Connection>, Error>>,
-        open: Arc<AtomicBool>,
-    },
-    Open {
-        connection: u64,
-        con: Box<dyn Connection>,
-        /// In order: a later answer must not reach the lane before an earlier one.
-        answers: FuturesOrdered<BoxFuture<Vec<Answered>>>,
-        /// What goes out with the next [`flush`](Links::flush).
-        group: Group,
-    },
-}
-
-/// Hears what the lane's connection reports: the pod acts on it at once, the loop hears of the end.
-struct Relay {
-    pod: Arc<Pod>,
-    /// Whether it was ever open: the end of an attempt is no loss, as nothing was read through it.
-    open: Arc<AtomicBool>,
-    ended: mpsc::Sender<()>,
-}
-
-impl Invalidations for Relay {
-    fn invalidate(&self, connection: u64, key: &[u8]) {
-        self.pod.invalidate(connection, key);
-    }
-
-    fn invalidate_all(&self, connection: u64) {
-        self.pod.invalidate_all(connection);
-    }
-
-    fn disconnected(&self, connection: u64) {
-        if self.open.load(Ordering::Acquire) {
-            self.pod.disconnected(connection);
-        }
-        // Full: it was reported before.
-        let _ = self.ended.try_send(());
-    }
-}
-
 impl Links {
     pub(super) fn new(pod: Arc<Pod>, l2: Arc<dyn L2>) -> Self {
-        let sides = Sides::new(l2.clone());
         Self {
+            sides: Sides::new(l2.clone()),
             pod,
             l2,
-            lane: LaneLink::Down,
-            ended: mpsc::channel(1).1,
-            sides,
+            lanes: BTreeMap::new(),
             sides_first: false,
         }
     }
 
-    pub(super) fn connect(&mut self, connection: u64) {
-        let (ended, heard) = mpsc::channel(1);
-        self.ended = heard;
-        let open = Arc::new(AtomicBool::new(false));
-        let relay = Relay {
-            pod: self.pod.clone(),
-            open: open.clone(),
-            ended,
-        };
-        let dial = self.l2.connect(Events::new(connection, Arc::new(relay)));
-        self.lane = LaneLink::Connecting {
-            connection,
-            dial,
-            open,
-        };
-    }
-
-    pub(super) fn disconnect(&mut self, connection: u64) {
-        let current = match &self.lane {
-            LaneLink::Down => None,
-            LaneLink::Connecting { connection, .. } | LaneLink::Open { connection, .. } => {
-                Some(*connection)
-            }
-        };
-        if current == Some(connection) {
-            self.lane = LaneLink::Down;
-        }
-    }
-
-    /// Puts a batch in line for the lane, to be sent by the next [`flush`](Self::flush) at the latest; an error
-    /// is the answer when it is not open.
-    pub(super) fn send(&mut self, batch: BatchId, ops: Vec<Op>) -> Result<(), Error> {
-        let LaneLink::Open { group, .. } = &self.lane else {
-            return Err(Error::new(ErrorKind::Retry, "the lane is not open"));
-        };
-        let alone = !Group::takes(&ops);
-        if alone || !group.has_room_for(&ops) {
-            self.flush();
-        }
-        if let LaneLink::Open { group, .. } = &mut self.lane {
-            group.push(batch, ops);
-        }
-        if alone {
-            self.flush();
-        }
+    /// Begins to open a lane's connection; an error when nobody knows where its primary is.
+    pub(super) fn connect(&mut self, connection: ConnectionId) -> Result<(), Error> {
+        let primary = connection.primary;
+        let endpoint = self.pod.endpoint(primary).ok_or_else(unknown)?;
+        let link = || Link::new(self.pod.clone());
+        let link = self.lanes.entry(primary).or_insert_with(link);
+        link.connect(connection, &endpoint, &*self.l2);
         Ok(())
     }
 
-    /// Sends what [`send`](Self::send) has put in line. To be called before anything else is done to connections,
-    /// and before waiting.
-    pub(super) fn flush(&mut self) {
-        if let LaneLink::Open {
-            con,
-            answers,
-            group,
-            ..
-        } = &mut self.lane
-            && let Some((members, ops)) = group.take()
-        {
-            let answer = checked(&mut **con, ops);
-            answers.push_back(answer.map(move |result| members.split(result)).boxed());
+    /// Closes a lane's connection.
+    pub(super) fn disconnect(&mut self, connection: ConnectionId) {
+        if let Some(link) = self.lanes.get_mut(&connection.primary) {
+            link.disconnect(connection);
         }
+    }
+
+    /// See [`Link::send`].
+    pub(super) fn send(
+        &mut self,
+        primary: PrimaryId,
+        batch: BatchId,
+        ops: Vec<Op>,
+    ) -> Result<(), Error> {
+        let link = self.lanes.get_mut(&primary).ok_or_else(unknown)?;
+        link.send(batch, ops)
+    }
+
+    /// See [`Link::flush`].
+    pub(super) fn flush(&mut self) {
+        self.lanes.values_mut().for_each(Link::flush);
     }
 
     /// See [`Sides::send`].
@@ -173,87 +87,39 @@ impl Links {
         batch: BatchId,
         ops: Vec<Op>,
     ) -> Result<(), Error> {
-        self.sides.send(side, batch, ops)
+        let endpoint = self.pod.endpoint(side.primary).ok_or_else(unknown)?;
+        self.sides.send(side, &endpoint, batch, ops)
     }
 
     /// See [`Sides::close`].
-    pub(super) fn close_side(&mut self, side: u64) -> Vec<BatchId> {
-        self.sides.close(side)
+    pub(super) fn close_side(&mut self, primary: PrimaryId, side: u64) -> Vec<BatchId> {
+        self.sides.close((primary, side))
     }
 
     /// The next piece of news.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News> {
         self.sides_first = !self.sides_first;
-        if self.sides_first {
-            if let Poll::Ready(news) = self.sides.poll(cx) {
-                return Poll::Ready(news);
-            }
-            self.poll_lane(cx)
-        } else {
-            if let Poll::Ready(news) = self.poll_lane(cx) {
-                return Poll::Ready(news);
-            }
-            self.sides.poll(cx)
+        if self.sides_first
+            && let Poll::Ready(news) = self.sides.poll(cx)
+        {
+            return Poll::Ready(news);
         }
-    }
-
-    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<News> {
-        let connection = match &mut self.lane {
-            LaneLink::Down => return Poll::Pending,
-            LaneLink::Connecting {
-                connection,
-                dial,
-                open,
-            } => {
-                let (connection, open) = (*connection, open.clone());
-                return dial.as_mut().poll(cx).map(|dialled| match dialled {
-                    Ok(con) => {
-                        open.store(true, Ordering::Release);
-                        self.lane = LaneLink::Open {
-                            connection,
-                            con,
-                            answers: FuturesOrdered::new(),
-                            group: Group::default(),
-                        };
-                        News::Connected(connection)
-                    }
-                    Err(error) => {
-                        self.lane = LaneLink::Down;
-                        News::ConnectFailed(connection, error)
-                    }
-                });
+        for link in self.lanes.values_mut() {
+            if let Poll::Ready(news) = link.poll(cx) {
+                return Poll::Ready(news);
             }
-            LaneLink::Open {
-                connection,
-                answers,
-                ..
-            } => {
-                if let Poll::Ready(Some(answers)) = Pin::new(answers).poll_next(cx) {
-                    return Poll::Ready(News::Answered(answers));
-                }
-                *connection
-            }
-        };
-        // What was answered before the end is handed over before it.
-        match self.ended.poll_recv(cx) {
-            Poll::Ready(Some(())) => {
-                self.lane = LaneLink::Down;
-                Poll::Ready(News::Disconnected(connection))
-            }
-            // A store that reports nothing has let go of its listener.
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+        match self.sides_first {
+            true => Poll::Pending,
+            false => self.sides.poll(cx),
         }
     }
 }
 
-/// Sends a batch; what comes back is its answer, or the end of the connection.
-pub(super) fn checked(
-    con: &mut dyn Connection,
-    ops: Vec<Op>,
-) -> BoxFuture<Result<BatchReply, Error>> {
-    let asked = Asked::new(&ops);
-    let answer = con.send(ops);
-    answer
-        .map(move |result| result.and_then(|replies| asked.check(replies)))
-        .boxed()
+#[cold]
+fn unknown() -> Error {
+    Error::new(
+        ErrorKind::Retry,
+        "the primary is not known any more: try again",
+    )
 }

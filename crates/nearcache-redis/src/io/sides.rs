@@ -13,16 +13,21 @@ use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, Stream};
 use nearcache_proto::{
-    BatchId, BatchReply, BoxFuture, Connection, Error, ErrorKind, L2, Op, OpError, Reason, Side,
+    BatchId, BatchReply, BoxFuture, Connection, Endpoint, Error, ErrorKind, L2, Op, OpError,
+    PrimaryId, Reason, Side,
 };
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
-use super::links::{News, checked};
+use super::link::checked;
+use super::links::News;
+
+/// Its number, of those to one primary.
+type SideId = (PrimaryId, u64);
 
 pub(super) struct Sides {
     l2: Arc<dyn L2>,
-    known: HashMap<u64, Known>,
+    known: HashMap<SideId, Known>,
     /// Tells the life of a side connection from an earlier one of the same number.
     serial: u64,
     events: FuturesUnordered<BoxFuture<Event>>,
@@ -30,6 +35,7 @@ pub(super) struct Sides {
 
 struct Known {
     side: Side,
+    endpoint: Endpoint,
     serial: u64,
     state: State,
     /// Batches in flight.
@@ -49,7 +55,7 @@ enum State {
 type Batch = (BatchId, Vec<Op>);
 
 struct Event {
-    side: u64,
+    side: SideId,
     serial: u64,
     what: What,
 }
@@ -88,12 +94,19 @@ impl Sides {
     ///
     /// # Errors
     /// There is none, and another will not do. Nothing was sent.
-    pub(super) fn send(&mut self, side: Side, batch: BatchId, ops: Vec<Op>) -> Result<(), Error> {
-        let Some(known) = self.known.get_mut(&side.id) else {
+    pub(super) fn send(
+        &mut self,
+        side: Side,
+        endpoint: &Endpoint,
+        batch: BatchId,
+        ops: Vec<Op>,
+    ) -> Result<(), Error> {
+        let id = (side.primary, side.id);
+        let Some(known) = self.known.get_mut(&id) else {
             if !side.may_open {
                 return Err(lost());
             }
-            self.open(side, vec![(batch, ops)]);
+            self.open(side, endpoint.clone(), vec![(batch, ops)]);
             return Ok(());
         };
         known.side = side;
@@ -106,17 +119,17 @@ impl Sides {
                     let look = look(con.ended());
                     known.state = State::Looking(con, waiting);
                     let looked = look.map(|alive| What::Looked { alive });
-                    self.expect(side.id, serial, looked);
+                    self.expect(id, serial, looked);
                 }
             }
-            State::Open(_) => self.put(side.id, vec![(batch, ops)]),
+            State::Open(_) => self.put(id, vec![(batch, ops)]),
         }
         Ok(())
     }
 
     /// Closes a side connection. Batches on their way are answered by [`News`]; those that were not
     /// sent are returned.
-    pub(super) fn close(&mut self, side: u64) -> Vec<BatchId> {
+    pub(super) fn close(&mut self, side: SideId) -> Vec<BatchId> {
         let known = self.known.remove(&side);
         known.map(Known::unsent).unwrap_or_default()
     }
@@ -148,7 +161,7 @@ impl Sides {
                     Some(mut known) => known.get_mut().busy -= 1,
                     None => {}
                 }
-                Some(News::SideAnswered(vec![(batch, result)]))
+                Some(News::SideAnswered(side.0, vec![(batch, result)]))
             }
             // It was closed meanwhile.
             (_, None) => None,
@@ -171,7 +184,7 @@ impl Sides {
                 None
             }
             (What::Opened(Err(Unopened::Failed(error))), Some(known)) => {
-                Some(News::SideUnsent(known.remove().unsent(), error))
+                Some(News::SideUnsent(side.0, known.remove().unsent(), error))
             }
             (What::Opened(Err(Unopened::Refused(error))), Some(known)) => {
                 let State::Opening(waiting) = known.remove().state else {
@@ -182,7 +195,7 @@ impl Sides {
                     (batch, Ok(replies))
                 };
                 let answers = waiting.into_iter().map(refuse).collect();
-                Some(News::SideAnswered(answers))
+                Some(News::SideAnswered(side.0, answers))
             }
             (What::Looked { alive: true }, Some(mut known)) => {
                 let waiting = known.get_mut().looked();
@@ -205,21 +218,21 @@ impl Sides {
         let side = known.side;
         match known.state {
             State::Looking(_, waiting) if side.may_open => {
-                self.open(side, waiting);
+                self.open(side, known.endpoint, waiting);
                 None
             }
             State::Looking(_, waiting) => {
                 let batches = waiting.into_iter().map(|(batch, _)| batch).collect();
-                Some(News::SideUnsent(batches, lost()))
+                Some(News::SideUnsent(side.primary, batches, lost()))
             }
             State::Opening(_) | State::Open(_) => None,
         }
     }
 
-    fn open(&mut self, side: Side, waiting: Vec<Batch>) {
+    fn open(&mut self, side: Side, endpoint: Endpoint, waiting: Vec<Batch>) {
         self.serial += 1;
         let serial = self.serial;
-        let dial = self.l2.connect_side(side.protocol);
+        let dial = self.l2.connect_side(&endpoint, side.protocol);
         let elsewhere = ![Op::AS_IS, self.l2.resting_db()].contains(&side.db);
         let opened = async move {
             let mut con = dial.await?;
@@ -229,19 +242,21 @@ impl Sides {
             }
             Ok(con)
         };
-        self.expect(side.id, serial, opened.map(What::Opened));
+        let id = (side.primary, side.id);
+        self.expect(id, serial, opened.map(What::Opened));
         let known = Known {
             side,
+            endpoint,
             serial,
             state: State::Opening(waiting),
             busy: 0,
             open: watch::Sender::new(()),
         };
-        self.known.insert(side.id, known);
+        self.known.insert(id, known);
     }
 
     /// Puts batches in line on a connection that is open.
-    fn put(&mut self, side: u64, batches: Vec<Batch>) {
+    fn put(&mut self, side: SideId, batches: Vec<Batch>) {
         let Some(known) = self.known.get_mut(&side) else {
             return;
         };
@@ -260,7 +275,7 @@ impl Sides {
         }
     }
 
-    fn expect(&self, side: u64, serial: u64, what: impl Future<Output = What> + Send + 'static) {
+    fn expect(&self, side: SideId, serial: u64, what: impl Future<Output = What> + Send + 'static) {
         let event = what.map(move |what| Event { side, serial, what });
         self.events.push(event.boxed());
     }

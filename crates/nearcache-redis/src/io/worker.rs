@@ -4,10 +4,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nearcache_proto::{Error, ErrorKind, Lane, Reason, Request};
+use nearcache_proto::{Error, ErrorKind, Reason, Request};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use super::lanes::Lanes;
 use super::{Seat, closed, drive};
 use crate::clock;
 
@@ -18,9 +19,9 @@ pub(super) fn run(seat: &Seat, seed: u64, mut queue: mpsc::UnboundedReceiver<Req
         .build()
     {
         Ok(runtime) => {
-            let mut lane = Lane::new(seat.pod.clone(), seat.lane.clone(), seed);
+            let mut lanes = Lanes::new(seat, seed);
             let looped = catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(drive::run(seat, &mut lane, &mut queue));
+                runtime.block_on(drive::run(seat, &mut lanes, &mut queue));
             }));
             let panicked = looped.is_err();
             let error = if panicked {
@@ -32,9 +33,9 @@ pub(super) fn run(seat: &Seat, seed: u64, mut queue: mpsc::UnboundedReceiver<Req
             // Ends what a panic left in flight. A second one must not keep what is queued from being
             // answered.
             if panicked {
-                let _ = catch_unwind(AssertUnwindSafe(|| lane.abandon(&error, clock::now())));
+                let _ = catch_unwind(AssertUnwindSafe(|| lanes.abandon(&error, clock::now())));
             }
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(lane)));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(lanes)));
             // Without waiting for a look-up of a name that may still be on its way. The connections go
             // before the queue is closed: none of them may report into the life of the next thread.
             runtime.shutdown_background();

@@ -145,27 +145,41 @@ impl Canary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nearcache_proto::Invalidations;
+    use nearcache_proto::{ConnectionId, Invalidations, PrimaryId};
+
+    const ID: ConnectionId = ConnectionId {
+        primary: PrimaryId::FIRST,
+        number: 7,
+    };
 
     #[derive(Default)]
     struct Log(Mutex<Vec<String>>);
 
     impl Invalidations for Log {
-        fn invalidate(&self, connection: u64, key: &[u8]) {
+        fn invalidate(&self, connection: ConnectionId, key: &[u8]) {
             let key = String::from_utf8_lossy(key);
-            self.0.lock().unwrap().push(format!("{connection} {key}"));
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("{} {key}", connection.number));
         }
-        fn invalidate_all(&self, connection: u64) {
-            self.0.lock().unwrap().push(format!("{connection} all"));
+        fn invalidate_all(&self, connection: ConnectionId) {
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("{} all", connection.number));
         }
-        fn disconnected(&self, connection: u64) {
-            self.0.lock().unwrap().push(format!("{connection} end"));
+        fn disconnected(&self, connection: ConnectionId) {
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("{} end", connection.number));
         }
     }
 
     fn sink() -> (PushSink, Arc<Log>, Arc<Canary>) {
         let log = Arc::new(Log::default());
-        let reports = Arc::new(Reports::new(Events::new(7, log.clone())));
+        let reports = Arc::new(Reports::new(Events::new(ID, log.clone())));
         let canary = Arc::new(Canary::default());
         (PushSink::new(reports, canary.clone()), log, canary)
     }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use nearcache_proto::{
-    BatchReply, BoxFuture, Connection, Error, ErrorKind, Events, L2, Op, OpError, OpReply,
-    Protocol, Tracking, Traits,
+    BatchReply, BoxFuture, Connection, Endpoint, Error, ErrorKind, Events, L2, Op, OpError,
+    OpReply, Protocol, Tracking, Traits,
 };
 use tokio::sync::watch;
 
@@ -139,11 +139,19 @@ impl L2 for MapStore {
         "a map".to_owned()
     }
 
-    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect(
+        &self,
+        _: &Endpoint,
+        events: Events,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.open(Some(events))
     }
 
-    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(
+        &self,
+        _: &Endpoint,
+        _: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.open(None)
     }
 }

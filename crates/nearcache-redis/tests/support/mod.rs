@@ -14,8 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearcache_l1::StoreConfig;
 use nearcache_proto::{
-    BatchReply, Cache, Connection, Error, Events, Invalidations, L2, LaneConfig, Op, OpError,
-    OpReply, Pod, PodConfig,
+    BatchReply, Cache, Connection, ConnectionId, Endpoint, Error, Events, Invalidations, L2,
+    LaneConfig, Op, OpError, OpReply, Pod, PodConfig, PrimaryId,
 };
 use nearcache_redis::IoThread;
 use tokio::sync::Notify;
@@ -59,13 +59,13 @@ impl Log {
 }
 
 impl Invalidations for Log {
-    fn invalidate(&self, _: u64, key: &[u8]) {
+    fn invalidate(&self, _: ConnectionId, key: &[u8]) {
         self.add(String::from_utf8_lossy(key).into_owned());
     }
-    fn invalidate_all(&self, _: u64) {
+    fn invalidate_all(&self, _: ConnectionId) {
         self.add("*".to_owned());
     }
-    fn disconnected(&self, _: u64) {
+    fn disconnected(&self, _: ConnectionId) {
         self.add("end".to_owned());
     }
 }
@@ -73,7 +73,19 @@ impl Invalidations for Log {
 /// Opens a lane whose reports go to a new log.
 pub async fn lane(l2: &dyn L2) -> (Box<dyn Connection>, Arc<Log>) {
     let log = Arc::new(Log::default());
-    let con = l2.connect(Events::new(1, log.clone())).await.unwrap();
+    let con = l2
+        .connect(
+            &Endpoint::Given,
+            Events::new(
+                ConnectionId {
+                    primary: PrimaryId::FIRST,
+                    number: 1,
+                },
+                log.clone(),
+            ),
+        )
+        .await
+        .unwrap();
     (con, log)
 }
 

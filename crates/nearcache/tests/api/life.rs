@@ -29,7 +29,7 @@ async fn after_shutdown_every_call_is_closed() {
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     }
     let stats = cache.stats();
-    assert_eq!(stats.lane, LaneState::Closed);
+    assert_eq!(stats.lanes[0].state, LaneState::Closed);
     // An end that was asked for is no fault, and must not look like one where it is printed.
     assert_eq!(stats.totals.disconnects_total, 0);
     assert!(!stats.to_string().contains("NONE"), "{stats}");

@@ -76,14 +76,17 @@ fn calls_win_over_settings_and_a_store_over_both() {
         .build()
         .unwrap();
     assert_eq!(cache.settings().capacity, 4 << 20);
-    assert_eq!(cache.stats().l2, "redis://nowhere.invalid:6379/0");
+    assert_eq!(cache.stats().lanes[0].l2, "redis://nowhere.invalid:6379/0");
     let cache = NearCache::builder()
         .settings(settings)
         .store(MemoryL2::new())
         .build()
         .unwrap();
     assert_eq!(
-        (cache.stats().l2.as_str(), cache.settings().url.as_str()),
+        (
+            cache.stats().lanes[0].l2.as_str(),
+            cache.settings().url.as_str()
+        ),
         ("memory:", "")
     );
     let cache = NearCache::builder()
@@ -92,7 +95,7 @@ fn calls_win_over_settings_and_a_store_over_both() {
         .build()
         .unwrap();
     assert_eq!(
-        (cache.stats().l2.as_str(), cache.db()),
+        (cache.stats().lanes[0].l2.as_str(), cache.db()),
         ("redis://h:6379/3", 3)
     );
 }
@@ -100,12 +103,12 @@ fn calls_win_over_settings_and_a_store_over_both() {
 #[tokio::test]
 async fn build_opens_nothing_and_the_first_call_does() {
     let cache = NearCache::builder().memory().build().unwrap();
-    assert!(matches!(cache.stats().lane, LaneState::Down(_)));
+    assert!(matches!(cache.stats().lanes[0].state, LaneState::Down(_)));
     assert_eq!(cache.get_resident("k"), None);
     assert_eq!(cache.stats().totals.connects_total, 0);
     assert_eq!(cache.get("k").await.unwrap(), None);
     assert_eq!(cache.stats().totals.connects_total, 1);
-    assert_eq!(cache.stats().lane, LaneState::Up);
+    assert_eq!(cache.stats().lanes[0].state, LaneState::Up);
 }
 
 /// Does not wait for what can heal.
@@ -124,7 +127,7 @@ async fn connect_fails_when_l2_refuses_and_build_does_not() {
     assert_eq!(cache.get("k").await.unwrap_err().kind(), ErrorKind::Retry);
     l2.refuse_connections(false);
     super::eventually("it connects by itself", || {
-        cache.stats().lane == LaneState::Up
+        cache.stats().lanes[0].state == LaneState::Up
     })
     .await;
     assert_eq!(cache.get("k").await.unwrap(), None);
@@ -143,7 +146,10 @@ async fn a_refused_tracking_is_said_aloud_and_survived() {
     let l2 = MemoryL2::new();
     l2.with_server(|server| server.refuse_tracking(true));
     let cache = pod(&l2).await;
-    assert!(matches!(cache.stats().lane, LaneState::Degraded(_)));
+    assert!(matches!(
+        cache.stats().lanes[0].state,
+        LaneState::Degraded(_)
+    ));
     assert!(cache.stats().to_string().contains("WITHOUT INVALIDATIONS"));
     cache.set("k", "v", Ttl::NONE).await.unwrap();
     assert_eq!(cache.get("k").await.unwrap(), bytes("v"));

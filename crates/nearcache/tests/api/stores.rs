@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nearcache::l2::{
-    BatchReply, BoxFuture, Connection, Events, L2, Op, OpError, OpReply, Protocol, Tracking, Traits,
+    BatchReply, BoxFuture, Connection, Endpoint, Events, L2, Op, OpError, OpReply, Protocol,
+    Tracking, Traits,
 };
 use nearcache::{Bytes, Error, ErrorKind, MemoryL2, NearCache, ReadPolicy, Source, Ttl};
 
@@ -21,10 +22,14 @@ impl L2 for Silent {
     fn describe(&self) -> String {
         "silence".to_owned()
     }
-    fn connect(&self, _: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect(&self, _: &Endpoint, _: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         Box::pin(pending())
     }
-    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(
+        &self,
+        _: &Endpoint,
+        _: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         Box::pin(pending())
     }
 }
@@ -42,11 +47,19 @@ impl L2 for Watched {
     fn describe(&self) -> String {
         self.l2.describe()
     }
-    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        self.l2.connect(events)
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        events: Events,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        self.l2.connect(endpoint, events)
     }
-    fn connect_side(&self, protocol: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        self.l2.connect_side(protocol)
+    fn connect_side(
+        &self,
+        endpoint: &Endpoint,
+        protocol: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+        self.l2.connect_side(endpoint, protocol)
     }
 }
 
@@ -64,11 +77,15 @@ impl L2 for OneValue {
     fn describe(&self) -> String {
         "one value".to_owned()
     }
-    fn connect(&self, _: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect(&self, _: &Endpoint, _: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         let con: Box<dyn Connection> = Box::new(self.clone());
         Box::pin(ready(Ok(con)))
     }
-    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(
+        &self,
+        _: &Endpoint,
+        _: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         let con: Box<dyn Connection> = Box::new(self.clone());
         Box::pin(ready(Ok(con)))
     }
@@ -147,7 +164,7 @@ async fn a_store_of_ones_own_that_cannot_invalidate() {
     let totals = cache.stats().totals;
     assert!(store.reads.load(Ordering::Relaxed) <= totals.fills_total);
     assert_eq!(cache.settings().url, "", "a store needs no address");
-    assert_eq!(cache.stats().l2, "one value");
+    assert_eq!(cache.stats().lanes[0].l2, "one value");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ fn works(pod: &NearCache, server: &Server) {
     assert_eq!(pod.get("k").unwrap(), val("v"));
     assert_eq!(pod.stats().totals.hits_total, 1);
     assert_eq!(
-        pod.stats().lane,
+        pod.stats().lanes[0].state,
         LaneState::Up,
         "{}",
         server.version().path.display()
@@ -115,7 +115,7 @@ fn c16_a_user_reads_what_its_acl_allows() {
         let everyone = connect(at(server.url()));
         assert_eq!(everyone.get("forbidden").unwrap(), val("v"));
         let alice = connect(at(address("alice:p%40ss")));
-        assert_eq!(alice.stats().lane, LaneState::Up);
+        assert_eq!(alice.stats().lanes[0].state, LaneState::Up);
         for _ in 0..2 {
             assert_eq!(alice.get("allowed:k").unwrap(), val("v"));
             let errors = [
@@ -151,13 +151,13 @@ fn c16_a_user_whose_keys_leave_no_room_for_the_self_test() {
         writer.ok(&["ACL", "SETUSER", "bob", "on", ">pw", "~bob:*", "+@all"]);
         let address = format!("redis://bob:pw@127.0.0.1:{}", server.port());
         let pod = connect(at(&*address));
-        let LaneState::Degraded(why) = pod.stats().lane else {
+        let LaneState::Degraded(why) = pod.stats().lanes[0].state.clone() else {
             panic!("not said aloud");
         };
         assert!(why.contains("lacks ~nearcache:*"), "{why}");
         writer.ok(&["ACL", "SETUSER", "bob", "~nearcache:*"]);
         let pod = connect(at(address));
-        assert_eq!(pod.stats().lane, LaneState::Up);
+        assert_eq!(pod.stats().lanes[0].state, LaneState::Up);
     });
 }
 

@@ -23,7 +23,7 @@ fn degraded(stage: &Stage, what: Refuse, words: &[&str]) -> nearcache::blocking:
     stage.l2().refuse(what);
     let pod = connect(stage.hasty());
     let stats = pod.stats();
-    let LaneState::Degraded(why) = &stats.lane else {
+    let LaneState::Degraded(why) = &stats.lanes[0].state else {
         panic!("not said aloud: {stats}");
     };
     for word in words {
@@ -98,7 +98,7 @@ fn trap_our_own_keys_refused(stage: &Stage) {
 fn c3_c7_echo_refused(stage: &Stage) {
     stage.l2().refuse(Refuse::Echo);
     let pod = stage.pod();
-    assert_eq!(pod.stats().lane, LaneState::Up);
+    assert_eq!(pod.stats().lanes[0].state, LaneState::Up);
     let echoes = stage.calls("echo");
     let mut session = pod.session();
     for round in 0..20 {
@@ -139,7 +139,7 @@ fn trap_caching_refused_on_a_lane_that_is_up(stage: &Stage) {
         assert_eq!(pod.get_resident(key), None, "of a history that is over");
     }
     eventually("the lane is back, and says so", || {
-        matches!(pod.stats().lane, LaneState::Degraded(_))
+        matches!(pod.stats().lanes[0].state, LaneState::Degraded(_))
     });
     for key in &keys {
         stage.set(key, "new");

@@ -98,10 +98,10 @@ fn c10_a_server_that_is_away_fails_calls_at_once(stage: &Stage) {
         assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
         says(&error, &["connect"]);
     }
-    assert!(matches!(pod.stats().lane, LaneState::Down(_)));
+    assert!(matches!(pod.stats().lanes[0].state, LaneState::Down(_)));
     stage.l2().refuse_connections(false);
     eventually("it connects by itself", || {
-        pod.stats().lane == LaneState::Up
+        pod.stats().lanes[0].state == LaneState::Up
     });
     assert_eq!(pod.get("k").unwrap(), None);
 }

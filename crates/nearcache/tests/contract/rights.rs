@@ -35,7 +35,7 @@ fn pod(server: &Server) -> Builder {
 /// Why invalidations cannot be relied upon.
 #[track_caller]
 fn degraded(pod: &Blocking) -> String {
-    match pod.stats().lane {
+    match pod.stats().lanes[0].state.clone() {
         LaneState::Degraded(why) => why,
         other => panic!("not said aloud: {other:?}"),
     }
@@ -59,7 +59,7 @@ fn grant(admin: &mut Client, server: &Server, message: &str) {
         .collect();
     admin.ok(&argv);
     let pod = connect(pod(server));
-    assert_eq!(pod.stats().lane, LaneState::Up, "after {argv:?}");
+    assert_eq!(pod.stats().lanes[0].state, LaneState::Up, "after {argv:?}");
     keeps(admin, &pod);
 }
 
@@ -179,7 +179,7 @@ fn trap_what_only_a_life_without_invalidations_needs_is_not_missed() {
         ] {
             let mut admin = user(&server, &format!("{FULL} {missing}"));
             let pod = connect(pod(&server).bypass("app:by"));
-            assert_eq!(pod.stats().lane, LaneState::Up, "{missing}");
+            assert_eq!(pod.stats().lanes[0].state, LaneState::Up, "{missing}");
             keeps(&mut admin, &pod);
             admin.ok(&["SET", "app:bypassed", "v"]);
             assert_eq!(pod.get("app:bypassed").unwrap(), val("v"));
@@ -199,7 +199,7 @@ fn c3_without_echo_another_fence_does() {
         let server = Server::start();
         let mut admin = user(&server, &format!("{FULL} -echo"));
         let pod = connect(pod(&server));
-        assert_eq!(pod.stats().lane, LaneState::Up);
+        assert_eq!(pod.stats().lanes[0].state, LaneState::Up);
         keeps(&mut admin, &pod);
         let mut session = pod.session();
         for round in 0..50 {
@@ -261,7 +261,7 @@ fn c12_a_db_that_may_not_be_selected_is_told_at_connect() {
         assert_eq!(none.get("app:k").unwrap(), None);
         assert_eq!(none.stats().totals.disconnects_total, 0);
         admin.ok(&["ACL", "SETUSER", "app", "+select"]);
-        assert_eq!(connect(builder()).stats().lane, LaneState::Up);
+        assert_eq!(connect(builder()).stats().lanes[0].state, LaneState::Up);
     });
 }
 
@@ -281,7 +281,10 @@ fn trap_a_right_that_is_taken_from_a_lane_that_is_up_is_noticed() {
             eventually("the lane is opened anew", at_most_one_fails);
             assert_eq!(pod.get("app:new").unwrap(), None, "{taken}");
             pod.fence().unwrap();
-            assert_eq!(matches!(pod.stats().lane, LaneState::Degraded(_)), degrades);
+            assert_eq!(
+                matches!(pod.stats().lanes[0].state, LaneState::Degraded(_)),
+                degrades
+            );
             admin.ok(&["ACL", "SETUSER", "app", &taken.replace('-', "+")]);
         }
     });
@@ -293,7 +296,7 @@ fn the_self_test_leaves_no_key() {
         let server = Server::start();
         let mut admin = user(&server, FULL);
         let pod = connect(pod(&server));
-        assert_eq!(pod.stats().lane, LaneState::Up);
+        assert_eq!(pod.stats().lanes[0].state, LaneState::Up);
         // One millisecond later at the latest.
         eventually("it is gone", || {
             admin.ok(&["KEYS", "*"]) == Value::Array(vec![])

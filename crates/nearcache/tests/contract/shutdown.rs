@@ -43,7 +43,7 @@ fn c10_shutdown_ends_calls_in_flight_and_later_ones(stage: &Stage) {
     let write = pod.set("k", "v", Ttl::NONE).unwrap_err();
     assert_eq!(write.kind(), ErrorKind::Closed);
     assert_eq!(pod.fence().unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(pod.stats().lane, LaneState::Closed);
+    assert_eq!(pod.stats().lanes[0].state, LaneState::Closed);
     stage.net(Net::Pass);
     eventually("the server sees it gone", || stage.l2().connections() == 0);
 }

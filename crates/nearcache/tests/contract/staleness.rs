@@ -95,7 +95,7 @@ fn trap_half_open_ends_with_a_new_connection(stage: &Stage) {
         pod.stats().totals.disconnects_total == 1
     });
     assert!(!is_fresh_from_l1(&pod.get_with("k", ReadPolicy::Error)));
-    assert!(matches!(pod.stats().lane, LaneState::Down(_)));
+    assert!(matches!(pod.stats().lanes[0].state, LaneState::Down(_)));
     stage.net(Net::Pass);
     eventually("a new one is opened", || pod.get("k").is_ok());
     assert_eq!(pod.get("k").unwrap(), val("new"));
@@ -123,7 +123,7 @@ fn trap_demoted_primary_is_not_believed(stage: &Stage) {
     stage.set("k", "promoted");
     eventually("the lane is back", || pod.get("k").is_ok());
     assert_eq!(pod.get("k").unwrap(), val("promoted"));
-    assert_eq!(pod.stats().lane, LaneState::Up);
+    assert_eq!(pod.stats().lanes[0].state, LaneState::Up);
 }
 
 fn c2_the_lease_is_never_used_past_its_end(stage: &Stage) {

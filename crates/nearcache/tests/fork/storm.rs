@@ -116,7 +116,7 @@ fn visit(handles: Option<Handles>, nth: usize) -> i32 {
     // May be resident or not; what counts is that it comes back.
     drop(of.cache.get_resident("hot"));
     // An embedded store is empty at first.
-    if of.cache.stats().l2 == "memory:" && of.cache.set("hot", HOT, Ttl::NONE).is_err() {
+    if of.cache.stats().lanes[0].l2 == "memory:" && of.cache.set("hot", HOT, Ttl::NONE).is_err() {
         return 10;
     }
     let hits = || holds(&of.cache, "hot", HOT) && of.cache.get_resident("hot").is_some();

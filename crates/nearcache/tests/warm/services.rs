@@ -178,7 +178,7 @@ async fn a_db_for_the_fleets_keys_hides_them_from_the_application() {
     let mut fifth = server.client();
     fifth.ok(&["SELECT", "5"]);
     summed_up(&mut fifth, "shop", 20).await;
-    assert_eq!(old.stats().lane, LaneState::Up);
+    assert_eq!(old.stats().lanes[0].state, LaneState::Up);
     let mut client = server.client();
     assert_eq!(client.cmd(&["DBSIZE"]).int(), 20);
     assert_eq!(keys(&mut client, "nearcache:*"), [""; 0]);
@@ -207,7 +207,7 @@ async fn a_db_that_cannot_be_had_costs_the_warm_start_and_is_told_of() {
         let cache = named(service).redis(url).fleet_db(db).connect();
         let cache = cache.await.unwrap();
         cache.ready().await;
-        assert_eq!(cache.stats().lane, LaneState::Up, "{service}");
+        assert_eq!(cache.stats().lanes[0].state, LaneState::Up, "{service}");
         cache.set("k", "v", Ttl::NONE).await.unwrap();
         assert_eq!(cache.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
         let errors = || cache.stats().totals.exchange_errors_total;

@@ -15,7 +15,7 @@ impl Hand {
         let guards = keys.iter().filter_map(lead).collect();
         let deadline = now.saturating_add(Duration::from_secs(1));
         let work = Work::FillAhead(guards);
-        self.cache.submit(deadline, work);
+        self.cache.submit(HERE, deadline, work);
         self.turn();
     }
 
@@ -187,7 +187,7 @@ fn what_waits_ahead_ends_with_its_time_and_with_the_lane() {
     hand.ask_ahead(&["b"], Purpose::Background);
     assert_eq!(hand.cache.pod().store.flights_open(), 2);
     hand.wait(Duration::from_secs(2));
-    hand.lane.handle_disconnected(1, hand.now());
+    hand.lane.handle_disconnected(connection(1), hand.now());
     hand.turn();
     assert_eq!(hand.cache.pod().store.flights_open(), 0);
 }

@@ -108,7 +108,7 @@ fn c16_a_large_command_that_hangs_beside_the_lane_holds_up_nobody() {
     let _write = set(&hand.cache, 600);
     hand.turn();
     let (_, line, _) = hand.take();
-    assert_eq!(line, Line::Lane);
+    assert_eq!(line, LANE);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn trap_a_dropped_side_command_takes_its_connection_with_it() {
     };
     let mut closed = Vec::new();
     while let Some(action) = hand.lane.poll_action(now) {
-        if let Action::CloseSide(id) = action {
+        if let Action::CloseSide { side: id, .. } = action {
             closed.push(id);
         }
     }
@@ -217,7 +217,7 @@ fn trap_no_read_asks_for_what_the_user_may_not_do() {
     };
     let mut hand = Hand::new(config, LaneConfig::default());
     hand.turn();
-    hand.lane.handle_connected(1, hand.now());
+    hand.lane.handle_connected(connection(1), hand.now());
     hand.turn();
     let (batch, ..) = hand.take();
     let rights = crate::rights::Rights {

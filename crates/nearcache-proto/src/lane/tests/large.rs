@@ -29,7 +29,7 @@ fn read(hand: &mut Hand, key: &str, bytes: usize) {
     hand.turn();
     let (batch, line, _) = hand.take();
     hand.value(batch, bytes);
-    if line != Line::Lane {
+    if line != LANE {
         let (fence, ..) = hand.take();
         hand.answer(fence, vec![Ok(OpReply::Fenced)]);
     }
@@ -126,7 +126,7 @@ fn c11_a_value_that_has_grown_too_heavy_is_not_taken_for_a_full_l1() {
     let guard = pod.lead_ahead(Key::new(0, b"grown"), Purpose::WarmStart, || now);
     let work = Work::FillAhead(guard.into_iter().collect());
     let deadline = now.saturating_add(Duration::from_secs(1));
-    hand.cache.submit(deadline, work);
+    hand.cache.submit(HERE, deadline, work);
     hand.turn();
     let (batch, ..) = hand.take();
     hand.value(batch, HEAVY);

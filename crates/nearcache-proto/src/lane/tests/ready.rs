@@ -21,7 +21,7 @@ fn fail(hand: &mut Hand, kind: ErrorKind) {
 }
 
 pub(super) fn fail_with(hand: &mut Hand, error: Error) {
-    let (connection, now) = (hand.lane.connections, hand.now());
+    let (connection, now) = (connection(hand.lane.connections), hand.now());
     hand.lane.handle_connect_failed(connection, error, now);
     hand.turn();
 }
@@ -36,7 +36,7 @@ pub(super) fn next_attempt(hand: &mut Hand) {
 }
 
 pub(super) fn succeed(hand: &mut Hand) {
-    let (connection, now) = (hand.lane.connections, hand.now());
+    let (connection, now) = (connection(hand.lane.connections), hand.now());
     hand.lane.handle_connected(connection, now);
     hand.turn();
     let (batch, ..) = hand.take();

@@ -39,14 +39,14 @@ fn waits(hand: &Hand) -> (u64, u64) {
 }
 
 fn lose(hand: &mut Hand) {
-    hand.lane.handle_disconnected(1, hand.now());
+    hand.lane.handle_disconnected(connection(1), hand.now());
     hand.turn();
 }
 
 /// The attempt to connect that is under way, or due, fails.
 fn refuse(hand: &mut Hand) {
     hand.wait(Duration::from_millis(60));
-    let connection = hand.lane.connections;
+    let connection = connection(hand.lane.connections);
     let error = Error::new(ErrorKind::Retry, "nothing listens");
     hand.lane
         .handle_connect_failed(connection, error, hand.now());
@@ -57,7 +57,7 @@ fn refuse(hand: &mut Hand) {
 fn reconnect(hand: &mut Hand) {
     hand.wait(TIMEOUT / 4);
     hand.lane
-        .handle_connected(hand.lane.connections, hand.now());
+        .handle_connected(connection(hand.lane.connections), hand.now());
     hand.turn();
     let (batch, ..) = hand.take();
     let up = OpReply::Handshake {
@@ -240,7 +240,7 @@ fn c10_what_cannot_heal_is_not_waited_for() {
     hand.turn();
     hand.wait(TIMEOUT / 4);
     let error = Error::new(ErrorKind::Configuration, "the password is wrong");
-    let connection = hand.lane.connections;
+    let connection = connection(hand.lane.connections);
     hand.lane
         .handle_connect_failed(connection, error, hand.now());
     hand.turn();

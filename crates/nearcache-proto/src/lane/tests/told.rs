@@ -70,7 +70,7 @@ fn a_server_that_is_not_there_is_told_once_and_then_once_a_minute() {
 fn one_that_was_lost_is_told_from_one_that_never_worked() {
     let mut hand = Hand::up(PodConfig::default(), LaneConfig::default());
     lines(&mut hand);
-    hand.lane.handle_disconnected(1, hand.now());
+    hand.lane.handle_disconnected(connection(1), hand.now());
     hand.turn();
     next_attempt(&mut hand);
     hand.wait(Duration::from_secs(1));
@@ -125,12 +125,12 @@ fn c10_reasons_that_all_differ_and_a_lane_that_flaps_are_bounded_too() {
     lines(&mut hand);
     let end = hand.now().saturating_add(MINUTE);
     while hand.now() < end {
-        let connection = hand.lane.connections;
+        let connection = connection(hand.lane.connections);
         hand.lane.handle_disconnected(connection, hand.now());
         hand.turn();
         hand.wait(Duration::from_secs(2));
         hand.sent.clear();
-        assert_eq!(hand.lane.connections, connection + 1);
+        assert_eq!(hand.lane.connections, connection.number + 1);
         succeed(&mut hand);
     }
     hand.wait(MINUTE);

@@ -12,7 +12,7 @@ fn shaken(fleet_db: Option<u32>, entered: bool, left: bool) -> (Hand, Vec<Op>) {
     };
     let mut hand = Hand::new(PodConfig::default(), config);
     hand.turn();
-    hand.lane.handle_connected(1, hand.now());
+    hand.lane.handle_connected(connection(1), hand.now());
     hand.turn();
     let (batch, _, ops) = hand.take();
     let answers = answers(&ops, [entered, left]);

@@ -33,7 +33,8 @@ impl SimPod {
         };
         Self {
             cache: Cache::new(pod.clone(), io.clone()),
-            lane: Lane::new(pod.clone(), lane, seed ^ number as u64),
+            lane: Lane::new(pod.clone(), PrimaryId::FIRST, lane, seed ^ number as u64)
+                .expect("there is one"),
             pod,
             io,
             link: None,
@@ -204,8 +205,8 @@ impl World {
                 let lives = (totals.flushes_total, totals.disconnects_total);
                 self.pods[pod].sent.insert(batch, lives);
                 let link = match line {
-                    Line::Lane if self.is_apart(&ops) => self.apart(pod),
-                    Line::Lane => self.pods[pod].link.as_mut(),
+                    Line::Lane(_) if self.is_apart(&ops) => self.apart(pod),
+                    Line::Lane(_) => self.pods[pod].link.as_mut(),
                     Line::Side(Side {
                         id: side,
                         may_open,
@@ -222,7 +223,7 @@ impl World {
                 };
                 match link {
                     Some(link) => link.send(batch, ops),
-                    None if line != Line::Lane => {
+                    None if matches!(line, Line::Side(_)) => {
                         let now = self.pods[pod].clock(self.now());
                         self.pods[pod].lane.handle_unsent(batch, &gone(), now);
                     }
@@ -231,7 +232,7 @@ impl World {
                         .push_back((batch, Err(gone()), 0)),
                 }
             }
-            Action::CloseSide(side) => {
+            Action::CloseSide { side, .. } => {
                 if let Some(link) = self.pods[pod].sides.remove(&side) {
                     self.close(pod, link, true);
                 }
@@ -245,7 +246,7 @@ impl World {
                     self.close(pod, link, false);
                 }
             }
-            Action::Report(_) => {}
+            Action::Report { .. } => {}
         }
     }
 
@@ -296,7 +297,7 @@ impl World {
         }
     }
 
-    fn connected(&mut self, pod: usize, connection: u64) {
+    fn connected(&mut self, pod: usize, connection: ConnectionId) {
         let now = self.now();
         let refused = !self.mood.calm && (self.server_paused || self.random.per_mille(150));
         let this = &mut self.pods[pod];

@@ -189,7 +189,8 @@ impl World {
             true => self.oracle.next_expiry(now),
             false => {
                 let pod = &self.pods[pod];
-                let age = pod.pod.lease_age(pod.clock(now));
+                let lanes = pod.pod.lanes(pod.clock(now));
+                let age = lanes.first().and_then(|lane| lane.lease_age);
                 age.map(|age| now.saturating_add(MAX_STALENESS.saturating_sub(age)))
             }
         };

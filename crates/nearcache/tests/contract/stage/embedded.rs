@@ -5,7 +5,7 @@ use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, Weak};
 
 use nearcache::bytes::Bytes;
-use nearcache::l2::{BoxFuture, Connection, Events, L2, Protocol, Tracking};
+use nearcache::l2::{BoxFuture, Connection, Endpoint, Events, L2, Protocol, Tracking};
 use nearcache::{Builder, Error, ErrorKind, MemoryL2, Reply};
 use nearcache_l1::Promise;
 use nearcache_proto::memory::{ConnId, MemoryServer, Output};
@@ -192,9 +192,13 @@ impl Wires {
             let con = match events {
                 Some(events) => {
                     let heard = Events::new(events.connection(), wire.clone());
-                    this.store.connect(heard).await?
+                    this.store.connect(&Endpoint::Given, heard).await?
                 }
-                None => this.store.connect_side(Protocol::Resp3).await?,
+                None => {
+                    this.store
+                        .connect_side(&Endpoint::Given, Protocol::Resp3)
+                        .await?
+                }
             };
             let end = wire.open(con);
             lock(&this.shared.wires).push(Arc::downgrade(&wire));
@@ -215,11 +219,19 @@ impl L2 for Wires {
         self.store.describe()
     }
 
-    fn connect(&self, events: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect(
+        &self,
+        _: &Endpoint,
+        events: Events,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.dial(Some(events))
     }
 
-    fn connect_side(&self, _: Protocol) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
+    fn connect_side(
+        &self,
+        _: &Endpoint,
+        _: Protocol,
+    ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
         self.dial(None)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nearcache::bytes::Bytes;
-use nearcache::l2::{BatchReply, BoxFuture, Connection, Events, Invalidations, Op};
+use nearcache::l2::{BatchReply, BoxFuture, Connection, ConnectionId, Events, Invalidations, Op};
 use nearcache::{Error, ErrorKind};
 use nearcache_l1::Promise;
 
@@ -173,15 +173,15 @@ impl Wire {
 }
 
 impl Invalidations for Wire {
-    fn invalidate(&self, _: u64, key: &[u8]) {
+    fn invalidate(&self, _: ConnectionId, key: &[u8]) {
         self.hear(Heard::Key(Bytes::copy_from_slice(key)));
     }
 
-    fn invalidate_all(&self, _: u64) {
+    fn invalidate_all(&self, _: ConnectionId) {
         self.hear(Heard::Everything);
     }
 
-    fn disconnected(&self, _: u64) {
+    fn disconnected(&self, _: ConnectionId) {
         self.close();
     }
 }

@@ -1,6 +1,6 @@
-//! What every thread reads to judge a copy: lease, history, flush count and key epochs.
+//! What every thread reads to judge a copy of one primary's: lease, history and flush count.
 //!
-//! Written by the lane, read by every hit. Knows no entry and no clock; never waits.
+//! Written by its lane, read by every hit. Knows no entry and no clock; never waits.
 //!
 //! Concurrency: all fields are independent atomics. The two orders that the proofs need:
 //! a *reader* finds the entry and, under the same lock of its shard, loads the lease, then the flush count, then the
@@ -8,20 +8,14 @@
 //! new history before a lease of it. To apply a push takes the lock of the entry: a lease that proves a later push to
 //! have been applied cannot be there while a reader holds that lock and the entry still lies under it. (For a kept
 //! reply it is the lock of its head.) Writers of lease and history hold `writer`; readers never do.
-//! An epoch is bumped before the slot's lock is taken.
+//! An epoch of a key is bumped before the slot's lock is taken.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use nearcache_l1::{Stamp, Timestamp};
+use nearcache_l1::Timestamp;
 
 use crate::shim::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
-
-/// Most key epochs. They are shared by keys of equal hash: a collision costs a refused fill, never a
-/// stale one.
-#[cfg(not(feature = "loom"))]
-pub(crate) const MOST_EPOCHS: usize = 1 << 16;
-#[cfg(feature = "loom")]
-pub(crate) const MOST_EPOCHS: usize = 2;
 
 /// How many past histories are remembered for `serve_stale`.
 #[cfg(not(feature = "loom"))]
@@ -58,23 +52,31 @@ impl LaneLease {
     }
 }
 
-/// Taken before a fill is queued, compared when its answer is stored: unchanged means that no
-/// invalidation of the key, no flush and no loss of history was received in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FillToken {
-    pub(crate) epoch: u32,
-    /// The life of the lane and the flush count the fill belongs to.
-    pub(crate) stamp: Stamp,
+/// The numbers of histories, one counter for all primaries of a pod: no stamp of one primary matches another's lease.
+pub(crate) struct Histories(AtomicU32);
+
+impl Histories {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(1))
+    }
+
+    /// Another one; 0 stays unused when the number wraps.
+    fn next(&self) -> u32 {
+        match self.0.fetch_add(1, Ordering::Relaxed) & HISTORY_MASK {
+            0 => self.0.fetch_add(1, Ordering::Relaxed) & HISTORY_MASK,
+            next => next,
+        }
+    }
 }
 
 /// The shared state of coherence of one pod with one primary.
 pub(crate) struct Coherence {
+    histories: Arc<Histories>,
     lease: AtomicU64,
     history: AtomicU32,
     flush: AtomicU32,
     /// Highest number of a lane batch that was answered.
     answered: AtomicU64,
-    epochs: Box<[AtomicU32]>,
     /// The last lease of past histories, by history modulo their number.
     past: Box<[AtomicU64]>,
     writer: Mutex<Written>,
@@ -88,17 +90,17 @@ struct Written {
 }
 
 impl Coherence {
-    /// With this many key epochs, of four bytes each.
-    pub(crate) fn new(epochs: usize) -> Self {
+    pub(crate) fn new(histories: Arc<Histories>) -> Self {
+        let history = histories.next();
         Self {
+            histories,
             lease: AtomicU64::new(NO_LEASE),
-            history: AtomicU32::new(1),
+            history: AtomicU32::new(history),
             flush: AtomicU32::new(0),
             answered: AtomicU64::new(0),
-            epochs: (0..epochs.max(1)).map(|_| AtomicU32::new(0)).collect(),
             past: (0..PAST).map(|_| AtomicU64::new(0)).collect(),
             writer: Mutex::new(Written {
-                history: 1,
+                history,
                 lease: LaneLease(NO_LEASE),
             }),
         }
@@ -119,28 +121,6 @@ impl Coherence {
         self.history.load(Ordering::Acquire)
     }
 
-    pub(crate) fn token(&self, key: &[u8]) -> FillToken {
-        FillToken {
-            epoch: self.epoch(key).load(Ordering::Acquire),
-            stamp: Stamp {
-                history: self.history(),
-                flush: self.flush(),
-            },
-        }
-    }
-
-    pub(crate) fn unchanged(&self, key: &[u8], token: &FillToken) -> bool {
-        if off!(Token) {
-            return true;
-        }
-        self.token(key) == *token
-    }
-
-    /// An invalidation of `key` was received, or the key is being written by this pod.
-    pub(crate) fn bump_epoch(&self, key: &[u8]) {
-        self.epoch(key).fetch_add(1, Ordering::AcqRel);
-    }
-
     /// Everything filled so far is dead, under every policy.
     pub(crate) fn bump_flush(&self) {
         self.flush.fetch_add(1, Ordering::AcqRel);
@@ -156,11 +136,7 @@ impl Coherence {
         if lease.history() == old {
             self.past[old as usize % self.past.len()].store(lease.0, Ordering::Release);
         }
-        // 0 stays unused when the number wraps.
-        let next = match old.wrapping_add(1) & HISTORY_MASK {
-            0 => 1,
-            next => next,
-        };
+        let next = self.histories.next();
         self.history.store(next, Ordering::Release);
         // The old lease may have time left: it must not serve what this end made unsure.
         self.lease.store(NO_LEASE, Ordering::Release);
@@ -204,19 +180,6 @@ impl Coherence {
     pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Acquire)
     }
-
-    fn epoch(&self, key: &[u8]) -> &AtomicU32 {
-        &self.epochs[key_hash(key) as usize % self.epochs.len()]
-    }
-}
-
-/// FNV-1a, finished with a multiply-shift so that low bits depend on all of the key.
-pub(crate) fn key_hash(key: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in key {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash ^ (hash >> 32)
 }
 
 #[cfg(all(test, not(feature = "loom")))]
@@ -225,13 +188,17 @@ mod tests {
 
     const MS: u64 = 1000;
 
+    fn coherence() -> Coherence {
+        Coherence::new(Arc::new(Histories::new()))
+    }
+
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_micros(ms * MS)
     }
 
     #[test]
     fn c2_a_lease_is_counted_from_when_its_heartbeat_was_sent() {
-        let coherence = Coherence::new(MOST_EPOCHS);
+        let coherence = coherence();
         coherence.renew(1, at(100));
         assert_eq!(coherence.lease().history(), 1);
         assert_eq!(coherence.lease().age(at(350)), Duration::from_millis(250));
@@ -239,7 +206,7 @@ mod tests {
 
     #[test]
     fn c2_a_heartbeat_of_an_old_history_renews_nothing() {
-        let coherence = Coherence::new(MOST_EPOCHS);
+        let coherence = coherence();
         coherence.renew(1, at(100));
         coherence.bump_history();
         assert_eq!(coherence.lease().history(), 0, "no lease at once");
@@ -250,7 +217,7 @@ mod tests {
 
     #[test]
     fn c2_a_late_heartbeat_does_not_shorten_the_lease() {
-        let coherence = Coherence::new(MOST_EPOCHS);
+        let coherence = coherence();
         coherence.renew(1, at(300));
         coherence.renew(1, at(200));
         assert_eq!(coherence.lease().age(at(300)), Duration::ZERO);
@@ -258,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_clock_may_pass_the_width_of_a_lease() {
-        let coherence = Coherence::new(MOST_EPOCHS);
+        let coherence = coherence();
         let late = Timestamp::from_micros((1 << TIME_BITS) - 5);
         coherence.renew(1, late);
         let now = Timestamp::from_micros((1 << TIME_BITS) + 7);
@@ -269,15 +236,16 @@ mod tests {
 
     #[test]
     fn c6_history_zero_is_never_current() {
-        let coherence = Coherence::new(MOST_EPOCHS);
-        lock(&coherence.writer).history = HISTORY_MASK;
+        let histories = Histories(AtomicU32::new(HISTORY_MASK));
+        let coherence = Coherence::new(Arc::new(histories));
+        assert_eq!(coherence.history(), HISTORY_MASK);
         coherence.bump_history();
         assert_eq!(coherence.history(), 1);
     }
 
     #[test]
     fn the_last_lease_of_a_past_history_is_remembered_for_a_while() {
-        let coherence = Coherence::new(MOST_EPOCHS);
+        let coherence = coherence();
         coherence.renew(1, at(100));
         coherence.bump_history();
         coherence.renew(2, at(900));
@@ -291,19 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn c4_a_token_changes_with_the_key_the_flush_and_the_history() {
-        let coherence = Coherence::new(MOST_EPOCHS);
-        let token = coherence.token(b"k");
-        assert!(coherence.unchanged(b"k", &token));
-        coherence.bump_epoch(b"other key");
-        assert!(coherence.unchanged(b"k", &token));
-        coherence.bump_epoch(b"k");
-        assert!(!coherence.unchanged(b"k", &token));
-        let token = coherence.token(b"k");
-        coherence.bump_flush();
-        assert!(!coherence.unchanged(b"k", &token));
-        let token = coherence.token(b"k");
-        coherence.bump_history();
-        assert!(!coherence.unchanged(b"k", &token));
+    fn c2_no_two_primaries_share_a_history() {
+        let histories = Arc::new(Histories::new());
+        let (one, other) = (Coherence::new(histories.clone()), Coherence::new(histories));
+        assert_ne!(one.history(), other.history());
+        one.bump_history();
+        other.bump_history();
+        assert_ne!(one.history(), other.history());
     }
 }
