@@ -24,7 +24,7 @@ pub fn with_and_without_checksum(data: &[u8], mut f: impl FnMut(&[u8])) {
 pub fn are_harmless(items: &[Item]) {
     for item in items {
         assert!((0.0..=1e18).contains(&item.score));
-        let Some(slot) = item.slot() else { continue };
+        let Some(slot) = item.key() else { continue };
         assert!(slot.bytes.len() <= 1024);
         // Dbs, or kept replies in dbs.
         assert!(slot.db & !(1 << 30) < 1 << 29);

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use crate::admission::Permit;
+use crate::entry_key::EntryKey;
 use crate::error::{Error, ErrorKind, Reason, WriteOutcome, crowded, no_room};
 use crate::op::{Op, OpReply, PrimaryId};
 use crate::pod::Pod;
 use crate::request::{Answer, CommandWork, Done, Effect, Request, Work};
-use crate::slots;
 
 /// How often a call starts over (a leader was cancelled, a key crowded, a lease lapsed) before it gives up.
 pub(crate) const ROUNDS: usize = 16;
@@ -190,10 +190,10 @@ impl<I: Io> Cache<I> {
     pub fn forget(&self, db: u32, key: &[u8]) -> bool {
         // What is being loaded was asked of the origin before.
         self.pod.bump_epoch(key);
-        let key = nearcache_l1::Key::new(db, key);
-        let replies = self.pod.store.forget(slots::head(key));
-        self.pod.store.forget(slots::loads(key));
-        self.pod.store.forget(key) | replies
+        let (value, load) = (EntryKey::value(db, key), EntryKey::load(db, key));
+        let replies = self.pod.store.forget(value.head().filed());
+        self.pod.store.forget(load.filed());
+        self.pod.store.forget(value.filed()) | replies
     }
 
     pub(crate) fn call_deadline(&self) -> Timestamp {

@@ -6,9 +6,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nearcache_l1::{Hit, Key};
+use nearcache_l1::Hit;
 
 use crate::cache::{Cache, Io};
+use crate::entry_key::EntryKey;
 use crate::pod::Found;
 use crate::primary::Verdict;
 
@@ -23,9 +24,9 @@ impl<I: Io> Cache<I> {
         db: u32,
         key: &[u8],
     ) -> Option<(Hit, Option<Arc<T>>)> {
-        let (found, form) = self.resident_decoded(Key::new(db, key))?;
+        let (found, form) = self.resident_decoded(EntryKey::value(db, key))?;
         matches!(found.verdict, Verdict::Fresh).then(|| {
-            self.pod.count_hit(Key::new(db, key));
+            self.pod.count_hit(EntryKey::value(db, key));
             (found.hit, form)
         })
     }
@@ -34,10 +35,10 @@ impl<I: Io> Cache<I> {
     #[inline]
     fn resident_decoded<T: Any + Send + Sync>(
         &self,
-        key: Key<'_>,
+        entry: EntryKey<'_>,
     ) -> Option<(Found, Option<Arc<T>>)> {
         let lease = |stamp| self.pod.lease_of(stamp);
-        let (hit, form, lease) = self.pod.store.get_decoded_with(key, lease)?;
+        let (hit, form, lease) = self.pod.store.get_decoded_with(entry.filed(), lease)?;
         Some((self.pod.found(hit, lease, || self.io.now()), form))
     }
 
@@ -48,9 +49,9 @@ impl<I: Io> Cache<I> {
     /// As [`get_resident_decoded`](Self::get_resident_decoded).
     #[inline]
     pub fn get_resident_form<T: Any + Send + Sync>(&self, db: u32, key: &[u8]) -> Option<Arc<T>> {
-        let (found, form) = self.resident_decoded(Key::new(db, key))?;
+        let (found, form) = self.resident_decoded(EntryKey::value(db, key))?;
         let form = form.filter(|_| matches!(found.verdict, Verdict::Fresh))?;
-        self.pod.count_hit(Key::new(db, key));
+        self.pod.count_hit(EntryKey::value(db, key));
         Some(form)
     }
 
@@ -65,7 +66,10 @@ impl<I: Io> Cache<I> {
         key: &[u8],
         bytes: &Bytes,
     ) -> Option<Arc<T>> {
-        let (hit, form) = self.pod.store.get_decoded(Key::new(db, key))?;
+        let (hit, form) = self
+            .pod
+            .store
+            .get_decoded(EntryKey::value(db, key).filed())?;
         form.filter(|_| holds(&hit, bytes))
     }
 
@@ -82,11 +86,18 @@ impl<I: Io> Cache<I> {
         decoded: Arc<dyn Any + Send + Sync>,
         decoded_bytes: usize,
     ) -> bool {
-        let slot = Key::new(db, key);
-        let Some(hit) = self.pod.store.peek(slot).filter(|hit| holds(hit, bytes)) else {
+        let entry = EntryKey::value(db, key);
+        let Some(hit) = self
+            .pod
+            .store
+            .peek(entry.filed())
+            .filter(|hit| holds(hit, bytes))
+        else {
             return false;
         };
-        self.pod.store.attach(slot, hit.id, decoded, decoded_bytes)
+        self.pod
+            .store
+            .attach(entry.filed(), hit.id, decoded, decoded_bytes)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use nearcache_l1::{Flight, FlightGuard, Timestamp};
 
+use crate::entry_key::{EntryKey, Kind};
+use crate::epochs::FillToken;
 use crate::error::Error;
-use crate::pod::FillToken;
 use crate::shim::{AtomicU64, Ordering};
 
 /// What a fill or load ends with, for everyone who waits for it.
@@ -34,6 +35,16 @@ pub(crate) type PodFlight = Flight<FillMeta, FillOutcome>;
 
 /// The guard of a fill or a load: its holder must publish, complete or abandon the flight.
 pub(crate) type Guard = FlightGuard<FillMeta, FillOutcome>;
+
+/// What a flight is about.
+pub(crate) fn entry_of(guard: &Guard) -> EntryKey<'_> {
+    EntryKey::of(guard.key())
+}
+
+/// Whether it is about a reply.
+pub(crate) fn is_of_reply(guard: &Guard) -> bool {
+    entry_of(guard).kind == Kind::Reply
+}
 
 /// What a flight must know so that later callers can tell whether they may join it.
 pub(crate) struct FillMeta {

@@ -2,7 +2,6 @@
 //!
 //! Shared by all callers and the lanes. Sends nothing and waits for nothing.
 
-mod epochs;
 mod fetch;
 mod heads;
 mod news;
@@ -18,6 +17,8 @@ use nearcache_l1::{EntryInfo, Hit, Key, Stamp, Store, StoreConfig, Timestamp};
 use crate::admission::Admission;
 use crate::config::PodConfig;
 use crate::counters::{Counters, Totals};
+use crate::entry_key::{EntryKey, Kind};
+use crate::epochs::{Epochs, FillToken, MOST_EPOCHS};
 use crate::error::{Error, ErrorKind};
 use crate::fill::{FillMeta, FillOutcome};
 use crate::load::table::Loads;
@@ -25,11 +26,8 @@ use crate::op::{ConnectionId, Endpoint, PrimaryId};
 use crate::primary::{Histories, LaneLease, LaneState, LaneStats, Primary, Route, Verdict};
 use crate::readiness::Warmth;
 use crate::shim::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::slots;
 use crate::working_set::Sampler;
 
-use epochs::{Epochs, MOST_EPOCHS};
-pub(crate) use epochs::{FillToken, key_hash};
 pub(crate) use rate::cut;
 
 /// A resident entry, and what it is worth.
@@ -59,7 +57,7 @@ pub struct Pod {
     pub(crate) counters: Counters,
     /// L less one per cent for the error of the clock's rate.
     lease_time: Duration,
-    /// Which slots were read, of late.
+    /// Which entries were read, of late.
     pub(crate) sampler: Sampler,
     /// Whether that is kept.
     pub(crate) counting: AtomicBool,
@@ -118,13 +116,15 @@ impl Pod {
     #[inline]
     pub(crate) fn resident(
         &self,
-        key: Key<'_>,
+        entry: EntryKey<'_>,
         clock: impl FnOnce() -> Timestamp,
     ) -> Option<Found> {
         if off!(LeaseAfterUnlock) {
-            return self.resident_lease_after_unlock(key, clock);
+            return self.resident_lease_after_unlock(entry, clock);
         }
-        let (hit, lease) = self.store.get_with(key, |stamp| self.lease_of(stamp))?;
+        let (hit, lease) = self
+            .store
+            .get_with(entry.filed(), |stamp| self.lease_of(stamp))?;
         Some(self.found(hit, lease, clock))
     }
 
@@ -133,10 +133,10 @@ impl Pod {
     #[cold]
     fn resident_lease_after_unlock(
         &self,
-        key: Key<'_>,
+        entry: EntryKey<'_>,
         clock: impl FnOnce() -> Timestamp,
     ) -> Option<Found> {
-        let hit = self.store.get(key)?;
+        let hit = self.store.get(entry.filed())?;
         let now = clock();
         let lease = self.lease_of(hit.stamp);
         Some(self.found(hit, lease, || now))
@@ -288,9 +288,9 @@ impl Pod {
 
     /// Calls `see` for every key with a copy of its own in L1, fresh or not, in no order; kept replies are left out.
     pub fn for_each_resident(&self, mut see: impl FnMut(Key<'_>, &EntryInfo)) {
-        self.store.for_each(|slot, info| {
-            if slot.db < slots::DBS {
-                see(slot, info);
+        self.store.for_each(|filed, info| {
+            if EntryKey::of(filed).kind == Kind::Value {
+                see(filed, info);
             }
         });
     }

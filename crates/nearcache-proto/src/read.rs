@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::RemovalCause::Expired;
-use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
+use nearcache_l1::{Entrance, Hit, Landed, Timestamp};
 
 use crate::admission::Permit;
 use crate::cache::{Cache, Freshness, Io, ROUNDS, Read, ReadPolicy, Source, check_sizes};
+use crate::entry_key::{EntryKey, Kind};
 use crate::error::{Error, ErrorKind, Reason, crowded};
 use crate::fill::Guard;
 use crate::fill::{FillMeta, PodFlight};
 use crate::pod::{Found, Pod};
 use crate::primary::{LaneState, Verdict};
 use crate::request::{RenewTicket, Work};
-use crate::slots::{REPLIES, subject};
 
 impl<I: Io> Cache<I> {
     /// The fresh copy in this pod, if there is one. Sends nothing.
@@ -26,9 +26,11 @@ impl<I: Io> Cache<I> {
     /// One shared lock, one clock reading, one reference count; no allocation.
     #[inline]
     pub fn get_resident(&self, db: u32, key: &[u8]) -> Option<Hit> {
-        let found = self.pod.resident(Key::new(db, key), || self.io.now())?;
+        let found = self
+            .pod
+            .resident(EntryKey::value(db, key), || self.io.now())?;
         matches!(found.verdict, Verdict::Fresh).then(|| {
-            self.pod.count_hit(Key::new(db, key));
+            self.pod.count_hit(EntryKey::value(db, key));
             found.hit
         })
     }
@@ -45,13 +47,13 @@ impl<I: Io> Cache<I> {
         if let Some(hit) = self.get_resident(db, key) {
             return Ok(from_l1(hit.value));
         }
-        Box::pin(self.read_missed(Key::new(db, key), policy)).await
+        Box::pin(self.read_missed(EntryKey::value(db, key), policy)).await
     }
 
     /// Reads a value or a reply that was not found at the first look.
     pub(crate) async fn read_missed(
         &self,
-        slot: Key<'_>,
+        entry: EntryKey<'_>,
         policy: ReadPolicy,
     ) -> Result<Read, Error> {
         let began = self.io.now();
@@ -59,25 +61,25 @@ impl<I: Io> Cache<I> {
         let mut share = Share::Any;
         let mut failed = None;
         for _ in 0..ROUNDS {
-            if let Some(found) = self.pod.look(slot, || self.io.now()) {
+            if let Some(found) = self.pod.look(entry, || self.io.now()) {
                 match found.verdict {
                     Verdict::Fresh => {
-                        self.pod.count_hit(slot);
+                        self.pod.count_hit(entry);
                         return Ok(from_l1(found.hit.value));
                     }
                     // L2 is slower than L: the lease is over when it comes. But its heartbeat was sent within
                     // this call, so the copy reflects every write before the call began.
                     Verdict::Lapsed if found.is_of_lease_since(began) => {
-                        self.pod.count_hit(slot);
+                        self.pod.count_hit(entry);
                         return Ok(from_l1(found.hit.value));
                     }
                     Verdict::Lapsed => {
                         if let Some(answer) = self.lapsed(&found, policy) {
                             return answer;
                         }
-                        match self.renew(slot, deadline).await {
+                        match self.renew(entry, deadline).await {
                             Ok(()) => continue,
-                            Err(error) => match self.failed(slot, policy, error) {
+                            Err(error) => match self.failed(entry, policy, error) {
                                 Err(error) if self.waits_out(&error, deadline) => {
                                     failed = Some(error);
                                     continue;
@@ -86,22 +88,24 @@ impl<I: Io> Cache<I> {
                             },
                         }
                     }
-                    Verdict::Old if !self.holds_lease_of(slot, found.now) => {
+                    Verdict::Old if !self.holds_lease_of(entry, found.now) => {
                         if let Some(stale) = self.stale(&found, policy) {
                             return Ok(stale);
                         }
                     }
                     Verdict::Dead if found.now >= found.hit.deadline => {
-                        self.pod.store.remove_entry(slot, found.hit.id, Expired);
+                        self.pod
+                            .store
+                            .remove_entry(entry.filed(), found.hit.id, Expired);
                     }
                     Verdict::Old | Verdict::Dead => {}
                 }
             }
-            match self.fetch(slot, deadline, share).await? {
+            match self.fetch(entry, deadline, share).await? {
                 Fetch::Hit(hit) => return Ok(from_l1(hit.value)),
                 // Nobody may join a fetch of it, and its readers may be many.
-                Fetch::Crowded(_) if self.pod.is_bypassed(subject(slot).bytes) => {
-                    return self.read_beside(slot).await;
+                Fetch::Crowded(_) if self.pod.is_bypassed(entry.subject().bytes) => {
+                    return self.read_beside(entry).await;
                 }
                 Fetch::Crowded(flight) => {
                     flight.wait_landed().await;
@@ -114,7 +118,7 @@ impl<I: Io> Cache<I> {
                         share = Share::SentAfter(began);
                     }
                     Landed::Done(Ok(fetched)) => return Ok(from_l2(fetched.value)),
-                    Landed::Done(Err(error)) => match self.failed(slot, policy, error) {
+                    Landed::Done(Err(error)) => match self.failed(entry, policy, error) {
                         Err(error) if self.waits_out(&error, deadline) => failed = Some(error),
                         answer => return answer,
                     },
@@ -128,13 +132,13 @@ impl<I: Io> Cache<I> {
     /// Joins or leads the fetch of one key, as soon as there is room for it in line.
     pub(crate) async fn fetch(
         &self,
-        slot: Key<'_>,
+        entry: EntryKey<'_>,
         deadline: Timestamp,
         share: Share,
     ) -> Result<Fetch, Error> {
         let mut led = Led::new(&self.pod);
         loop {
-            if let Some(fetch) = self.enter(slot, share, &mut led)? {
+            if let Some(fetch) = self.enter(entry, share, &mut led)? {
                 self.submit_led(led, deadline);
                 return Ok(fetch);
             }
@@ -158,19 +162,16 @@ impl<I: Io> Cache<I> {
     /// for one more.
     pub(crate) fn enter(
         &self,
-        slot: Key<'_>,
+        entry: EntryKey<'_>,
         share: Share,
         led: &mut Led,
     ) -> Result<Option<Fetch>, Error> {
-        check_sizes(slot.bytes, 0)?;
+        check_sizes(entry.bytes, 0)?;
         // Before the entry, as under its lock the store cannot be asked.
-        let head = match slot.db & REPLIES {
-            0 => None,
-            _ => Some(self.pod.head(slot)),
-        };
+        let head = (entry.kind == Kind::Reply).then(|| self.pod.head(entry));
         let patient = self.is_patient();
         let entrance = self.pod.store.enter_if(
-            slot,
+            entry.filed(),
             |hit| {
                 let (filed, lease) = match head {
                     None => (true, self.pod.lease_of(hit.stamp)),
@@ -187,25 +188,25 @@ impl<I: Io> Cache<I> {
             |meta: &FillMeta| {
                 // What may have to wait for L2 is not for callers that will not, nor the other way round.
                 let alike = meta.patient == patient || meta.sent_at().is_some();
-                alike && share.allows(meta) && self.pod.may_join(slot, meta, self.io.now())
+                alike && share.allows(meta) && self.pod.may_join(entry, meta, self.io.now())
             },
             || {
                 led.take_room()
-                    .then(|| self.pod.fill_meta_for(slot, patient))
+                    .then(|| self.pod.fill_meta_for(entry, patient))
             },
         );
         Ok(Some(match entrance {
             Entrance::Hit(hit) => {
-                self.pod.count_hit(slot);
+                self.pod.count_hit(entry);
                 Fetch::Hit(hit)
             }
             Entrance::Join(flight) => {
-                self.pod.count_miss(slot);
+                self.pod.count_miss(entry);
                 self.pod.counters.joined_total.bump();
                 Fetch::Joined(flight)
             }
             Entrance::Lead(guard) => {
-                self.pod.count_miss(slot);
+                self.pod.count_miss(entry);
                 let flight = guard.flight().clone();
                 led.guards.push(guard);
                 Fetch::Led(flight)
@@ -222,15 +223,19 @@ impl<I: Io> Cache<I> {
         }))
     }
 
-    /// Whether the lease of the slot's owner holds.
-    pub(crate) fn holds_lease_of(&self, slot: Key<'_>, now: Timestamp) -> bool {
-        self.pod.route.of(subject(slot).bytes).lease_holds(now)
+    /// Whether the lease of the entry's owner holds.
+    pub(crate) fn holds_lease_of(&self, entry: EntryKey<'_>, now: Timestamp) -> bool {
+        self.pod.route.of(entry.subject().bytes).lease_holds(now)
     }
 
-    /// Waits for the answer to a heartbeat of the slot's owner, together with everyone else who needs one.
-    pub(crate) async fn renew(&self, slot: Key<'_>, deadline: Timestamp) -> Result<(), Error> {
+    /// Waits for the answer to a heartbeat of the entry's owner, together with everyone else who needs one.
+    pub(crate) async fn renew(
+        &self,
+        entry: EntryKey<'_>,
+        deadline: Timestamp,
+    ) -> Result<(), Error> {
         self.pod.counters.lapsed_total.bump();
-        let primary = self.pod.route.of(subject(slot).bytes);
+        let primary = self.pod.route.of(entry.subject().bytes);
         let (promise, first) = primary.want_renewal();
         if first {
             let ticket = RenewTicket::new(primary.clone());
@@ -277,11 +282,15 @@ impl<I: Io> Cache<I> {
     }
 
     /// The copy that a policy serves although it cannot be proven fresh. Counts nothing.
-    pub(crate) fn stale_copy(&self, slot: Key<'_>, policy: ReadPolicy) -> Option<(Hit, Duration)> {
-        let found = self.pod.look(slot, || self.io.now())?;
+    pub(crate) fn stale_copy(
+        &self,
+        entry: EntryKey<'_>,
+        policy: ReadPolicy,
+    ) -> Option<(Hit, Duration)> {
+        let found = self.pod.look(entry, || self.io.now())?;
         match found.verdict {
             Verdict::Lapsed => {}
-            Verdict::Old if !self.holds_lease_of(slot, found.now) => {}
+            Verdict::Old if !self.holds_lease_of(entry, found.now) => {}
             _ => return None,
         }
         let age = self.stale_age(&found, policy)?;
@@ -289,11 +298,11 @@ impl<I: Io> Cache<I> {
     }
 
     /// L2 failed: the last resort of `serve_stale`, judged again because time has passed.
-    fn failed(&self, slot: Key<'_>, policy: ReadPolicy, error: Error) -> Result<Read, Error> {
+    fn failed(&self, entry: EntryKey<'_>, policy: ReadPolicy, error: Error) -> Result<Read, Error> {
         if error.kind() != ErrorKind::Retry {
             return Err(error);
         }
-        let Some(found) = self.pod.look(slot, || self.io.now()) else {
+        let Some(found) = self.pod.look(entry, || self.io.now()) else {
             return Err(error);
         };
         match found.verdict {
@@ -314,7 +323,7 @@ impl<I: Io> Cache<I> {
         let deadline = self.call_deadline();
         let mut failed = None;
         for _ in 0..ROUNDS {
-            match self.validated(Key::new(db, key), deadline).await {
+            match self.validated(EntryKey::value(db, key), deadline).await {
                 Err(error) if self.waits_out(&error, deadline) => failed = Some(error),
                 answer => return answer,
             }
@@ -322,30 +331,34 @@ impl<I: Io> Cache<I> {
         Err(failed.unwrap_or_else(crowded))
     }
 
-    async fn validated(&self, slot: Key<'_>, deadline: Timestamp) -> Result<Option<Bytes>, Error> {
+    async fn validated(
+        &self,
+        entry: EntryKey<'_>,
+        deadline: Timestamp,
+    ) -> Result<Option<Bytes>, Error> {
         let start = self.io.now();
-        let primary = self.pod.route.of(slot.bytes);
+        let primary = self.pod.route.of(entry.bytes);
         let fence = |done| Work::Fence { role: true, done };
         let fenced = self.ask(primary.id(), deadline, fence);
         if off!(SharedFence) {
-            self.renew(slot, deadline).await?;
+            self.renew(entry, deadline).await?;
         } else if !off!(Fence) {
             fenced.await?;
         }
         // Everything that was executed before the fence has been applied by now. The copy must be of
         // a life of the lane that is still on: of this one, or filled after the fence by a later one.
         if primary.is_tracked()
-            && let Some(found) = self.pod.resident(slot, || self.io.now())
+            && let Some(found) = self.pod.resident(entry, || self.io.now())
             && matches!(found.verdict, Verdict::Fresh | Verdict::Lapsed)
         {
-            self.pod.count_hit(slot);
+            self.pod.count_hit(entry);
             return Ok(found.hit.value);
         }
         for _ in 0..ROUNDS {
-            match self.fetch(slot, deadline, Share::Validated(start)).await? {
+            match self.fetch(entry, deadline, Share::Validated(start)).await? {
                 Fetch::Hit(_) => unreachable!("no hit is usable here"),
-                Fetch::Crowded(_) if self.pod.is_bypassed(slot.bytes) => {
-                    return Ok(self.read_beside(slot).await?.value);
+                Fetch::Crowded(_) if self.pod.is_bypassed(entry.bytes) => {
+                    return Ok(self.read_beside(entry).await?.value);
                 }
                 Fetch::Crowded(flight) => {
                     flight.wait_landed().await;

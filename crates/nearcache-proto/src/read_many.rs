@@ -5,18 +5,18 @@
 //! or a value has expired meanwhile, of which the news may be late.
 
 use bytes::Bytes;
-use nearcache_l1::{Hit, Key, Landed, Landing, Timestamp};
+use nearcache_l1::{Hit, Landed, Landing, Timestamp};
 
 use crate::cache::{Cache, Freshness, Io, Read, ReadPolicy, Source, check_sizes};
+use crate::entry_key::EntryKey;
+use crate::epochs::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::fill::{FillMeta, FillOutcome};
 use crate::op::{Op, OpReply};
-use crate::pod::FillToken;
 use crate::primary::Verdict;
 use crate::read::{Fetch, Led, Share, from_l2};
 use crate::request::Effect;
 use crate::resp::Reply;
-use crate::slots::subject;
 
 /// Rounds with hits before everything is read from L2 in one batch.
 const ROUNDS: usize = 3;
@@ -65,7 +65,7 @@ impl<I: Io> Cache<I> {
         for keys in keys.chunks(TOGETHER) {
             let mut some: Vec<_> = keys
                 .iter()
-                .map(|key| self.without_l2(Key::new(db, key), policy))
+                .map(|key| self.without_l2(EntryKey::value(db, key), policy))
                 .collect();
             let missing: Vec<_> = keys
                 .iter()
@@ -78,7 +78,7 @@ impl<I: Io> Cache<I> {
                     *one = rest.next().map(|read| match read {
                         // L2 was to be asked, and did not answer: by now that may be known.
                         Err(error) if error.kind() == ErrorKind::Retry => self
-                            .without_l2(Key::new(db, key), policy)
+                            .without_l2(EntryKey::value(db, key), policy)
                             .unwrap_or(Err(error)),
                         read => read,
                     });
@@ -91,14 +91,14 @@ impl<I: Io> Cache<I> {
 
     /// What can be said of a key without asking L2, and need not be compared with the answers for others: that its
     /// policy serves it stale, or that no server takes it.
-    fn without_l2(&self, slot: Key<'_>, policy: ReadPolicy) -> Option<Result<Read, Error>> {
-        if let Err(error) = check_sizes(slot.bytes, 0) {
+    fn without_l2(&self, entry: EntryKey<'_>, policy: ReadPolicy) -> Option<Result<Read, Error>> {
+        if let Err(error) = check_sizes(entry.bytes, 0) {
             return Some(Err(error));
         }
         let ReadPolicy::ServeStale { .. } = policy else {
             return None;
         };
-        let (hit, age) = self.stale_copy(slot, policy)?;
+        let (hit, age) = self.stale_copy(entry, policy)?;
         self.pod.counters.stale_total.bump();
         Some(Ok(Read {
             value: hit.value,
@@ -111,8 +111,8 @@ impl<I: Io> Cache<I> {
         if keys.is_empty() {
             return Vec::new();
         }
-        let slots: Vec<_> = keys.iter().map(|key| Key::new(db, key)).collect();
-        match self.read_together(&slots, false).await {
+        let entries: Vec<_> = keys.iter().map(|key| EntryKey::value(db, key)).collect();
+        match self.read_together(&entries, false).await {
             Ok(Some(together)) => together
                 .ones
                 .into_iter()
@@ -129,38 +129,38 @@ impl<I: Io> Cache<I> {
         }
     }
 
-    /// Reads at most [`TOGETHER`] slots; `None` when they change faster than rounds can follow. All hits, and all
+    /// Reads at most [`TOGETHER`] entries; `None` when they change faster than rounds can follow. All hits, and all
     /// answers whose changes are told, were true at one moment. With `strict`, others do not count
-    /// as answers, unless there is only one slot.
+    /// as answers, unless there is only one entry.
     ///
     /// # Errors
     /// L2 cannot be asked; what it answered stands in the places.
     pub(crate) async fn read_together(
         &self,
-        slots: &[Key<'_>],
+        entries: &[EntryKey<'_>],
         strict: bool,
     ) -> Result<Option<Together>, Error> {
         let began = self.io.now();
         let deadline = self.call_deadline();
         let mut share = Share::Any;
         for _ in 0..ROUNDS {
-            for slot in slots {
-                if self.holds_lease_of(*slot, self.io.now()) {
+            for entry in entries {
+                if self.holds_lease_of(*entry, self.io.now()) {
                     continue;
                 }
                 // Most keys are likely resident: one heartbeat instead of a value for each.
-                match self.renew(*slot, deadline).await {
+                match self.renew(*entry, deadline).await {
                     // No copy can be proven any more: all are asked for, once the lane is there.
                     Err(error) if self.waits_out(&error, deadline) => break,
                     renewed => renewed?,
                 }
             }
             let mut led = Led::new(&self.pod);
-            let mut places = Vec::with_capacity(slots.len());
-            for slot in slots {
-                let token = self.pod.fill_token(subject(*slot).bytes);
+            let mut places = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let token = self.pod.fill_token(entry.subject().bytes);
                 let state = loop {
-                    if let Some(state) = self.place(*slot, share, &mut led)? {
+                    if let Some(state) = self.place(*entry, share, &mut led)? {
                         break state;
                     }
                     // Others may wait for what this call leads: it is sent before this call waits.
@@ -171,35 +171,40 @@ impl<I: Io> Cache<I> {
             }
             self.submit_led(led, deadline);
             share = Share::SentAfter(began);
-            let Some(together) = self.collect(slots, places, began, deadline).await else {
+            let Some(together) = self.collect(entries, places, began, deadline).await else {
                 continue;
             };
             // Read beside the lane (large, or not to be kept), it may be older than the other answers.
-            let apart = strict && slots.len() > 1 && !together.tracked;
+            let apart = strict && entries.len() > 1 && !together.tracked;
             return Ok((!apart).then_some(together));
         }
         Ok(None)
     }
 
-    /// The fresh copy in this pod of a slot of any kind.
-    pub(crate) fn fresh(&self, slot: Key<'_>) -> Option<Hit> {
-        let hit = self.copy(slot)?;
-        self.pod.count_hit(slot);
+    /// The fresh copy in this pod of an entry of any kind.
+    pub(crate) fn fresh(&self, entry: EntryKey<'_>) -> Option<Hit> {
+        let hit = self.copy(entry)?;
+        self.pod.count_hit(entry);
         Some(hit)
     }
 
     /// The same, before it is known whether it will be served.
-    pub(crate) fn copy(&self, slot: Key<'_>) -> Option<Hit> {
-        let found = self.pod.look(slot, || self.io.now())?;
+    pub(crate) fn copy(&self, entry: EntryKey<'_>) -> Option<Hit> {
+        let found = self.pod.look(entry, || self.io.now())?;
         matches!(found.verdict, Verdict::Fresh).then_some(found.hit)
     }
 
     /// `None`: there is no room in line to ask for it.
-    fn place(&self, slot: Key<'_>, share: Share, led: &mut Led) -> Result<Option<State>, Error> {
-        if let Some(hit) = self.fresh(slot) {
+    fn place(
+        &self,
+        entry: EntryKey<'_>,
+        share: Share,
+        led: &mut Led,
+    ) -> Result<Option<State>, Error> {
+        if let Some(hit) = self.fresh(entry) {
             return Ok(Some(State::Hit(hit)));
         }
-        let fetch = self.enter(slot, share, led)?;
+        let fetch = self.enter(entry, share, led)?;
         Ok(fetch.map(|fetch| match fetch {
             Fetch::Hit(hit) => State::Hit(hit),
             Fetch::Led(flight) | Fetch::Joined(flight) => State::Flight(flight.wait_landed()),
@@ -210,7 +215,7 @@ impl<I: Io> Cache<I> {
     /// Waits for a round; `None` when it has to be done again.
     async fn collect(
         &self,
-        slots: &[Key<'_>],
+        entries: &[EntryKey<'_>],
         places: Vec<(FillToken, State)>,
         began: Timestamp,
         deadline: Timestamp,
@@ -259,11 +264,11 @@ impl<I: Io> Cache<I> {
             });
         }
         // A single answer is newer than nothing.
-        let moved = |(slot, token): (&Key<'_>, &FillToken)| {
-            !self.pod.unchanged(subject(*slot).bytes, token)
+        let moved = |(entry, token): (&EntryKey<'_>, &FillToken)| {
+            !self.pod.unchanged(entry.subject().bytes, token)
         };
         let apart =
-            slots.len() > 1 && (self.io.now() >= until || slots.iter().zip(&tokens).any(moved));
+            entries.len() > 1 && (self.io.now() >= until || entries.iter().zip(&tokens).any(moved));
         let apart = apart && !off!(Compare);
         (!again && !apart).then_some(Together {
             ones: values,
@@ -292,10 +297,10 @@ impl<I: Io> Cache<I> {
     }
 
     /// Reads one key of L2 with no flight in L1, in line with the commands.
-    pub(crate) async fn read_beside(&self, slot: Key<'_>) -> Result<Read, Error> {
-        self.pod.count_miss(slot);
+    pub(crate) async fn read_beside(&self, entry: EntryKey<'_>) -> Result<Read, Error> {
+        self.pod.count_miss(entry);
         self.pod.counters.bypassed_total.bump();
-        let read = self.read_batch(slot.db, &[slot.bytes]).await?;
+        let read = self.read_batch(entry.db, &[entry.bytes]).await?;
         Ok(from_l2(read.into_iter().flatten().next()))
     }
 

@@ -1,22 +1,22 @@
 //! Commands answered from L1: which copy a reply can be made from, and the read that brings one.
 //!
-//! Hit, join, lead and publish are those of `read` and `read_many`; only what lies in the slot differs.
+//! Hit, join, lead and publish are those of `read` and `read_many`; only what lies in the entry differs.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use nearcache_l1::{Hit, Key, Timestamp};
+use nearcache_l1::{Hit, Timestamp};
 
 use crate::cache::{Cache, Io, ReadPolicy};
 use crate::commands::{self, Serve, Source};
 use crate::derive;
+use crate::entry_key::{self, EntryKey, Kind};
+use crate::epochs::FillToken;
 use crate::error::unexpected;
 use crate::error::{Error, ErrorKind};
 use crate::held;
-use crate::pod::FillToken;
 use crate::read_many::{One, TOGETHER};
 use crate::resp::Reply;
-use crate::slots::{self, REPLIES};
 
 /// Rounds of a pipeline before all of it is read from L2.
 const ROUNDS: usize = 3;
@@ -69,25 +69,25 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
         }
     }
 
-    /// The slots its reply is made from; `None` when it is too long to be filed.
-    fn slots(&self) -> Option<Vec<(u32, Cow<'a, [u8]>)>> {
+    /// The entries its reply is made from; `None` when it is too long to be filed.
+    fn entries(&self) -> Option<Vec<(Kind, Cow<'a, [u8]>)>> {
         match self.serve.source {
             Source::MGet if off!(FirstKey) => {
-                let name = slots::compose(self.place, self.arguments)?;
-                Some(vec![(REPLIES, Cow::Owned(name))])
+                let name = entry_key::compose(self.place, self.arguments)?;
+                Some(vec![(Kind::Reply, Cow::Owned(name))])
             }
             Source::Get | Source::MGet => {
-                let value = |key: &'a A| (0, Cow::Borrowed(key.as_ref()));
+                let value = |key: &'a A| (Kind::Value, Cow::Borrowed(key.as_ref()));
                 Some(self.arguments.iter().map(value).collect())
             }
             _ => {
-                let name = slots::compose(self.place, self.arguments)?;
-                Some(vec![(REPLIES, Cow::Owned(name))])
+                let name = entry_key::compose(self.place, self.arguments)?;
+                Some(vec![(Kind::Reply, Cow::Owned(name))])
             }
         }
     }
 
-    /// The reply made from the answers to its slots. A server's error about one key of `MGET` is a nil,
+    /// The reply made from the answers to its entries. A server's error about one key of `MGET` is a nil,
     /// as there.
     fn assemble(&self, ones: &mut dyn Iterator<Item = One>) -> Result<Reply, Error> {
         match self.serve.source {
@@ -108,12 +108,12 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     }
 }
 
-/// The slots in a db that the reply to a command is made from; `None` when L1 does not answer it.
-pub(crate) fn slots_of<A: AsRef<[u8]>>(db: u32, argv: &[A]) -> Option<Vec<(u32, Vec<u8>)>> {
-    let slots = Served::of(argv)?.slots()?;
-    let whole = slots
+/// The entries that the reply to a command is made from; `None` when L1 does not answer it.
+pub(crate) fn entries_of<A: AsRef<[u8]>>(argv: &[A]) -> Option<Vec<(Kind, Vec<u8>)>> {
+    let entries = Served::of(argv)?.entries()?;
+    let whole = entries
         .into_iter()
-        .map(|(kind, name)| (db | kind, name.into_owned()));
+        .map(|(kind, name)| (kind, name.into_owned()));
     Some(whole.collect())
 }
 
@@ -131,7 +131,7 @@ impl<I: Io> Cache<I> {
         if command.serve.source == Source::MGet && !off!(FirstKey) {
             return self.resident_values(db, command.arguments);
         }
-        self.made_of(db, command, |slot| self.fresh(slot))
+        self.made_of(db, command, |entry| self.fresh(entry))
     }
 
     /// The reply from copies that a policy serves stale, or fresh ones where there are any.
@@ -144,14 +144,14 @@ impl<I: Io> Cache<I> {
         let ReadPolicy::ServeStale { .. } = policy else {
             return None;
         };
-        let copy = |slot: Key<'_>| {
-            self.copy(slot)
-                .or_else(|| Some(self.stale_copy(slot, policy)?.0))
+        let copy = |entry: EntryKey<'_>| {
+            self.copy(entry)
+                .or_else(|| Some(self.stale_copy(entry, policy)?.0))
         };
         let reply = match command.serve.source {
             Source::MGet => {
                 let values = command.arguments.iter().map(|key| {
-                    let hit = copy(Key::new(db, key.as_ref()))?;
+                    let hit = copy(EntryKey::value(db, key.as_ref()))?;
                     Some(value(hit.value))
                 });
                 Reply::Array(values.collect::<Option<_>>()?)
@@ -167,11 +167,11 @@ impl<I: Io> Cache<I> {
         &self,
         db: u32,
         command: &Served<'_, A>,
-        copy: impl Fn(Key<'_>) -> Option<Hit>,
+        copy: impl Fn(EntryKey<'_>) -> Option<Hit>,
     ) -> Option<Made> {
         let source = command.serve.source;
         if (source == Source::Get || source.is_of_value())
-            && let Some(hit) = copy(Key::new(db, command.key()))
+            && let Some(hit) = copy(EntryKey::value(db, command.key()))
             && let Some(reply) = derive::of_value(source, hit.value, command.arguments)
         {
             let until = hit.deadline;
@@ -182,15 +182,15 @@ impl<I: Io> Cache<I> {
         }
         if source.is_of_hash()
             && source != Source::HGetAll
-            && let whole = slots::compose(commands::place("hgetall"), &command.arguments[..1])?
-            && let Some(hit) = copy(Key::new(db | REPLIES, &whole))
+            && let whole = entry_key::compose(commands::place("hgetall"), &command.arguments[..1])?
+            && let Some(hit) = copy(EntryKey::reply(db, &whole))
             && let Some(reply) = derive::of_hash(source, &hit.value?, command.arguments)
         {
             let until = hit.deadline;
             return Some(Made { reply, until });
         }
-        let name = slots::compose(command.place, command.arguments)?;
-        let hit = copy(Key::new(db | REPLIES, &name))?;
+        let name = entry_key::compose(command.place, command.arguments)?;
+        let hit = copy(EntryKey::reply(db, &name))?;
         let reply = held::unpack(&hit.value?)?;
         let until = hit.deadline;
         Some(Made { reply, until })
@@ -202,7 +202,7 @@ impl<I: Io> Cache<I> {
         let mut until = Timestamp::MAX;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            let hit = self.copy(Key::new(db, key.as_ref()))?;
+            let hit = self.copy(EntryKey::value(db, key.as_ref()))?;
             until = until.min(hit.deadline);
             values.push(value(hit.value));
         }
@@ -212,7 +212,7 @@ impl<I: Io> Cache<I> {
         let together = alone || (self.pod.is_tracked() && self.hold(keys, &tokens, until));
         together.then(|| {
             keys.iter()
-                .for_each(|key| self.pod.count_hit(Key::new(db, key.as_ref())));
+                .for_each(|key| self.pod.count_hit(EntryKey::value(db, key.as_ref())));
             made
         })
     }
@@ -275,11 +275,13 @@ impl<I: Io> Cache<I> {
         if command.serve.source == Source::MGet && !off!(FirstKey) {
             return self.values(db, command).await;
         }
-        let Some(slot) = command.slots().and_then(|mut slots| slots.pop()) else {
+        let Some(entry) = command.entries().and_then(|mut entries| entries.pop()) else {
             return Ok(None);
         };
-        let (kind, name) = slot;
-        let read = self.read_missed(Key::new(db | kind, &name), policy).await?;
+        let (kind, name) = entry;
+        let read = self
+            .read_missed(EntryKey::new(kind, db, &name), policy)
+            .await?;
         let mut one = std::iter::once(Ok(read.value));
         command.assemble(&mut one).map(Some)
     }
@@ -294,8 +296,11 @@ impl<I: Io> Cache<I> {
         if keys.len() > TOGETHER || !self.tells_all() {
             return Ok(None);
         }
-        let slots: Vec<_> = keys.iter().map(|key| Key::new(db, key.as_ref())).collect();
-        match self.read_together(&slots, true).await? {
+        let entries: Vec<_> = keys
+            .iter()
+            .map(|key| EntryKey::value(db, key.as_ref()))
+            .collect();
+        match self.read_together(&entries, true).await? {
             Some(together) => {
                 let mut ones = together.ones.into_iter();
                 command.assemble(&mut ones).map(Some)
@@ -349,30 +354,30 @@ impl<I: Io> Cache<I> {
         for _ in 0..ROUNDS {
             let tokens = self.tokens(&keys);
             let mut until = Timestamp::MAX;
-            let (mut slots, mut parts) = (Vec::new(), Vec::with_capacity(commands.len()));
+            let (mut entries, mut parts) = (Vec::new(), Vec::with_capacity(commands.len()));
             for command in commands {
                 if let Some(made) = self.resident_of(db, command) {
                     until = until.min(made.until);
                     parts.push(Part::Hit(made.reply));
                     continue;
                 }
-                let Some(mut wanted) = command.slots() else {
+                let Some(mut wanted) = command.entries() else {
                     return Ok(None);
                 };
-                let (first, count) = (slots.len(), wanted.len());
-                slots.append(&mut wanted);
+                let (first, count) = (entries.len(), wanted.len());
+                entries.append(&mut wanted);
                 parts.push(Part::Asked { first, count });
             }
-            if !slots.is_empty() && keys.len() > 1 && !self.tells_all() {
+            if !entries.is_empty() && keys.len() > 1 && !self.tells_all() {
                 return Ok(None);
             }
-            let slots: Vec<_> = slots
+            let entries: Vec<_> = entries
                 .iter()
-                .map(|(kind, name)| Key::new(db | kind, name))
+                .map(|(kind, name)| EntryKey::new(*kind, db, name))
                 .collect();
-            let ones = match slots.is_empty() {
+            let ones = match entries.is_empty() {
                 true => Vec::new(),
-                false => match self.read_together(&slots, true).await? {
+                false => match self.read_together(&entries, true).await? {
                     // What one command alone reads is as good as its reply.
                     Some(together) if together.tracked || keys.len() == 1 => {
                         until = until.min(together.until);

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use nearcache_l1::{Promise, Timestamp};
 
 use crate::admission::Permit;
+use crate::entry_key::subject;
+use crate::epochs::FillToken;
 use crate::error::{Error, WriteOutcome};
 use crate::fill::Guard;
 use crate::op::{Op, OpReply, PrimaryId, Protocol, Side};
-use crate::pod::FillToken;
 use crate::pod::Pod;
 use crate::primary::Primary;
-use crate::slots::subject;
 
 /// A promise of an answer, or of the error that came instead.
 pub(crate) type Answer<T> = Promise<Result<T, Error>>;

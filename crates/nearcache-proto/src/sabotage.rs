@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::primary::Verdict;
-use nearcache_l1::{Entrance, Filled, Key, RemovalCause, Store};
+use nearcache_l1::{Key, RemovalCause, Store};
 
 macro_rules! mechanisms {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
@@ -140,18 +140,5 @@ pub(crate) fn drop_entry_only<M, O>(store: &Store<M, O>, key: &[u8]) {
     let key = Key::new(0, key);
     if let Some(hit) = store.get(key) {
         store.remove_entry(key, hit.id, RemovalCause::Invalidated);
-    }
-}
-
-/// Keeps what a flight brought that must not be kept.
-pub(crate) fn keep_anyway<M, O>(
-    store: &Store<M, O>,
-    slot: Key<'_>,
-    filled: Filled,
-    meta: M,
-    outcome: O,
-) {
-    if let Entrance::Lead(guard) = store.enter(slot, |_| false, |_| false, || meta) {
-        store.publish(guard, filled, |_| true, outcome);
     }
 }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
 use crate::cache::{Cache, Io, ROUNDS, check_sizes};
+use crate::epochs::FillToken;
 use crate::error::{Error, ErrorKind, crowded, unexpected};
 use crate::op::{Op, OpReply, PrimaryId};
-use crate::pod::FillToken;
 use crate::request::{Work, Write};
 
 impl<I: Io> Cache<I> {

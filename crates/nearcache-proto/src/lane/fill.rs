@@ -7,13 +7,12 @@ use nearcache_l1::{Filled, Published, Refusal, Timestamp};
 use super::answer::Answer;
 use super::reply::op_error;
 use super::{Lane, Phase, SentWork, TooLargeFor};
+use crate::entry_key::{EntryKey, Kind};
+use crate::epochs::key_hash;
 use crate::error::timed_out;
-use crate::fill::Guard;
-use crate::fill::Purpose;
+use crate::fill::{Guard, Purpose, entry_of, is_of_reply};
 use crate::op::{Op, OpError, OpReply};
 use crate::pod::cut;
-use crate::pod::key_hash;
-use crate::slots::{self, subject};
 
 impl Lane {
     /// The answer to a tracked read: published if its token is unchanged, and handed to those who wait.
@@ -24,7 +23,7 @@ impl Lane {
         sent_at: Timestamp,
         now: Timestamp,
     ) {
-        let filed = guard.key().db & slots::REPLIES != 0;
+        let filed = is_of_reply(&guard);
         let read = match result
             .map_err(|error| op_error(&error))
             .and_then(|reply| Answer::of(reply, filed))
@@ -41,15 +40,15 @@ impl Lane {
             Some(ttl) => sent_at.saturating_add(cut(ttl)),
             None => Timestamp::MAX,
         };
-        let slot = guard.flight().clone();
-        let slot = slot.key();
-        let key = subject(slot);
+        let entry = guard.flight().clone();
+        let entry = EntryKey::of(entry.key());
+        let key = entry.subject();
         let token = guard.meta().token;
         let unchanged = self.pod.unchanged(key.bytes, &token);
         // When the key changed between GET and PTTL, the value's own end is not known.
         let known_until = if unchanged { deadline } else { sent_at };
         if read.bytes() > self.pod.config.max_inline {
-            self.oversize.remember(key_hash(slot.bytes));
+            self.oversize.remember(key_hash(entry.bytes));
             self.above_inline(&guard, read.bytes(), now);
             return guard.complete(Ok(read.fetched(known_until, sent_at)));
         }
@@ -59,10 +58,7 @@ impl Lane {
         if !read.tracked && !off!(Untracked) {
             deadline = deadline.min(sent_at.saturating_add(cut(self.pod.config.untracked_life)));
         }
-        if slots::is_of_hash(slot)
-            && self.pod.config.hash_field_expiry
-            && self.primary.field_expiry()
-        {
+        if entry.is_of_hash() && self.pod.config.hash_field_expiry && self.primary.field_expiry() {
             deadline = deadline.min(sent_at.saturating_add(cut(self.pod.config.max_staleness)));
         }
         let keep = guard.meta().admitted
@@ -74,8 +70,8 @@ impl Lane {
             return guard.complete(Ok(read.fetched(known_until, sent_at)));
         }
         let mut read = read;
-        if slot.db & slots::REPLIES != 0 {
-            let Some(head) = self.pod.make_head(slot, token) else {
+        if entry.kind == Kind::Reply {
+            let Some(head) = self.pod.make_head(entry, token) else {
                 self.pod.counters.fills_refused_total.bump();
                 return guard.complete(Ok(read.fetched(known_until, sent_at)));
             };
@@ -91,18 +87,14 @@ impl Lane {
         };
         let pod = self.pod.clone();
         // Counted before the callers resume: who has the value finds it in the statistics.
-        let too_large = pod.store.weigh(slot, bytes) > pod.store.max_entry_weight();
+        let too_large = pod.store.weigh(entry.filed(), bytes) > pod.store.max_entry_weight();
         if too_large {
             self.too_large(key_hash(key.bytes), TooLargeFor::Entry, bytes, now);
         }
         let valid = |_: &crate::fill::FillMeta| pod.unchanged(key.bytes, &token);
         let purpose = guard.meta().purpose;
         #[cfg(feature = "break")]
-        let again = (
-            filled.clone(),
-            fetched.clone(),
-            pod.fill_meta(slot, true, purpose),
-        );
+        let again = (filled.clone(), fetched.clone());
         let store = &pod.store;
         let published = match purpose {
             Purpose::WarmStart => store.publish_in_free_room(guard, filled, valid, Ok(fetched)),
@@ -121,8 +113,8 @@ impl Lane {
                 self.pod.counters.fills_refused_total.bump();
                 #[cfg(feature = "break")]
                 if off!(Orphan) {
-                    let (filled, fetched, meta) = again;
-                    crate::sabotage::keep_anyway(&pod.store, slot, filled, meta, Ok(fetched));
+                    let (filled, fetched) = again;
+                    pod.keep_anyway(entry.filed(), filled, Ok(fetched));
                 }
             }
         }
@@ -131,7 +123,7 @@ impl Lane {
     /// A value is too large for the lane. One that was not to be kept, whatever its size, is not missed.
     fn above_inline(&mut self, guard: &Guard, bytes: usize, now: Timestamp) {
         if guard.meta().admitted {
-            let key = key_hash(subject(guard.key()).bytes);
+            let key = key_hash(entry_of(guard).subject().bytes);
             self.too_large(key, self.inline(), bytes, now);
         }
     }
@@ -141,7 +133,7 @@ impl Lane {
         if !matches!(self.phase, Phase::Up { .. }) {
             return guard.complete(Err(timed_out()));
         }
-        let db = subject(guard.key()).db;
+        let db = entry_of(&guard).subject().db;
         let argv = super::send::argv(&guard);
         let ops = vec![Op::Command { db, argv }];
         let action = self.batch(SentWork::Unkept(guard), self.line(), ops, deadline, now);
@@ -157,7 +149,7 @@ impl Lane {
         now: Timestamp,
     ) {
         let answer = match result {
-            Some(Ok(reply)) => Answer::of(reply, guard.key().db & slots::REPLIES != 0),
+            Some(Ok(reply)) => Answer::of(reply, is_of_reply(&guard)),
             Some(Err(error)) => Err(op_error(&error)),
             None => Err(crate::error::unexpected()),
         };

@@ -5,10 +5,11 @@ use nearcache_l1::Timestamp;
 use super::answer::Answer;
 use super::{Action, Lane, Sent, SentCommand, SentWork, SentWrite, SideAnswer};
 use crate::error::{Error, ErrorKind, WriteOutcome};
+use crate::fill::is_of_reply;
 use crate::op::{BatchId, BatchReply, Line, OpError, OpReply};
 use crate::request::{Effect, Request, Work};
 use crate::resp::Reply;
-use crate::{rights, slots};
+use crate::rights;
 
 impl Lane {
     /// The answer to a batch: its results in order, or why the connection it was sent on is gone.
@@ -155,7 +156,7 @@ impl Lane {
             }
             SentWork::Unkept(guard) => {
                 let answer = match results.next() {
-                    Some(Ok(reply)) => Answer::unkept(reply, guard.key().db & slots::REPLIES != 0),
+                    Some(Ok(reply)) => Answer::unkept(reply, is_of_reply(&guard)),
                     Some(Err(error)) => Err(op_error(&error)),
                     None => Err(crate::error::unexpected()),
                 };

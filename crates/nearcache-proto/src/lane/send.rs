@@ -5,12 +5,12 @@ use nearcache_l1::Timestamp;
 
 use super::{Action, Lane, Out, Sent, SentCommand, SentWork, SentWrite};
 use crate::admission::Permit;
+use crate::entry_key::{self, Kind};
+use crate::epochs::key_hash;
 use crate::error::{Error, ErrorKind, WriteOutcome, timed_out};
-use crate::fill::Guard;
+use crate::fill::{Guard, entry_of};
 use crate::op::{Line, Op};
-use crate::pod::key_hash;
 use crate::request::{CommandWork, Effect, Request, Work, Write};
-use crate::slots;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -311,14 +311,14 @@ impl Lane {
     }
 
     fn read_op(&self, guard: &Guard, tracked: bool) -> Op {
-        let slot = guard.key();
-        let db = slots::subject(slot).db;
+        let entry = entry_of(guard);
+        let db = entry.subject().db;
         if !tracked && self.bare {
             let argv = argv(guard);
             return Op::Command { db, argv };
         }
-        if slot.db & slots::REPLIES == 0 {
-            let key = Bytes::copy_from_slice(slot.bytes);
+        if entry.kind == Kind::Value {
+            let key = Bytes::copy_from_slice(entry.bytes);
             return Op::Read { db, key, tracked };
         }
         let argv = argv(guard);
@@ -375,14 +375,14 @@ fn lay_bare(op: &mut Op) {
 
 /// The command that reads what a flight is about.
 pub(super) fn argv(guard: &Guard) -> Vec<Bytes> {
-    let slot = guard.key();
-    if slot.db & slots::REPLIES == 0 {
+    let entry = entry_of(guard);
+    if entry.kind == Kind::Value {
         return vec![
             Bytes::from_static(b"GET"),
-            Bytes::copy_from_slice(slot.bytes),
+            Bytes::copy_from_slice(entry.bytes),
         ];
     }
     // It was composed by us: the default is never used.
-    let (_, argv) = slots::command(slot.bytes).unwrap_or_default();
+    let (_, argv) = entry_key::command(entry.bytes).unwrap_or_default();
     argv
 }

@@ -52,8 +52,8 @@ impl Lane {
             self.end_renewal(Err(timed_out()));
         }
         let pod = &self.pod;
-        let expire = |slot: Key<'_>, id| {
-            pod.store.remove_entry(slot, id, RemovalCause::Expired);
+        let expire = |filed: Key<'_>, id| {
+            pod.store.remove_entry(filed, id, RemovalCause::Expired);
         };
         pod.loads.end_overdue(now, &pod.counters, expire);
         let idle = self.shared.idle(now);

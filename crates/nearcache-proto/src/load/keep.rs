@@ -11,12 +11,12 @@ use super::seat::{Lead, Seat, fetched};
 use super::table::Lending;
 use super::{Call, Loaded};
 use crate::cache::{Cache, Io, Read, ReadPolicy, check_sizes};
+#[cfg(feature = "break")]
+use crate::entry_key;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
 use crate::pod::cut;
 use crate::read::from_origin;
-#[cfg(feature = "break")]
-use crate::slots;
 use crate::write::{check_ttl, set_op};
 
 /// How long after a value that did not decode was replaced the next may be: two releases of a service that cannot read
@@ -136,7 +136,7 @@ impl<I: Io> Cache<I> {
         }
     }
 
-    /// Ends a flight with what its loader brought; to be lent, it lies in the flight's own slot of L1, where every
+    /// Ends a flight with what its loader brought; to be lent, it lies in the flight's own entry of L1, where every
     /// invalidation of the key finds it and where it is counted.
     pub(super) fn land(&self, seat: &Seat, lead: &Lead, started: Timestamp, kept: &Kept) {
         let Some(guard) = seat.take() else { return };
@@ -153,26 +153,23 @@ impl<I: Io> Cache<I> {
             filled_at: started,
             deadline: until,
         };
-        let slot = lead.flight.key();
-        let key = slot.bytes;
+        let entry = lead.flight.key();
+        let key = entry.bytes;
         #[cfg(feature = "break")]
         if off!(OriginKept) {
-            let (filled, slot) = (filled.clone(), slots::subject(slot));
-            let meta = self.pod.fill_meta(slot, true, crate::fill::Purpose::Demand);
-            crate::sabotage::keep_anyway(&self.pod.store, slot, filled, meta, outcome.clone());
+            let value = entry_key::subject(entry);
+            self.pod.keep_anyway(value, filled.clone(), outcome.clone());
         }
         #[cfg(feature = "break")]
         if off!(OriginToken) {
-            let filled = filled.clone();
-            let meta = self.pod.fill_meta(slot, true, crate::fill::Purpose::Demand);
             guard.complete(outcome.clone());
-            return crate::sabotage::keep_anyway(&self.pod.store, slot, filled, meta, outcome);
+            return self.pod.keep_anyway(entry, filled, outcome);
         }
         let valid = |_: &_| self.pod.unchanged(key, &lead.token);
         let published = self.pod.store.publish(guard, filled, valid, outcome);
         // Absences may be many, and take next to no room.
         if let (Published::Stored(id), Some(_)) = (published, &kept.read.value) {
-            match self.pod.loads.note_lent(slot, id, until) {
+            match self.pod.loads.note_lent(entry, id, until) {
                 Lending::NotRemembered => self.pod.counters.lent_not_remembered_total.bump(),
                 Lending::Remembered => {}
                 Lending::TellTheLane => self.tell_the_lane(),

@@ -17,14 +17,14 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nearcache_l1::{Entrance, Hit, Key, Landed, Timestamp};
+use nearcache_l1::{Entrance, Hit, Landed, Timestamp};
 
 use crate::cache::{Cache, Io, ROUNDS, Read, ReadPolicy, WhileAway};
+use crate::entry_key::EntryKey;
 use crate::error::{Error, ErrorKind, Reason, causes, crowded};
 use crate::fill::{FillMeta, FillOutcome, PodFlight, Purpose};
 use crate::primary::LaneState;
 use crate::read::{from_l1, from_origin};
-use crate::slots;
 use keep::Keep;
 use run::{Ended, run};
 use seat::{Lead, Seat};
@@ -60,11 +60,11 @@ impl<I: Io> Cache<I> {
         Fut: Future<Output = Result<Option<Loaded>, E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let slot = Key::new(call.db, call.key);
-        if let Some(hit) = self.copy(slot)
+        let entry = EntryKey::value(call.db, call.key);
+        if let Some(hit) = self.copy(entry)
             && hit.value.as_ref().is_some_and(&mut usable)
         {
-            self.pod.count_hit(slot);
+            self.pod.count_hit(entry);
             return Ok(from_l1(hit.value));
         }
         if self.is_patient() && call.policy.on_l2_down == OnL2Down::Load {
@@ -205,11 +205,11 @@ impl<I: Io> Cache<I> {
         misfit: bool,
     ) -> Entrance<FillMeta, FillOutcome> {
         self.pod.store.enter(
-            slots::loads(Key::new(call.db, call.key)),
+            EntryKey::load(call.db, call.key).filed(),
             |hit| !misfit && self.may_take(hit, call, keep),
             |meta: &FillMeta| self.pod.may_join_load(call.key, meta),
             || {
-                let key = Key::new(call.db, call.key);
+                let key = EntryKey::value(call.db, call.key);
                 self.pod.fill_meta(key, true, Purpose::Demand)
             },
         )

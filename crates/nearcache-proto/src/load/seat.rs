@@ -7,9 +7,9 @@ use nearcache_l1::{PromiseFuture, Timestamp};
 
 use super::table::Loads;
 use super::turn::Turn;
+use crate::epochs::FillToken;
 use crate::error::{Error, ErrorKind};
 use crate::fill::{Fetched, FillOutcome, Guard, PodFlight};
-use crate::pod::FillToken;
 use crate::shim::{Ordering, lock};
 
 /// A caller's hold on its turn: dropped, the turn is over and a waiter may take over.

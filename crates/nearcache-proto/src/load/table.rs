@@ -11,8 +11,8 @@ use nearcache_l1::{EntryId, Key, Promise, PromiseFuture, Timestamp};
 
 use super::turn::{Place, Turn};
 use crate::counters::Counters;
+use crate::epochs::key_hash;
 use crate::error::Error;
-use crate::pod::key_hash;
 use crate::shim::{AtomicU64, Mutex, Ordering, lock};
 
 /// Bytes that one remembered value takes at most, of those lent and those replaced.
@@ -253,15 +253,15 @@ impl Loads {
 
     /// Remembers a value of the origin that was put into L1, so that it takes no room there for longer than it may be
     /// served. One that there is no room to remember leaves by eviction.
-    pub(super) fn note_lent(&self, slot: Key<'_>, id: EntryId, until: Timestamp) -> Lending {
+    pub(super) fn note_lent(&self, filed: Key<'_>, id: EntryId, until: Timestamp) -> Lending {
         let mut inner = lock(&self.inner);
         let room = inner.lent.len() < self.most_remembered;
-        if !room || slot.bytes.len() > LONGEST_LENT {
+        if !room || filed.bytes.len() > LONGEST_LENT {
             return Lending::NotRemembered;
         }
         inner.lent.push_back(Lent {
-            db: slot.db,
-            key: slot.bytes.into(),
+            db: filed.db,
+            key: filed.bytes.into(),
             id,
             until,
         });

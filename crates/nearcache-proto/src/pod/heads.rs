@@ -1,22 +1,26 @@
 //! Kept replies in the store: a reply is good only while the head it was filed under is the one of its key.
 
-use nearcache_l1::{Entrance, EntryId, Filled, Hit, Key, Published, Timestamp};
+use nearcache_l1::{Entrance, EntryId, Filled, Hit, Published, Timestamp};
 
 use super::{Found, Pod};
+use crate::entry_key::{EntryKey, Kind};
+use crate::epochs::FillToken;
 use crate::fill::{Fetched, Purpose};
-use crate::pod::FillToken;
 use crate::primary::LaneLease;
 use crate::primary::Verdict;
-use crate::slots::{REPLIES, head, subject};
 
 impl Pod {
-    /// [`resident`](Self::resident) for a slot of any kind: a kept reply is dead when the head of its key is another.
-    pub(crate) fn look(&self, slot: Key<'_>, clock: impl FnOnce() -> Timestamp) -> Option<Found> {
-        if slot.db & REPLIES == 0 {
-            return self.resident(slot, clock);
+    /// [`resident`](Self::resident) for an entry of any kind: a kept reply is dead when the head of its key is another.
+    pub(crate) fn look(
+        &self,
+        entry: EntryKey<'_>,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Option<Found> {
+        if entry.kind != Kind::Reply {
+            return self.resident(entry, clock);
         }
-        let hit = self.store.get(slot)?;
-        let (head, lease) = self.head(slot);
+        let hit = self.store.get(entry.filed())?;
+        let (head, lease) = self.head(entry);
         let filed = self.is_filed(&hit, head);
         let mut found = self.found(hit, lease, clock);
         if !filed {
@@ -27,11 +31,13 @@ impl Pod {
 
     /// The head of the key that a kept reply is about, and the lease, which judges the replies under it: what is pushed
     /// removes the head, so that it is the head's lock under which the lease has to be loaded.
-    pub(crate) fn head(&self, slot: Key<'_>) -> (Option<EntryId>, LaneLease) {
-        let head = head(subject(slot));
-        match self.store.get_with(head, |stamp| self.lease_of(stamp)) {
+    pub(crate) fn head(&self, entry: EntryKey<'_>) -> (Option<EntryId>, LaneLease) {
+        match self
+            .store
+            .get_with(entry.head().filed(), |stamp| self.lease_of(stamp))
+        {
             Some((head, lease)) => (Some(head.id), lease),
-            None => (None, self.route.of(subject(slot).bytes).coherence.lease()),
+            None => (None, self.route.of(entry.subject().bytes).coherence.lease()),
         }
     }
 
@@ -43,13 +49,16 @@ impl Pod {
 
     /// The head under which a reply to be kept can be filed, made if there is none: `None` when the key
     /// was invalidated since `token` was taken, or there is no room.
-    pub(crate) fn make_head(&self, slot: Key<'_>, token: FillToken) -> Option<EntryId> {
-        let key = subject(slot);
+    pub(crate) fn make_head(&self, entry: EntryKey<'_>, token: FillToken) -> Option<EntryId> {
+        let key = entry.subject();
         let valid = || self.unchanged(key.bytes, &token);
-        let meta = || self.fill_meta(slot, true, Purpose::Demand);
+        let meta = || self.fill_meta(entry, true, Purpose::Demand);
         // Which life an old head is of does not matter: it was there when the reply came, and goes with
         // the next invalidation of the key.
-        match self.store.enter(head(key), |_| true, |_| false, meta) {
+        match self
+            .store
+            .enter(entry.head().filed(), |_| true, |_| false, meta)
+        {
             Entrance::Hit(head) => valid().then_some(head.id),
             Entrance::Lead(guard) => {
                 let filled = Filled {

@@ -3,8 +3,9 @@
 //! Called inside the connection's reader: quick, and never waits for anything but a shard of the store.
 
 use super::Pod;
+use crate::entry_key::{EntryKey, Kind};
 use crate::op::{ConnectionId, Invalidations};
-use crate::slots;
+use nearcache_l1::Key;
 
 impl Pod {
     /// Drops this pod's copies of `key` and refuses fills that are under way.
@@ -34,7 +35,8 @@ impl Invalidations for Pod {
             return self.invalidate_local(key);
         }
         self.invalidate_each(key, |db| {
-            if db < slots::DBS && !self.warmth.lose(db, key) {
+            let filed = EntryKey::of(Key::new(db, key));
+            if filed.kind == Kind::Value && !self.warmth.lose(db, key) {
                 self.counters.refetch_dropped_total.bump();
             }
         });
@@ -57,7 +59,7 @@ impl Invalidations for Pod {
 
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
-    use nearcache_l1::{Entrance, Filled, Key, StoreConfig, Timestamp};
+    use nearcache_l1::{Entrance, Filled, StoreConfig, Timestamp};
 
     use super::*;
     use crate::config::PodConfig;
@@ -68,9 +70,9 @@ mod tests {
     fn c14_a_token_taken_while_a_copy_goes_does_not_hold() {
         let store = StoreConfig::new(1 << 20);
         let pod = Pod::new(store, PodConfig::default()).expect("a good configuration");
-        let key = Key::new(0, b"k");
+        let key = EntryKey::value(0, b"k");
         let meta = || pod.fill_meta(key, true, Purpose::Demand);
-        let Entrance::Lead(guard) = pod.store.enter(key, |_| false, |_| false, meta) else {
+        let Entrance::Lead(guard) = pod.store.enter(key.filed(), |_| false, |_| false, meta) else {
             panic!("nobody else fetches it");
         };
         let filled = Filled {

@@ -1,30 +1,31 @@
-//! Reads as they are counted: how many, and of which slots.
+//! Reads as they are counted: how many, and of which entries.
 //!
 //! Never waits: a sample that cannot be left at once is dropped.
 
 use std::time::Duration;
 
-use nearcache_l1::{Hit, Key, Timestamp};
+use nearcache_l1::{Hit, Timestamp};
 
 use super::{Pod, cut};
 use crate::counters::stripe;
+use crate::entry_key::EntryKey;
 use crate::shim::Ordering;
 
 impl Pod {
     /// A read was served from L1.
     #[inline]
-    pub(crate) fn count_hit(&self, slot: Key<'_>) {
+    pub(crate) fn count_hit(&self, entry: EntryKey<'_>) {
         let (stripe, number) = self.counters.hits.bump();
         if self.counting.load(Ordering::Relaxed) && self.sampler.wants(number) {
-            self.sampler.push(stripe, slot);
+            self.sampler.push(stripe, entry.filed());
         }
     }
 
     /// A read was not.
-    pub(crate) fn count_miss(&self, slot: Key<'_>) {
+    pub(crate) fn count_miss(&self, entry: EntryKey<'_>) {
         let number = self.counters.misses_total.next();
         if self.counting.load(Ordering::Relaxed) && self.sampler.wants(number) {
-            self.sampler.push(stripe(), slot);
+            self.sampler.push(stripe(), entry.filed());
         }
     }
 

@@ -8,7 +8,7 @@
 //! new history before a lease of it. To apply a push takes the lock of the entry: a lease that proves a later push to
 //! have been applied cannot be there while a reader holds that lock and the entry still lies under it. (For a kept
 //! reply it is the lock of its head.) Writers of lease and history hold `writer`; readers never do.
-//! An epoch of a key is bumped before the slot's lock is taken.
+//! An epoch of a key is bumped before the entry's lock is taken.
 
 use std::sync::Arc;
 use std::time::Duration;

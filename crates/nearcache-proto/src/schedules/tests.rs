@@ -10,16 +10,15 @@ use std::time::Duration;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
-use nearcache_l1::{Entrance, Filled, Key, StoreConfig, Timestamp};
+use nearcache_l1::{Entrance, Filled, StoreConfig, Timestamp};
 
 use crate::commands;
-use crate::fill::Guard;
-use crate::fill::{Fetched, Purpose};
+use crate::entry_key::{EntryKey, compose};
+use crate::fill::{Fetched, Guard, Purpose, entry_of};
 use crate::held;
 use crate::pod::{Found, Pod};
 use crate::primary::Verdict;
 use crate::resp::Reply;
-use crate::slots::{REPLIES, compose};
 use crate::{ConnectionId, Invalidations, PodConfig, PrimaryId};
 
 /// Microseconds of the reader's world.
@@ -66,14 +65,18 @@ impl World {
     /// The same with a kept reply about the key.
     fn with_reply() -> Arc<Self> {
         let world = Self::new();
-        let guard = world.lead(Key::new(REPLIES, &reply_name()));
+        let guard = world.lead(EntryKey::reply(0, &reply_name()));
         world.publish_reply(guard);
         world
     }
 
-    fn lead(&self, slot: Key<'_>) -> Guard {
-        let meta = || self.pod.fill_meta(slot, true, Purpose::Demand);
-        match self.pod.store.enter(slot, |_| false, |_| false, meta) {
+    fn lead(&self, filed: EntryKey<'_>) -> Guard {
+        let meta = || self.pod.fill_meta(filed, true, Purpose::Demand);
+        match self
+            .pod
+            .store
+            .enter(filed.filed(), |_| false, |_| false, meta)
+        {
             Entrance::Lead(guard) => guard,
             _ => panic!("one leader"),
         }
@@ -83,7 +86,7 @@ impl World {
     fn publish_reply(&self, guard: Guard) {
         let token = guard.meta().token;
         let mut block = held::pack(&Reply::Int(1)).expect("a small reply");
-        let Some(head) = self.pod.make_head(guard.key(), token) else {
+        let Some(head) = self.pod.make_head(entry_of(&guard), token) else {
             return;
         };
         held::file(&mut block, head);
@@ -98,7 +101,7 @@ impl World {
     }
 
     fn fill(&self) {
-        let guard = self.lead(Key::new(0, KEY));
+        let guard = self.lead(EntryKey::value(0, KEY));
         let filled = Filled {
             value: Some(bytes::Bytes::from_static(b"old")),
             stamp: guard.meta().token.stamp,
@@ -118,13 +121,13 @@ impl World {
 
     /// The real hit path.
     fn read(&self) {
-        Self::judge_found(self.pod.resident(Key::new(0, KEY), || self.now()));
+        Self::judge_found(self.pod.resident(EntryKey::value(0, KEY), || self.now()));
     }
 
     /// The real look-up of a kept reply.
     fn read_reply(&self) {
         let name = reply_name();
-        Self::judge_found(self.pod.look(Key::new(REPLIES, &name), || self.now()));
+        Self::judge_found(self.pod.look(EntryKey::reply(0, &name), || self.now()));
     }
 
     fn judge_found(found: Option<Found>) {
@@ -142,9 +145,9 @@ impl World {
     fn read_reply_by_its_own_lock(&self) {
         let name = reply_name();
         let lease = |_| self.pod.route.unkeyed().coherence.lease();
-        let slot = Key::new(REPLIES, &name);
-        let (head, _) = self.pod.head(slot);
-        let Some((hit, lease)) = self.pod.store.get_with(slot, lease) else {
+        let filed = EntryKey::reply(0, &name);
+        let (head, _) = self.pod.head(filed);
+        let Some((hit, lease)) = self.pod.store.get_with(filed.filed(), lease) else {
             return;
         };
         if self.pod.is_filed(&hit, head) {
@@ -154,7 +157,7 @@ impl World {
 
     /// The hit path with the lease loaded when the entry can be removed again.
     fn read_lease_after_unlock(&self) {
-        let Some(hit) = self.pod.store.get(Key::new(0, KEY)) else {
+        let Some(hit) = self.pod.store.get(EntryKey::value(0, KEY).filed()) else {
             return;
         };
         let lease = self.pod.route.unkeyed().coherence.lease();
@@ -165,7 +168,11 @@ impl World {
     fn read_flush_first(&self) {
         let flush = self.pod.route.unkeyed().coherence.flush();
         let lease = |_| self.pod.route.unkeyed().coherence.lease();
-        let Some((hit, lease)) = self.pod.store.get_with(Key::new(0, KEY), lease) else {
+        let Some((hit, lease)) = self
+            .pod
+            .store
+            .get_with(EntryKey::value(0, KEY).filed(), lease)
+        else {
             return;
         };
         let now = self.now();
@@ -178,7 +185,7 @@ impl World {
     /// The hit path with the clock read before the lease.
     fn read_clock_first(&self) {
         let early = self.now();
-        let found = self.pod.resident(Key::new(0, KEY), || early);
+        let found = self.pod.resident(EntryKey::value(0, KEY), || early);
         if let Some(Found {
             verdict: Verdict::Fresh,
             ..
@@ -345,7 +352,7 @@ fn c2_schedule_3_an_old_connection_answers_late() {
 fn c4_a_push_and_a_publish_in_any_order() {
     explore(|| {
         let world = World::new();
-        let guard = world.lead(Key::new(0, KEY));
+        let guard = world.lead(EntryKey::value(0, KEY));
         let push = thread::spawn({
             let world = world.clone();
             move || world.pod.invalidate(connection(1), KEY)
@@ -361,7 +368,11 @@ fn c4_a_push_and_a_publish_in_any_order() {
         world.pod.store.publish(guard, filled, unchanged, nothing());
         push.join().expect("it ends");
         assert!(
-            world.pod.store.peek(Key::new(0, KEY)).is_none(),
+            world
+                .pod
+                .store
+                .peek(EntryKey::value(0, KEY).filed())
+                .is_none(),
             "C4: a stale fill survived the push"
         );
     });
@@ -374,15 +385,15 @@ fn c4_a_push_and_a_kept_reply_in_any_order() {
         explore(move || {
             let world = world();
             let name = reply_name();
-            let slot = Key::new(REPLIES, &name);
-            let guard = world.lead(slot);
+            let filed = EntryKey::reply(0, &name);
+            let guard = world.lead(filed);
             let push = thread::spawn({
                 let world = world.clone();
                 move || world.pod.invalidate(connection(1), KEY)
             });
             world.publish_reply(guard);
             push.join().expect("it ends");
-            let found = world.pod.look(slot, || world.now());
+            let found = world.pod.look(filed, || world.now());
             let dead = found.is_none_or(|found| matches!(found.verdict, Verdict::Dead));
             assert!(dead, "C4: a stale reply survived the push");
         });

@@ -11,6 +11,7 @@ use nearcache_l1::Timestamp;
 
 use crate::cache::{Cache, Io, ReadPolicy, check_sizes};
 use crate::commands::{self, Class, Step, classify, resp2};
+use crate::entry_key::DBS;
 use crate::error::unexpected;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::lane::op_error;
@@ -18,7 +19,6 @@ use crate::op::{Op, OpReply, PrimaryId, Protocol};
 use crate::replies::in_place;
 use crate::request::Effect;
 use crate::resp::{Reply, to_resp2};
-use crate::slots::DBS;
 use side::SideState;
 
 /// Commands of one caller, with a connection state (`MULTI`, `WATCH`, `SELECT`) of their own.

@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nearcache_l1::Key;
-
 use super::Background;
 use crate::cache::{Cache, Io};
+use crate::entry_key::{EntryKey, Kind};
 use crate::fill::Purpose;
 use crate::request::Work;
 use crate::working_set::Manifest;
@@ -48,11 +47,13 @@ impl<I: Io> Cache<I> {
         purpose: Purpose,
         patience: Duration,
     ) {
-        let slots = crate::replies::slots_of(db, argv).unwrap_or_default();
+        let entries = crate::replies::entries_of(argv).unwrap_or_default();
         let now = || self.io.now();
-        let lead =
-            |(db, name): &(u32, Vec<u8>)| self.pod.lead_ahead(Key::new(*db, name), purpose, now);
-        let guards: Vec<_> = slots.iter().filter_map(lead).collect();
+        let lead = |(kind, name): &(Kind, Vec<u8>)| {
+            self.pod
+                .lead_ahead(EntryKey::new(*kind, db, name), purpose, now)
+        };
+        let guards: Vec<_> = entries.iter().filter_map(lead).collect();
         let flights: Vec<_> = guards.iter().map(|guard| guard.flight().clone()).collect();
         if guards.is_empty() {
             return;

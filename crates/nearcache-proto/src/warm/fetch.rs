@@ -1,14 +1,14 @@
-//! Fetching slots ahead of demand: in batches of bounded weight, one at a time, through the token-checked fill.
+//! Fetching entries ahead of demand: in batches of bounded weight, one at a time, through the token-checked fill.
 
 use nearcache_l1::{Landed, Timestamp};
 
 use super::Background;
 use super::ask::late;
 use crate::cache::Io;
+use crate::entry_key::{EntryKey, subject};
 use crate::error::Error;
 use crate::fill::Purpose;
 use crate::request::Work;
-use crate::slots::subject;
 use crate::working_set::Item;
 
 /// Bytes of values in a batch, unless one value is larger: what a demand read may find in front of it.
@@ -38,7 +38,7 @@ pub(super) fn size(item: &Item) -> u64 {
 
 /// The first items that make one batch: of one db, so that they go out together.
 pub(super) fn batch(items: &[Item], most: usize) -> usize {
-    let db = |item: &Item| item.slot().map(|slot| subject(slot).db);
+    let db = |item: &Item| item.key().map(|filed| subject(filed).db);
     let mut bytes = 0;
     let mut count = 0;
     for item in items.iter().take(BATCH_KEYS.min(most)) {
@@ -67,8 +67,8 @@ impl<I: Io> Background<I> {
         for item in items {
             let pod = &self.cache.pod;
             let now = || self.cache.io.now();
-            let lead = |slot| pod.lead_ahead(slot, purpose, now);
-            if let Some(guard) = item.slot().and_then(lead) {
+            let lead = |filed| pod.lead_ahead(EntryKey::of(filed), purpose, now);
+            if let Some(guard) = item.key().and_then(lead) {
                 flights.push((item, guard.flight().clone()));
                 guards.push(guard);
             }
@@ -83,7 +83,7 @@ impl<I: Io> Background<I> {
         let mut taken = Taken::default();
         let mut failed = None;
         for (item, flight) in flights {
-            let slot = flight.key();
+            let filed = flight.key();
             let Some(landed) = self.bounded(by, flight.wait_landed()).await else {
                 failed = Some(late());
                 break;
@@ -91,12 +91,12 @@ impl<I: Io> Background<I> {
             match landed {
                 Landed::Done(Ok(fetched)) => {
                     let bytes = fetched.value.as_ref().map_or(0, |v| v.len() as u64);
-                    if self.cache.pod.store.contains(slot) {
+                    if self.cache.pod.store.contains(filed) {
                         taken.keys += 1;
                         taken.bytes += bytes;
                         taken.score += item.score;
                     }
-                    self.ledger.fetched(slot, bytes, &self.cache.pod);
+                    self.ledger.fetched(filed, bytes, &self.cache.pod);
                 }
                 Landed::Done(Err(error)) => failed = Some(error),
                 // A reader could not wait, it was invalidated, or it is too large to be kept.

@@ -13,9 +13,9 @@ use super::fetch::{batch, size};
 use super::upkeep::{Cost, LATEST};
 use super::{Background, Phase};
 use crate::cache::Io;
+use crate::epochs::key_hash;
 use crate::error::ErrorKind;
 use crate::fill::Purpose;
-use crate::pod::key_hash;
 use crate::working_set::{Item, Name};
 
 /// Over this time reads of a key are expected when the fleet's are weighed.
@@ -75,11 +75,11 @@ impl Changes {
     const MOST: usize = 8192;
 
     /// A key was changed; for how long it had not been, as far as is known.
-    fn note(&mut self, slot: Key<'_>, now: Timestamp) -> Duration {
+    fn note(&mut self, filed: Key<'_>, now: Timestamp) -> Duration {
         if self.0.len() >= Self::MOST {
             self.0.clear();
         }
-        let before = self.0.insert(key_hash(slot.bytes), now);
+        let before = self.0.insert(key_hash(filed.bytes), now);
         before.map_or(Duration::MAX, |before| now.saturating_since(before))
     }
 }
@@ -131,10 +131,10 @@ impl<I: Io> Background<I> {
         let mut room = pod.store.capacity() / 10 * 9;
         let mut wanted = Vec::new();
         for item in &manifest.items {
-            let Some(slot) = item.slot() else {
+            let Some(filed) = item.key() else {
                 continue;
             };
-            let weight = pod.store.weigh(slot, item.bytes as usize);
+            let weight = pod.store.weigh(filed, item.bytes as usize);
             if weight > pod.store.max_entry_weight() {
                 continue;
             }
@@ -143,7 +143,7 @@ impl<I: Io> Background<I> {
             }
             room -= weight;
             let expected = manifest.expected_reads(item, HORIZON, share);
-            if expected >= threshold && !pod.store.contains(slot) {
+            if expected >= threshold && !pod.store.contains(filed) {
                 wanted.push(item.clone());
             }
         }
@@ -186,31 +186,31 @@ impl<I: Io> Background<I> {
         let now = self.cache.io.now();
         let mut items = Vec::new();
         for (db, key) in lost {
-            let slot = Key::new(db, &key);
+            let filed = Key::new(db, &key);
             // Fetched ahead, changed again, and never read between: it is changed more often than read.
             let in_vain = self.ledger.lost(db, &key, &self.cache.pod);
             // What changes often is read so much less before the next change.
-            let until = self.changes.note(slot, now).min(SOON);
+            let until = self.changes.note(filed, now).min(SOON);
             if !in_vain {
-                items.extend(self.worth_again(slot, until, now));
+                items.extend(self.worth_again(filed, until, now));
             }
         }
         self.fetch_again(items, Purpose::Background).await;
     }
 
-    /// A slot that is expected to be read again within this time, by what was counted of it.
+    /// A entry that is expected to be read again within this time, by what was counted of it.
     pub(super) fn worth_again(
         &self,
-        slot: Key<'_>,
+        filed: Key<'_>,
         within: Duration,
         now: Timestamp,
     ) -> Option<Item> {
-        let score = self.counts.score(now, slot).unwrap_or(0.0);
+        let score = self.counts.score(now, filed).unwrap_or(0.0);
         let expected = score * within.as_secs_f64() / self.window(now).as_secs_f64();
         (score >= EVIDENCE && expected >= READS_SOON).then(|| Item {
-            name: Name::plain(slot),
+            name: Name::plain(filed),
             score,
-            bytes: self.counts.bytes_of(slot),
+            bytes: self.counts.bytes_of(filed),
         })
     }
 
@@ -218,8 +218,8 @@ impl<I: Io> Background<I> {
     pub(super) async fn fetch_again(&mut self, mut items: Vec<Item>, purpose: Purpose) {
         // By name where they are read alike, so that a seed replays.
         let name = |item: &Item| {
-            item.slot()
-                .map(|slot| (slot.db, Bytes::copy_from_slice(slot.bytes)))
+            item.key()
+                .map(|filed| (filed.db, Bytes::copy_from_slice(filed.bytes)))
         };
         items.sort_by_cached_key(|item| (std::cmp::Reverse(item.score.to_bits()), name(item)));
         let fleet = self.fleet();

@@ -1,6 +1,6 @@
 //! What became of what was fetched ahead of demand: read before it left L1, or wasted.
 //!
-//! Reads are seen where they are sampled, so at high rates a slot that is hardly read may pass for wasted: the
+//! Reads are seen where they are sampled, so at high rates an entry that is hardly read may pass for wasted: the
 //! wasted share is never understated by more than the table's bound.
 
 use std::collections::HashMap;
@@ -17,29 +17,29 @@ const MOST: usize = 1 << 14;
 pub(super) struct Ledger(HashMap<(u32, Box<[u8]>), u64>);
 
 impl Ledger {
-    /// A slot was fetched ahead.
-    pub(super) fn fetched(&mut self, slot: Key<'_>, bytes: u64, pod: &Pod) {
+    /// A entry was fetched ahead.
+    pub(super) fn fetched(&mut self, filed: Key<'_>, bytes: u64, pod: &Pod) {
         pod.counters.ahead_total.bump();
         pod.counters.ahead_bytes_total.add(bytes);
         if self.0.len() < MOST
-            && let Some(unread) = self.0.insert((slot.db, slot.bytes.into()), bytes)
+            && let Some(unread) = self.0.insert((filed.db, filed.bytes.into()), bytes)
         {
             wasted(unread, pod);
         }
     }
 
-    /// A slot was read.
-    pub(super) fn read(&mut self, slot: Key<'_>, pod: &Pod) {
+    /// A entry was read.
+    pub(super) fn read(&mut self, filed: Key<'_>, pod: &Pod) {
         if self.0.is_empty() {
             return;
         }
-        if let Some(bytes) = self.0.remove(&(slot.db, slot.bytes.into())) {
+        if let Some(bytes) = self.0.remove(&(filed.db, filed.bytes.into())) {
             pod.counters.ahead_used_total.bump();
             pod.counters.ahead_used_bytes_total.add(bytes);
         }
     }
 
-    /// A slot was invalidated; whether it had been fetched ahead and was not read since.
+    /// A entry was invalidated; whether it had been fetched ahead and was not read since.
     pub(super) fn lost(&mut self, db: u32, key: &[u8], pod: &Pod) -> bool {
         let unread = self.0.remove(&(db, key.into()));
         if let Some(bytes) = unread {

@@ -217,23 +217,23 @@ impl<I: Io> Background<I> {
         let trace = pod.warmth.trace();
         let (counts, ledger) = (&mut self.counts, &mut self.ledger);
         let mut renewals = self.config.refetch.then_some(&mut self.renewals);
-        pod.sampler.drain(|slot, weight| {
+        pod.sampler.drain(|filed, weight| {
             samples += 1;
-            counts.add(now, slot, weight);
-            ledger.read(slot, pod);
-            let resident = pod.store.peek(slot);
+            counts.add(now, filed, weight);
+            ledger.read(filed, pod);
+            let resident = pod.store.peek(filed);
             if let Some(trace) = &trace {
                 let value = resident.as_ref().and_then(|hit| hit.value.as_ref());
-                trace.push(now, slot, weight, value.map(bytes::Bytes::len));
+                trace.push(now, filed, weight, value.map(bytes::Bytes::len));
             }
             if let Some(hit) = resident {
-                counts.note_bytes(slot, hit.value.as_ref().map_or(0, bytes::Bytes::len));
+                counts.note_bytes(filed, hit.value.as_ref().map_or(0, bytes::Bytes::len));
                 if let (Some(renewals), Some(life)) = (&mut renewals, pod.bounded_life(&hit))
                     && counts
-                        .score(now, slot)
+                        .score(now, filed)
                         .is_some_and(|score| score >= EVIDENCE)
                 {
-                    renewals.read(slot, &hit, life);
+                    renewals.read(filed, &hit, life);
                 }
             }
         });

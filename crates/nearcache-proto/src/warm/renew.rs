@@ -39,7 +39,7 @@ impl Followed {
     }
 }
 
-/// The copies that are followed, by slot.
+/// The copies that are followed, by entry.
 pub(super) struct Renewals {
     copies: HashMap<Slot, Followed>,
     /// When the first of them is to be renewed, or before.
@@ -57,19 +57,19 @@ impl Default for Renewals {
 
 impl Renewals {
     /// A read of a copy that lives for so long was counted.
-    pub(super) fn read(&mut self, slot: Key<'_>, hit: &Hit, life: Duration) {
-        self.follow(slot, hit, life, true);
+    pub(super) fn read(&mut self, filed: Key<'_>, hit: &Hit, life: Duration) {
+        self.follow(filed, hit, life, true);
     }
 
-    fn follow(&mut self, slot: Key<'_>, hit: &Hit, life: Duration, read: bool) {
+    fn follow(&mut self, filed: Key<'_>, hit: &Hit, life: Duration, read: bool) {
         let copy = Followed {
             life,
             deadline: hit.deadline,
             read,
         };
-        let slot = (slot.db, slot.bytes.into());
-        if self.copies.len() < MOST || self.copies.contains_key(&slot) {
-            self.copies.insert(slot, copy);
+        let filed = (filed.db, filed.bytes.into());
+        if self.copies.len() < MOST || self.copies.contains_key(&filed) {
+            self.copies.insert(filed, copy);
             self.next = self.next.min(copy.renew_at());
         }
     }
@@ -108,24 +108,24 @@ impl<I: Io> Background<I> {
         }
         let mut items = Vec::new();
         for ((db, bytes), copy) in due {
-            let slot = Key::new(db, &bytes);
-            let resident = self.cache.pod.store.peek(slot);
+            let filed = Key::new(db, &bytes);
+            let resident = self.cache.pod.store.peek(filed);
             // Somebody may have read it anew meanwhile, or it is gone.
             let the_same = resident.is_some_and(|hit| hit.deadline == copy.deadline);
             if the_same && copy.read {
-                items.extend(self.worth_again(slot, copy.life, now));
+                items.extend(self.worth_again(filed, copy.life, now));
             }
         }
         let renewed = items.clone();
         self.fetch_again(items, Purpose::Refresh).await;
         // Followed without being read, so that it is looked at before it ends whatever is counted until then.
-        for slot in renewed.iter().filter_map(|item| item.slot()) {
+        for filed in renewed.iter().filter_map(|item| item.key()) {
             let pod = &self.cache.pod;
-            if let Some(hit) = pod.store.peek(slot)
+            if let Some(hit) = pod.store.peek(filed)
                 && let Some(life) = pod.bounded_life(&hit)
                 && hit.deadline > now.saturating_add(life / LEFT)
             {
-                self.renewals.follow(slot, &hit, life, false);
+                self.renewals.follow(filed, &hit, life, false);
             }
         }
     }
@@ -173,11 +173,11 @@ mod tests {
     #[test]
     fn a_newer_copy_takes_the_place_of_the_one_before() {
         let mut renewals = Renewals::default();
-        let slot = Key::new(0, b"k");
-        renewals.read(slot, &hit(5000), LIFE);
-        renewals.follow(slot, &hit(6000), LIFE, false);
+        let filed = Key::new(0, b"k");
+        renewals.read(filed, &hit(5000), LIFE);
+        renewals.follow(filed, &hit(6000), LIFE, false);
         assert_eq!(renewals.take_due(at(5000)).len(), 0);
-        renewals.read(slot, &hit(6000), LIFE);
+        renewals.read(filed, &hit(6000), LIFE);
         let due = renewals.take_due(at(5750));
         assert_eq!(due.len(), 1);
         assert!(due[0].1.read);

@@ -124,13 +124,13 @@ impl<I: Io> Background<I> {
 
     /// The manifest's items by name; where it has only hashes, those that the snapshot knows the names of.
     fn named(&self, manifest: &Manifest) -> Vec<Item> {
-        let plain = manifest.items.iter().filter(|item| item.slot().is_some());
+        let plain = manifest.items.iter().filter(|item| item.key().is_some());
         let mut items: Vec<Item> = plain.cloned().collect();
         if items.len() < manifest.items.len()
             && let Some(known) = self.left_behind()
         {
-            let slots: Vec<_> = known.items.iter().filter_map(Item::slot).collect();
-            items.extend(manifest.matching(&slots).items);
+            let entries: Vec<_> = known.items.iter().filter_map(Item::key).collect();
+            items.extend(manifest.matching(&entries).items);
         }
         items
     }
@@ -151,9 +151,9 @@ impl<I: Io> Background<I> {
         let mut room = pod.store.capacity().saturating_sub(pod.store.weight());
         let mut items = aim.items;
         let weigh = |item: &Item| {
-            let slot = item.slot();
-            slot.map_or(usize::MAX, |slot| {
-                pod.store.weigh(slot, item.bytes as usize)
+            let filed = item.key();
+            filed.map_or(usize::MAX, |filed| {
+                pod.store.weigh(filed, item.bytes as usize)
             })
         };
         // The manifest ranks by bytes; this L1 may weigh otherwise.

@@ -47,7 +47,7 @@ pub struct Blob {
     pub sequence: u64,
     /// Half-life of the scores.
     pub half_life: Duration,
-    /// The sum of the scores of all slots the pod reads, those not listed included.
+    /// The sum of the scores of all entries the pod reads, those not listed included.
     pub mass: f64,
     /// How much the pod reads.
     pub rates: Rates,
@@ -56,7 +56,7 @@ pub struct Blob {
     pub life: Duration,
     /// Whether it is the last of its pod, which counts no more as one of the fleet.
     pub leaving: bool,
-    /// The slots read most, most read first.
+    /// The entries read most, most read first.
     pub items: Vec<Item>,
     /// Items that were there, but could not be used by whoever decoded this, or were there twice.
     pub skipped: u32,
@@ -66,7 +66,7 @@ impl Blob {
     /// The most that [`encode`](Self::encode) should be allowed to take by default.
     pub const LIMIT_BYTES: usize = 256 << 10;
 
-    /// What a pod counted, the `most` slots read most.
+    /// What a pod counted, the `most` entries read most.
     pub fn new(pod: u64, sequence: u64, counts: &Counts, now: Timestamp, most: usize) -> Self {
         Self {
             pod,
@@ -81,7 +81,7 @@ impl Blob {
         }
     }
 
-    /// The bytes to publish: at most `limit_bytes` (and never more than 1 MiB), made by leaving out the slots
+    /// The bytes to publish: at most `limit_bytes` (and never more than 1 MiB), made by leaving out the entries
     /// read least; 71 are the fewest.
     pub fn encode(&self, limit_bytes: usize, names: KeyNames) -> Vec<u8> {
         let mut header = Vec::with_capacity(64);

@@ -1,14 +1,16 @@
-//! How often this pod reads each slot, of late: counts that decay with a half-life.
+//! How often this pod reads each entry, of late: counts that decay with a half-life.
 //!
 //! Forward decay (Cormode, Shkapenyuk, Srivastava, Xu, "Forward decay", ICDE 2009): what is added weighs
 //! more the later it comes, instead of what is there less and less; so a count is one number, written only
-//! when its slot is read. Never looks at a clock.
+//! when its entry is read. Never looks at a clock.
 
 use std::time::Duration;
 
 use nearcache_l1::{Key, Timestamp};
 
-use super::item::{Item, LONGEST, Name, by_score};
+use super::frame::HALF_LIVES;
+use super::item::{Item, by_score};
+use super::name::{LONGEST, Name};
 use super::tally::{Entry, Tally};
 
 /// Half-lives after which weights are brought back to the scale of their time; far from where they overflow.
@@ -17,20 +19,16 @@ const RESCALE_AFTER: f64 = 32.0;
 /// What has decayed to less than this part of a read is forgotten when weights are rescaled.
 const FORGOTTEN: f64 = 1e-6;
 
-/// Half-lives that make sense, in counts as in what is published.
-pub(super) const HALF_LIVES: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(366 * 86_400);
-
-/// Decayed counts of reads per slot, of the slots read most.
+/// Decayed counts of reads per entry, of the entries read most.
 ///
-/// The *score* of a slot is the number of its reads, each halved once per half-life since. A slot read at a
+/// The *score* of an entry is the number of its reads, each halved once per half-life since. A entry read at a
 /// steady rate has a score of rate x half-life / ln 2.
 ///
 /// # Error
 /// When a limit is reached, the lightest quarter is dropped in one pass and starts at 0 if it comes back. So a
-/// score never says too much, and too little by at most the sum of what the slot had whenever it was
+/// score never says too much, and too little by at most the sum of what the entry had whenever it was
 /// dropped, each part at most [`floor`](Self::floor) at that time and decayed since. To start at the floor
-/// instead, as Space-Saving does, lifts every newcomer above the slots that were rightly kept, and was
+/// instead, as Space-Saving does, lifts every newcomer above the entries that were rightly kept, and was
 /// found to keep fewer of the most read.
 pub struct Counts {
     tally: Tally,
@@ -43,7 +41,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts for at most `limit_keys` slots in at most `limit_bytes` of memory. A half-life that makes no sense
+    /// Counts for at most `limit_keys` entries in at most `limit_bytes` of memory. A half-life that makes no sense
     /// (under 100 ms, over a year) is brought to the nearest that does.
     pub fn new(limit_keys: usize, limit_bytes: usize, half_life: Duration) -> Self {
         Self {
@@ -68,12 +66,12 @@ impl Counts {
         }
     }
 
-    /// Counts `weight` reads of a slot. Those of names longer than 1 KiB count only in [`mass`](Self::mass).
+    /// Counts `weight` reads of an entry. Those of names longer than 1 KiB count only in [`mass`](Self::mass).
     ///
     /// # Cost
-    /// A look-up and a power of two; every so often, a pass over all slots, amortised over the additions
+    /// A look-up and a power of two; every so often, a pass over all entries, amortised over the additions
     /// between.
-    pub fn add(&mut self, now: Timestamp, slot: Key<'_>, weight: u32) {
+    pub fn add(&mut self, now: Timestamp, filed: Key<'_>, weight: u32) {
         let mut growth = self.halvings(now);
         if growth > RESCALE_AFTER {
             self.rescale(now, growth);
@@ -81,30 +79,30 @@ impl Counts {
         }
         let weight = f64::from(weight) * growth.exp2();
         self.mass += weight;
-        if slot.bytes.len() > LONGEST || self.tally.add(slot, weight).is_none() {
+        if filed.bytes.len() > LONGEST || self.tally.add(filed, weight).is_none() {
             self.too_long += 1;
         }
     }
 
-    /// Keeps how long the value of a slot is, if the slot is counted.
-    pub fn note_bytes(&mut self, slot: Key<'_>, value_bytes: usize) {
-        if let Some(entry) = self.tally.get_mut(slot) {
+    /// Keeps how long the value of an entry is, if the entry is counted.
+    pub fn note_bytes(&mut self, filed: Key<'_>, value_bytes: usize) {
+        if let Some(entry) = self.tally.get_mut(filed) {
             entry.bytes = u32::try_from(value_bytes).unwrap_or(u32::MAX).max(1);
         }
     }
 
-    /// How long the value of a slot is; 0 when that is not known.
-    pub fn bytes_of(&self, slot: Key<'_>) -> u32 {
-        self.tally.get(slot).map_or(0, |entry| entry.bytes)
+    /// How long the value of an entry is; 0 when that is not known.
+    pub fn bytes_of(&self, filed: Key<'_>) -> u32 {
+        self.tally.get(filed).map_or(0, |entry| entry.bytes)
     }
 
-    /// The decayed reads of a slot; `None` when it is not counted.
-    pub fn score(&self, now: Timestamp, slot: Key<'_>) -> Option<f64> {
-        let entry = self.tally.get(slot)?;
+    /// The decayed reads of an entry; `None` when it is not counted.
+    pub fn score(&self, now: Timestamp, filed: Key<'_>) -> Option<f64> {
+        let entry = self.tally.get(filed)?;
         Some(entry.weight * self.decay(now))
     }
 
-    /// The decayed reads of all slots, those no longer counted included.
+    /// The decayed reads of all entries, those no longer counted included.
     pub fn mass(&self, now: Timestamp) -> f64 {
         self.mass * self.decay(now)
     }
@@ -124,7 +122,7 @@ impl Counts {
         self.tally.entries().len()
     }
 
-    /// Whether no slot is counted.
+    /// Whether no entry is counted.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -140,15 +138,15 @@ impl Counts {
         self.tally.pruned()
     }
 
-    /// Additions not counted because their slot's name is too long.
+    /// Additions not counted because their entry's name is too long.
     pub fn too_long_total(&self) -> u64 {
         self.too_long
     }
 
-    /// The `n` slots read most, most read first; equals in the order of their names.
+    /// The `n` entries read most, most read first; equals in the order of their names.
     ///
     /// # Cost
-    /// Linear in the slots counted, and a copy of the names returned.
+    /// Linear in the entries counted, and a copy of the names returned.
     pub fn ranked(&self, now: Timestamp, n: usize) -> Vec<Item> {
         let mut heaviest: Vec<&Entry> = self.tally.entries().iter().collect();
         let order = |a: &&Entry, b: &&Entry| {

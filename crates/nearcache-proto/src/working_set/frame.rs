@@ -9,8 +9,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::counts::HALF_LIVES;
 use super::ignored::Ignored;
+
+/// Half-lives that make sense, in counts as in what is published.
+pub(super) const HALF_LIVES: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(366 * 86_400);
 
 const MAGIC: [u8; 4] = *b"NCWS";
 const VERSION: u16 = 1;

@@ -1,53 +1,17 @@
-//! One slot of the working set: its name, its score, its size.
+//! One entry of the working set: its name, its score, its size.
 
 use std::cmp::Ordering;
-use std::fmt;
 
 use nearcache_l1::{DefaultWeigher, ENTRY_OVERHEAD, Key, Weigher};
 
+use super::name::Name;
 use super::names;
-use crate::slots::REPLIES;
+use crate::entry_key::{EntryKey, Kind};
 
-/// Slots with longer names are not counted, published or read from what was published.
-pub(super) const LONGEST: usize = 1024;
-
-/// What a slot is called.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Name {
-    /// As L1 files it.
-    Plain {
-        /// Number of the db, and flags.
-        db: u32,
-        /// The key, or the name of a kept reply.
-        bytes: Box<[u8]>,
-    },
-    /// Only the hash of its name was told: it can be recognised, but not read.
-    Hashed(u64),
-}
-
-impl Name {
-    /// The name of a slot.
-    pub fn plain(slot: Key<'_>) -> Self {
-        Self::Plain {
-            db: slot.db,
-            bytes: slot.bytes.into(),
-        }
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain { db, bytes } => Key::new(*db, bytes).fmt(f),
-            Self::Hashed(hash) => write!(f, "#{hash:016x}"),
-        }
-    }
-}
-
-/// One slot and what is known about it.
+/// One entry and what is known about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
-    /// Which slot.
+    /// Which entry.
     pub name: Name,
     /// Its decayed reads: of one pod, or of the fleet in a manifest.
     pub score: f64,
@@ -56,30 +20,30 @@ pub struct Item {
 }
 
 impl Item {
-    /// The slot in L1, if its name was told.
-    pub fn slot(&self) -> Option<Key<'_>> {
+    /// The entry in L1, if its name was told.
+    pub fn key(&self) -> Option<Key<'_>> {
         match &self.name {
             Name::Plain { db, bytes } => Some(Key::new(*db, bytes)),
             Name::Hashed(_) => None,
         }
     }
 
-    /// What the slot weighs in L1, by its bytes: value, name and bookkeeping; for a kept reply also the head that
+    /// What the entry weighs in L1, by its bytes: value, name and bookkeeping; for a kept reply also the head that
     /// it is filed under.
     pub fn weight(&self) -> u64 {
-        let slot = self.slot().unwrap_or(Key::new(0, b""));
-        let head = match slot.db & REPLIES {
-            0 => 0,
-            _ => ENTRY_OVERHEAD,
+        let filed = self.key().unwrap_or(Key::new(0, b""));
+        let head = match EntryKey::of(filed).kind {
+            Kind::Reply => ENTRY_OVERHEAD,
+            _ => 0,
         };
-        (DefaultWeigher.weigh(slot, self.bytes as usize, 0) + head) as u64
+        (DefaultWeigher.weigh(filed, self.bytes as usize, 0) + head) as u64
     }
 
-    /// Whether this is the slot, by name or by hash.
-    pub fn is(&self, slot: Key<'_>) -> bool {
+    /// Whether this is the entry, by name or by hash.
+    pub fn is(&self, filed: Key<'_>) -> bool {
         match &self.name {
-            Name::Plain { db, bytes } => *db == slot.db && **bytes == *slot.bytes,
-            Name::Hashed(hash) => names::hash(slot) == Some(*hash),
+            Name::Plain { db, bytes } => *db == filed.db && **bytes == *filed.bytes,
+            Name::Hashed(hash) => names::hash(filed) == Some(*hash),
         }
     }
 }

@@ -7,8 +7,9 @@ use nearcache_l1::Key;
 use super::blob::{Rates, finish};
 use super::frame::{Kind, open, put_half_life, put_reads};
 use super::ignored::Ignored;
-use super::item::{Item, Name, by_density};
+use super::item::{Item, by_density};
 use super::items;
+use super::name::Name;
 use super::names::{self, KeyNames};
 use super::plan::Plan;
 
@@ -19,7 +20,7 @@ pub struct Manifest {
     pub version: u64,
     /// Half-life of the scores.
     pub half_life: Duration,
-    /// The sum of the scores of all slots the fleet reads, those not listed included.
+    /// The sum of the scores of all entries the fleet reads, those not listed included.
     pub mass: f64,
     /// Pods in the fleet.
     pub fleet: u32,
@@ -84,7 +85,8 @@ impl Manifest {
     /// most `max_entry_bytes` and as long as it fits what is left. Items whose names were not told are
     /// left out, see [`matching`](Self::matching).
     pub fn plan(&self, budget_bytes: u64, max_entry_bytes: u64) -> Plan<'_> {
-        Plan::new(self, budget_bytes, max_entry_bytes)
+        let share = |item: &Item| self.share(item);
+        Plan::new(&self.items, share, budget_bytes, max_entry_bytes)
     }
 
     /// The part of the fleet's reads that are of this item.
@@ -108,21 +110,21 @@ impl Manifest {
         1.0 / f64::from(self.fleet.max(1))
     }
 
-    /// The part of the manifest that is about these slots, with their names: what can be fetched from a
+    /// The part of the manifest that is about these entries, with their names: what can be fetched from a
     /// manifest of hashed names by a pod that knows keys from elsewhere.
     ///
     /// # Cost
-    /// A hash per slot, and a search for each.
-    pub fn matching(&self, slots: &[Key<'_>]) -> Self {
+    /// A hash per entry, and a search for each.
+    pub fn matching(&self, entries: &[Key<'_>]) -> Self {
         let mut by_name: Vec<&Item> = self.items.iter().collect();
         by_name.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let find = |name: &Name| {
             let found = by_name.binary_search_by(|item| item.name.cmp(name));
             found.ok().and_then(|at| by_name.get(at).copied())
         };
-        let named = slots.iter().filter_map(|slot| {
-            let name = Name::plain(*slot);
-            let hashed = || find(&Name::Hashed(names::hash(*slot)?));
+        let named = entries.iter().filter_map(|filed| {
+            let name = Name::plain(*filed);
+            let hashed = || find(&Name::Hashed(names::hash(*filed)?));
             let Item { score, bytes, .. } = *find(&name).or_else(hashed)?;
             Some(Item { name, score, bytes })
         });

@@ -10,8 +10,9 @@ use nearcache_l1::Key;
 
 use super::blob::{Blob, Rates};
 use super::frame::MOST_READS;
-use super::item::{Item, Name, by_density};
+use super::item::{Item, by_density};
 use super::manifest::Manifest;
+use super::name::Name;
 use super::tally::{Entry, Tally};
 
 /// Distinct items kept while merging; the least read are dropped.
@@ -20,7 +21,7 @@ const MOST_ITEMS: usize = 1 << 16;
 /// Memory for them.
 const MOST_BYTES: usize = 32 << 20;
 
-/// In place of a db, for a hash; no slot has it.
+/// In place of a db, for a hash; no entry has it.
 const HASHED: u32 = u32::MAX;
 
 /// The half-life of a manifest made of nothing.
@@ -69,7 +70,7 @@ impl Merger {
 
     /// Adds a blob of this age; `false` when it is not merged, being the second of its pod or one too many.
     ///
-    /// Scores with another half-life than those of the first blob are brought to that one as those of slots
+    /// Scores with another half-life than those of the first blob are brought to that one as those of entries
     /// read at a steady rate.
     pub fn add(&mut self, blob: &Blob, age: Duration) -> bool {
         if self.pods.len() >= Self::MOST_BLOBS || !self.pods.insert(blob.pod) {

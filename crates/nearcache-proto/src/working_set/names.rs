@@ -1,4 +1,4 @@
-//! Names of slots as they leave the process, and as they come in.
+//! Names of entries as they leave the process, and as they come in.
 //!
 //! Inside, a kept reply is named by the place of its command in the table, which differs between versions;
 //! outside, by the command's words. What comes in is never more than a read that L1 may serve.
@@ -10,9 +10,9 @@ use siphasher::sip::SipHasher24;
 
 use super::frame::{Reader, put_varint};
 use super::ignored::Ignored;
-use super::item::{LONGEST, Name};
+use super::name::{LONGEST, Name};
 use crate::commands::{self, Source};
-use crate::slots::{self, DBS, REPLIES};
+use crate::entry_key::{self, DBS, EntryKey, Kind};
 
 /// Begins the name of a value: db, key.
 const VALUE: u8 = 0;
@@ -29,7 +29,7 @@ pub(super) const SHORTEST: usize = 3;
 /// Words of a command whose name inside is not too long: each but the first takes four bytes there.
 const MOST_WORDS: usize = 1 + LONGEST / 4;
 
-/// How slots are named in what is published.
+/// How entries are named in what is published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyNames {
     /// By their keys, so that a new pod can fetch them.
@@ -40,7 +40,7 @@ pub enum KeyNames {
     Hashed,
 }
 
-/// Appends the name of a slot; `false`, and nothing appended, when the slot is none of value or kept
+/// Appends the name of an entry; `false`, and nothing appended, when the entry is none of value or kept
 /// reply, or its name is too long.
 pub(super) fn write(name: &Name, names: KeyNames, out: &mut Vec<u8>) -> bool {
     let (db, bytes) = match (name, names) {
@@ -58,11 +58,11 @@ pub(super) fn write(name: &Name, names: KeyNames, out: &mut Vec<u8>) -> bool {
     write_plain(Key::new(db, bytes), out).is_some()
 }
 
-/// The hash of a slot's name as it leaves the process, the same in every process and version; `None` where
+/// The hash of an entry's name as it leaves the process, the same in every process and version; `None` where
 /// it never leaves.
-pub(super) fn hash(slot: Key<'_>) -> Option<u64> {
-    let mut name = Vec::with_capacity(slot.bytes.len() + 16);
-    write_plain(slot, &mut name)?;
+pub(super) fn hash(filed: Key<'_>) -> Option<u64> {
+    let mut name = Vec::with_capacity(filed.bytes.len() + 16);
+    write_plain(filed, &mut name)?;
     let mut hasher = SipHasher24::new_with_keys(0, 0);
     hasher.write(&name);
     Some(hasher.finish())
@@ -73,18 +73,18 @@ fn write_hash(hash: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&hash.to_le_bytes());
 }
 
-fn write_plain(slot: Key<'_>, out: &mut Vec<u8>) -> Option<()> {
-    let db = slot.db & !REPLIES;
-    if db >= DBS || slot.bytes.len() > LONGEST {
+fn write_plain(filed: Key<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let EntryKey { kind, db, bytes: _ } = EntryKey::of(filed);
+    if matches!(kind, Kind::Head | Kind::Load) || filed.bytes.len() > LONGEST {
         return None;
     }
-    if slot.db & REPLIES == 0 {
+    if kind == Kind::Value {
         out.push(VALUE);
         put_varint(db, out);
-        put_word(slot.bytes, out);
+        put_word(filed.bytes, out);
         return Some(());
     }
-    let (_, argv) = slots::command(slot.bytes)?;
+    let (_, argv) = entry_key::command(filed.bytes)?;
     out.push(REPLY);
     put_varint(db, out);
     put_varint(argv.len() as u32, out);
@@ -134,7 +134,7 @@ fn word<'a>(from: &mut Reader<'a>) -> Result<&'a [u8], Ignored> {
     from.take(length)
 }
 
-/// The slot of a kept reply. This decides what a manifest can make a pod send.
+/// The entry of a kept reply. This decides what a manifest can make a pod send.
 fn reply(db: u32, argv: &[&[u8]]) -> Option<Name> {
     let (place, serve) = commands::served(argv)?;
     // Their values lie under the keys themselves; under one name, a reply to MGET would outlive all keys
@@ -142,8 +142,8 @@ fn reply(db: u32, argv: &[&[u8]]) -> Option<Name> {
     if db >= DBS || matches!(serve.source, Source::Get | Source::MGet) {
         return None;
     }
-    let bytes = slots::compose(place, argv.get(1..)?)?.into_boxed_slice();
-    let db = db | REPLIES;
+    let bytes = entry_key::compose(place, argv.get(1..)?)?.into_boxed_slice();
+    let db = db | Kind::Reply as u32;
     (bytes.len() <= LONGEST).then_some(Name::Plain { db, bytes })
 }
 

@@ -1,7 +1,6 @@
 //! What a manifest is worth to one L1: which of its items to fetch, in which order.
 
 use super::item::Item;
-use super::manifest::Manifest;
 
 /// Items to fetch, best first, that fit a budget together.
 #[derive(Clone, Debug)]
@@ -13,18 +12,23 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Takes each item that fits what is left of the budget: one too large does not end the plan.
-    pub(super) fn new(manifest: &'a Manifest, budget_bytes: u64, max_entry_bytes: u64) -> Self {
+    pub(super) fn new(
+        items: &'a [Item],
+        share: impl Fn(&Item) -> f64,
+        budget_bytes: u64,
+        max_entry_bytes: u64,
+    ) -> Self {
         let mut plan = Self {
             items: Vec::new(),
             bytes: 0,
             share: 0.0,
         };
-        for item in &manifest.items {
+        for item in items {
             let bytes = plan.bytes.saturating_add(item.weight());
             let fits = bytes <= budget_bytes && u64::from(item.bytes) <= max_entry_bytes;
-            if fits && item.slot().is_some() {
+            if fits && item.key().is_some() {
                 plan.bytes = bytes;
-                plan.share += manifest.share(item);
+                plan.share += share(item);
                 plan.items.push(item);
             }
         }

@@ -3,13 +3,14 @@
 use nearcache_l1::Timestamp;
 
 use super::counts::Counts;
-use super::item::{Item, Name};
+use super::item::Item;
+use super::name::Name;
 use super::names;
 
-/// Reads of late that make a slot one of them: one that is read by chance tells nothing.
+/// Reads of late that make an entry one of them: one that is read by chance tells nothing.
 const OFTEN: f64 = 8.0;
 
-/// Reads of those slots that must have been made here, and be expected elsewhere, before their absence there means anything.
+/// Reads of those entries that must have been made here, and be expected elsewhere, before their absence there means anything.
 const SURE: f64 = 100.0;
 
 /// The part of what is expected that strangers may read all the same: a key that every service has, say.
@@ -17,9 +18,9 @@ const CHANCE: f64 = 0.01;
 
 /// What a pod reads most.
 pub struct Profile {
-    /// In order; of each slot its name and the hash of it, since others may publish either.
+    /// In order; of each entry its name and the hash of it, since others may publish either.
     names: Vec<Name>,
-    /// The part of the pod's reads that are of these slots.
+    /// The part of the pod's reads that are of these entries.
     share: f64,
 }
 
@@ -37,7 +38,7 @@ impl Profile {
                 break;
             }
             score += item.score;
-            names.extend(item.slot().and_then(names::hash).map(Name::Hashed));
+            names.extend(item.key().and_then(names::hash).map(Name::Hashed));
             names.push(item.name);
         }
         names.sort_unstable();

@@ -1,4 +1,4 @@
-//! Where the hit path leaves which slot was read, for the counts to be made of later.
+//! Where the hit path leaves which entry was read, for the counts to be made of later.
 //!
 //! A hit never waits here and allocates nothing; what cannot be left at once is dropped and counted.
 //!
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nearcache_l1::Key;
 
-use super::item::LONGEST;
+use super::name::LONGEST;
 use crate::counters::STRIPES;
 use crate::shim::{AtomicU32, Mutex, Ordering, lock, try_lock};
 
@@ -70,18 +70,18 @@ impl Sampler {
     }
 
     /// Leaves a sample of a read in a stripe. Dropped when the stripe is full, in use at this moment, or the name
-    /// of the slot longer than 1 KiB.
+    /// of the entry longer than 1 KiB.
     ///
     /// # Cost
     /// A lock that is tried once, and a copy of the name; never waits, never allocates.
-    pub fn push(&self, stripe: usize, slot: Key<'_>) {
-        if !self.leave(stripe, slot) {
+    pub fn push(&self, stripe: usize, filed: Key<'_>) {
+        if !self.leave(stripe, filed) {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
 
-    fn leave(&self, stripe: usize, slot: Key<'_>) -> bool {
-        if slot.bytes.len() > LONGEST {
+    fn leave(&self, stripe: usize, filed: Key<'_>) -> bool {
+        if filed.bytes.len() > LONGEST {
             return false;
         }
         let weight: u32 = 1 << self.shift.load(Ordering::Relaxed);
@@ -89,17 +89,17 @@ impl Sampler {
         let Some(mut buffer) = try_lock(&stripe.buffer) else {
             return false;
         };
-        if buffer.len() + HEAD + slot.bytes.len() > self.room {
+        if buffer.len() + HEAD + filed.bytes.len() > self.room {
             return false;
         }
-        for number in [weight, slot.db, slot.bytes.len() as u32] {
+        for number in [weight, filed.db, filed.bytes.len() as u32] {
             buffer.extend_from_slice(&number.to_le_bytes());
         }
-        buffer.extend_from_slice(slot.bytes);
+        buffer.extend_from_slice(filed.bytes);
         true
     }
 
-    /// Takes all samples: each slot with the number of reads that its sample stands for. One caller at a time;
+    /// Takes all samples: each entry with the number of reads that its sample stands for. One caller at a time;
     /// `f` must not drain.
     ///
     /// # Cost
@@ -110,8 +110,8 @@ impl Sampler {
             spare.clear();
             std::mem::swap(&mut *lock(&stripe.buffer), &mut *spare);
             let mut rest = &spare[..];
-            while let Some((slot, weight)) = next(&mut rest) {
-                f(slot, weight);
+            while let Some((filed, weight)) = next(&mut rest) {
+                f(filed, weight);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a pod leaves for itself: the names of the slots it reads, never a value.
+//! What a pod leaves for itself: the names of the entries it reads, never a value.
 //!
 //! Bytes in and out; where they are kept is the caller's business.
 
@@ -20,16 +20,16 @@ use super::names::KeyNames;
 pub struct Snapshot {
     /// Half-life of the scores.
     pub half_life: Duration,
-    /// The sum of the scores of all slots the pod read, those not listed included.
+    /// The sum of the scores of all entries the pod read, those not listed included.
     pub mass: f64,
-    /// The slots read most, most read first.
+    /// The entries read most, most read first.
     pub items: Vec<Item>,
     /// Items that could not be used by whoever decoded this, or were there twice.
     pub skipped: u32,
 }
 
 impl Snapshot {
-    /// What a pod counted, the `most` slots read most.
+    /// What a pod counted, the `most` entries read most.
     pub fn new(counts: &Counts, now: Timestamp, most: usize) -> Self {
         Self {
             half_life: counts.half_life(),
@@ -39,7 +39,7 @@ impl Snapshot {
         }
     }
 
-    /// The bytes to keep: at most `limit_bytes` (and never more than 4 MiB), made by leaving out the slots
+    /// The bytes to keep: at most `limit_bytes` (and never more than 4 MiB), made by leaving out the entries
     /// read least; 38 are the fewest.
     pub fn encode(&self, limit_bytes: usize) -> Vec<u8> {
         let mut header = Vec::with_capacity(32);

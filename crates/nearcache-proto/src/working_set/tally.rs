@@ -1,4 +1,4 @@
-//! A bounded table of weights by slot, which keeps the heaviest.
+//! A bounded table of weights by entry, which keeps the heaviest.
 //!
 //! Knows nothing of time. Never holds more keys or bytes than it was given.
 
@@ -17,7 +17,7 @@ const STEP_BITS: u32 = 52 - 4;
 /// Steps below the heaviest that are told apart: 64 octaves.
 const STEPS: usize = 1024;
 
-/// One slot and what it weighs.
+/// One entry and what it weighs.
 pub(super) struct Entry {
     pub(super) db: u32,
     /// Length of its value, at least 1; 0: not known.
@@ -27,8 +27,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn is(&self, slot: Key<'_>) -> bool {
-        self.db == slot.db && *self.name == *slot.bytes
+    fn is(&self, filed: Key<'_>) -> bool {
+        self.db == filed.db && *self.name == *filed.bytes
     }
 }
 
@@ -86,44 +86,44 @@ impl Tally {
             + self.names_bytes
     }
 
-    pub(super) fn get(&self, slot: Key<'_>) -> Option<&Entry> {
+    pub(super) fn get(&self, filed: Key<'_>) -> Option<&Entry> {
         let entries = &self.entries;
-        let place = self.places.find(hash(&self.hasher, slot), |place| {
-            entries[*place as usize].is(slot)
+        let place = self.places.find(hash(&self.hasher, filed), |place| {
+            entries[*place as usize].is(filed)
         })?;
         entries.get(*place as usize)
     }
 
-    pub(super) fn get_mut(&mut self, slot: Key<'_>) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, filed: Key<'_>) -> Option<&mut Entry> {
         let entries = &self.entries;
-        let place = self.places.find(hash(&self.hasher, slot), |place| {
-            entries[*place as usize].is(slot)
+        let place = self.places.find(hash(&self.hasher, filed), |place| {
+            entries[*place as usize].is(filed)
         })?;
         self.entries.get_mut(*place as usize)
     }
 
-    /// Adds to the weight of a slot and returns its entry; `None` when there is no room even for it alone.
-    pub(super) fn add(&mut self, slot: Key<'_>, weight: f64) -> Option<&mut Entry> {
-        let hash = hash(&self.hasher, slot);
+    /// Adds to the weight of an entry and returns its entry; `None` when there is no room even for it alone.
+    pub(super) fn add(&mut self, filed: Key<'_>, weight: f64) -> Option<&mut Entry> {
+        let hash = hash(&self.hasher, filed);
         let entries = &self.entries;
         let found = self
             .places
-            .find(hash, |place| entries[*place as usize].is(slot))
+            .find(hash, |place| entries[*place as usize].is(filed))
             .copied();
         let place = match found {
             Some(place) => place,
             None => {
-                if !self.make_room(slot.bytes.len()) {
+                if !self.make_room(filed.bytes.len()) {
                     return None;
                 }
                 let place = self.entries.len() as u32;
                 self.entries.push(Entry {
-                    db: slot.db,
+                    db: filed.db,
                     bytes: 0,
                     weight: 0.0,
-                    name: slot.bytes.into(),
+                    name: filed.bytes.into(),
                 });
-                self.names_bytes += allocated(slot.bytes.len());
+                self.names_bytes += allocated(filed.bytes.len());
                 let (entries, hasher) = (&self.entries, &self.hasher);
                 self.places.insert_unique(hash, place, |place| {
                     rehash(hasher, &entries[*place as usize])
@@ -237,10 +237,10 @@ impl Tally {
     }
 }
 
-fn hash(hasher: &FixedState, slot: Key<'_>) -> u64 {
+fn hash(hasher: &FixedState, filed: Key<'_>) -> u64 {
     let mut hasher = hasher.build_hasher();
-    hasher.write(slot.bytes);
-    hasher.write_u32(slot.db);
+    hasher.write(filed.bytes);
+    hasher.write_u32(filed.db);
     hasher.finish()
 }
 

@@ -6,10 +6,10 @@ use nearcache_l1::{Key, Timestamp};
 use proptest::prelude::*;
 
 use super::frame::{Kind, MOST_READS, seal};
-use super::item::LONGEST;
+use super::name::LONGEST;
 use super::*;
 use crate::commands;
-use crate::slots::{REPLIES, compose};
+use crate::entry_key::{self, EntryKey, compose};
 
 const HALF_LIFE: Duration = Duration::from_secs(1800);
 
@@ -26,7 +26,7 @@ fn name() -> impl Strategy<Value = Name> {
     let key = || proptest::collection::vec(any::<u8>(), 0..40);
     let reply = (key(), key(), 0_u32..16).prop_map(|(key, field, db)| {
         let name = compose(commands::place("hget"), &[key, field]).unwrap();
-        Name::plain(Key::new(db | REPLIES, &name))
+        Name::plain(EntryKey::reply(db, &name).filed())
     });
     prop_oneof![
         4 => (0_u32..20, key()).prop_map(|(db, key)| Name::plain(Key::new(db, &key))),
@@ -95,7 +95,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
         items: blob
             .items
             .into_iter()
-            .filter(|item| item.slot().is_some())
+            .filter(|item| item.key().is_some())
             .collect(),
         skipped: 0,
     })
@@ -110,7 +110,7 @@ fn published() -> Vec<Vec<u8>> {
         counts.note_bytes(Key::new(n % 3, name.as_bytes()), 200 << 10);
     }
     let reply = compose(commands::place("hget"), &["user:1", "name"]).unwrap();
-    counts.add(Timestamp::ZERO, Key::new(REPLIES, &reply), 9);
+    counts.add(Timestamp::ZERO, EntryKey::reply(0, &reply).filed(), 9);
     let blob = Blob::new(1, 2, &counts, Timestamp::ZERO, 100);
     let snapshot = Snapshot::new(&counts, Timestamp::ZERO, 100);
     assert_eq!((blob.items.len(), blob.mass), (11, 64.0));
@@ -143,10 +143,13 @@ fn harmless(items: &[Item], mass: f64) {
     assert!((0.0..=MOST_READS).contains(&mass));
     for item in items {
         assert!((0.0..=MOST_READS).contains(&item.score));
-        let Some(slot) = item.slot() else { continue };
-        assert!(slot.db & !REPLIES < 1 << 29 && slot.bytes.len() <= LONGEST);
-        if slot.db & REPLIES != 0 {
-            let (_, argv) = crate::slots::command(slot.bytes).expect("a command");
+        let Some(filed) = item.key() else { continue };
+        let kind = EntryKey::of(filed).kind;
+        let is_reply = kind == entry_key::Kind::Reply;
+        assert!(is_reply || kind == entry_key::Kind::Value);
+        assert!(filed.bytes.len() <= LONGEST);
+        if is_reply {
+            let (_, argv) = crate::entry_key::command(filed.bytes).expect("a command");
             assert!(commands::served(&argv).is_some(), "{argv:?}");
         }
     }

@@ -7,8 +7,8 @@ use std::hash::Hasher as _;
 use nearcache_l1::{Key, Timestamp};
 use siphasher::sip::SipHasher24;
 
+use crate::entry_key::{EntryKey, Kind, subject};
 use crate::shim::{Mutex, lock};
-use crate::slots::{REPLIES, subject};
 
 /// The first line.
 const HEADER: &str = "ts_ms,client,op,key,size\n";
@@ -55,10 +55,10 @@ impl ReadTrace {
         }
     }
 
-    /// Adds a read of a slot, which stands for so many.
-    pub(crate) fn push(&self, at: Timestamp, slot: Key<'_>, reads: u32, size: Option<usize>) {
+    /// Adds a read of an entry, which stands for so many.
+    pub(crate) fn push(&self, at: Timestamp, filed: Key<'_>, reads: u32, size: Option<usize>) {
         let ms = self.unix_ms_at_zero.saturating_add(at.as_micros() / 1000);
-        let name = self.name(slot);
+        let name = self.name(filed);
         let size = size.map_or_else(String::new, |bytes| bytes.to_string());
         let line = format!("{ms},{},get,{name},{size}\n", self.client);
         let mut lines = lock(&self.lines);
@@ -97,15 +97,15 @@ impl ReadTrace {
     }
 
     /// A kept reply is an entry of its own: its key, and which of them it is.
-    fn name(&self, slot: Key<'_>) -> String {
-        let key = subject(slot);
-        let parts: [&[u8]; 2] = [&key.db.to_le_bytes(), slot.bytes];
+    fn name(&self, filed: Key<'_>) -> String {
+        let key = subject(filed);
+        let parts: [&[u8]; 2] = [&key.db.to_le_bytes(), filed.bytes];
         match &self.names {
             TraceNames::Hashed(salt) => {
                 let half = |number| sip((number, 0), &[salt.as_bytes()]);
                 format!("{:016x}", sip((half(1), half(2)), &parts))
             }
-            TraceNames::Plain if slot.db & REPLIES == 0 => plain(key),
+            TraceNames::Plain if EntryKey::of(filed).kind == Kind::Value => plain(key),
             TraceNames::Plain => format!("{}#{:016x}", plain(key), sip((0, 0), &parts)),
         }
     }
@@ -142,7 +142,7 @@ fn plain(key: Key<'_>) -> String {
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
-    use crate::slots::compose;
+    use crate::entry_key::compose;
 
     const AT: Timestamp = Timestamp::from_micros(5_000);
 
@@ -186,8 +186,8 @@ mod tests {
     fn replies_about_a_key_are_told_apart() {
         let trace = ReadTrace::new(TraceNames::Plain, 1, 0, 1 << 10);
         let names = [&b"f"[..], b"g"].map(|field| {
-            let slot = compose(3, &[&b"hash"[..], field]).expect("short");
-            trace.name(Key::new(REPLIES, &slot))
+            let filed = compose(3, &[&b"hash"[..], field]).expect("short");
+            trace.name(EntryKey::reply(0, &filed).filed())
         });
         assert!(
             names.iter().all(|name| name.starts_with("hash#")),

@@ -1,9 +1,8 @@
 //! What nobody waits for: behind everything else, one batch at a time, never waited for while it is queued.
 
-use nearcache_l1::Key;
-
 use super::*;
 use crate::cache::Source;
+use crate::entry_key::EntryKey;
 use crate::fill::Purpose;
 
 impl Hand {
@@ -11,7 +10,7 @@ impl Hand {
     fn ask_ahead(&mut self, keys: &[&str], purpose: Purpose) {
         let pod = self.cache.pod().clone();
         let now = self.now();
-        let lead = |key: &&str| pod.lead_ahead(Key::new(0, key.as_bytes()), purpose, || now);
+        let lead = |key: &&str| pod.lead_ahead(EntryKey::value(0, key.as_bytes()), purpose, || now);
         let guards = keys.iter().filter_map(lead).collect();
         let deadline = now.saturating_add(Duration::from_secs(1));
         let work = Work::FillAhead(guards);

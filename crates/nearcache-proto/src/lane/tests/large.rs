@@ -1,8 +1,7 @@
 //! What is too large to be kept: each read of it is counted, and the operator is told once what to raise.
 
-use nearcache_l1::Key;
-
 use super::*;
+use crate::entry_key::EntryKey;
 use crate::fill::Purpose;
 
 const LARGE: usize = 2000;
@@ -123,7 +122,7 @@ fn what_is_not_to_be_kept_anyway_is_not_missed() {
 fn c11_a_value_that_has_grown_too_heavy_is_not_taken_for_a_full_l1() {
     let mut hand = Hand::up(PodConfig::default(), LaneConfig::default());
     let (pod, now) = (hand.cache.pod().clone(), hand.now());
-    let guard = pod.lead_ahead(Key::new(0, b"grown"), Purpose::WarmStart, || now);
+    let guard = pod.lead_ahead(EntryKey::value(0, b"grown"), Purpose::WarmStart, || now);
     let work = Work::FillAhead(guard.into_iter().collect());
     let deadline = now.saturating_add(Duration::from_secs(1));
     hand.cache.submit(HERE, deadline, work);

@@ -180,8 +180,8 @@ impl Draws {
     }
 }
 
-/// The part of the reads of the `c` slots read most that the `c` slots ranked first have, after hours of a Zipf
-/// stream whose ranks belong to other slots as time goes by.
+/// The part of the reads of the `c` entries read most that the `c` entries ranked first have, after hours of a Zipf
+/// stream whose ranks belong to other entries as time goes by.
 fn kept(limit: usize, c: usize, exponent: f64) -> f64 {
     const KEYS: usize = 20_000;
     const READS: u64 = 1_000_000;
@@ -198,7 +198,7 @@ fn kept(limit: usize, c: usize, exponent: f64) -> f64 {
     for read in 0..READS {
         let draw = draws.next() * sum;
         let rank = sums.partition_point(|below| *below < draw);
-        // One slot in a thousand has another name every second or so.
+        // One entry in a thousand has another name every second or so.
         let life = 1 + (rank * 7919 % 997) as u64;
         let name = format!("{rank}:{}", read / (life * 2000)).into_bytes();
         counts.add(now(read), Key::new(0, &name), 1);
@@ -206,7 +206,7 @@ fn kept(limit: usize, c: usize, exponent: f64) -> f64 {
     }
     let end = now(READS);
     let worth = |items: Vec<Item>| -> f64 {
-        let score = |item: &Item| exact.score(end, item.slot().unwrap()).unwrap();
+        let score = |item: &Item| exact.score(end, item.key().unwrap()).unwrap();
         items.iter().map(score).sum()
     };
     worth(counts.ranked(end, c)) / worth(exact.ranked(end, c))

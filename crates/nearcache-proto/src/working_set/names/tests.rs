@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::commands::{Class, table};
-use crate::slots::{LOADS, compose, head};
+use crate::entry_key::{EntryKey, Kind, compose};
 
 fn words(db: u32, argv: &[&[u8]]) -> Vec<u8> {
     let mut out = vec![REPLY];
@@ -21,20 +21,20 @@ fn read_all(bytes: &[u8]) -> Result<Option<Name>, Ignored> {
 
 fn reply_slot(db: u32, argv: &[&[u8]]) -> Name {
     let place = commands::place(std::str::from_utf8(argv[0]).unwrap());
-    Name::plain(Key::new(db | REPLIES, &compose(place, &argv[1..]).unwrap()))
+    Name::plain(EntryKey::reply(db, &compose(place, &argv[1..]).unwrap()).filed())
 }
 
 #[test]
 fn a_kept_reply_travels_as_the_words_of_its_command() {
     let argv: [&[u8]; 5] = [b"zrange", b"board\0", b"0", b"-1", b"withscores"];
-    let slot = reply_slot(3, &argv);
+    let filed = reply_slot(3, &argv);
     let mut out = Vec::new();
-    assert!(write(&slot, KeyNames::Plain, &mut out));
+    assert!(write(&filed, KeyNames::Plain, &mut out));
     assert_eq!(out, words(3, &argv));
-    assert_eq!(read_all(&out), Ok(Some(slot.clone())));
+    assert_eq!(read_all(&out), Ok(Some(filed.clone())));
     // In whatever case another version may write it.
     let upper: [&[u8]; 5] = [b"ZRANGE", argv[1], argv[2], argv[3], argv[4]];
-    assert_eq!(read_all(&words(3, &upper)), Ok(Some(slot)));
+    assert_eq!(read_all(&words(3, &upper)), Ok(Some(filed)));
 }
 
 #[test]
@@ -52,9 +52,10 @@ fn a_manifest_never_makes_a_pod_run_anything_but_a_read_that_l1_serves() {
             let Some(Name::Plain { db, bytes }) = found else {
                 continue;
             };
-            // What the lane would send for the slot.
-            let (_, sent) = slots::command(&bytes).unwrap();
-            assert!(db & REPLIES != 0 && sent.iter().map(|word| &word[..]).eq(argv));
+            // What the lane would send for the entry.
+            let (_, sent) = crate::entry_key::command(&bytes).unwrap();
+            let is_reply = EntryKey::of(Key::new(db, b"")).kind == Kind::Reply;
+            assert!(is_reply && sent.iter().map(|word| &word[..]).eq(argv));
             assert!(!matches!(command.name, "del" | "set" | "eval" | "flushall"));
         }
     }
@@ -93,7 +94,8 @@ fn what_is_no_name_of_use_is_skipped() {
     assert_eq!(value(15, b"k"), Ok(Some(Name::plain(Key::new(15, b"k")))));
     assert_eq!(value(0, &long), Ok(None));
     // Dbs with the flags of loaders, heads or replies, and those out of range.
-    for db in [LOADS, REPLIES, DBS, REPLIES | 1, u32::MAX] {
+    let (load, reply) = (Kind::Load as u32, Kind::Reply as u32);
+    for db in [load, reply, DBS, reply | 1, u32::MAX] {
         assert_eq!(value(db, b"k"), Ok(None), "{db:#x}");
         assert_eq!(read_all(&words(db, &[b"hlen", b"k"])), Ok(None), "{db:#x}");
     }
@@ -102,18 +104,18 @@ fn what_is_no_name_of_use_is_skipped() {
 #[test]
 fn what_is_no_ones_business_does_not_leave() {
     let key = Key::new(1, b"k");
-    for slot in [
-        head(key),
-        Key::new(LOADS | 1, b"k"),
-        Key::new(REPLIES, b"\xff\xff"),
+    for filed in [
+        EntryKey::of(key).head().filed(),
+        EntryKey::load(1, b"k").filed(),
+        EntryKey::reply(0, b"\xff\xff").filed(),
         Key::new(0, &[b'x'; LONGEST + 1]),
     ] {
         for names in [KeyNames::Plain, KeyNames::Hashed] {
             let mut out = Vec::new();
-            assert!(!write(&Name::plain(slot), names, &mut out));
+            assert!(!write(&Name::plain(filed), names, &mut out));
             assert!(out.is_empty());
         }
-        assert_eq!(hash(slot), None);
+        assert_eq!(hash(filed), None);
     }
 }
 

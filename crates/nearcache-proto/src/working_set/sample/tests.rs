@@ -4,7 +4,7 @@ use super::*;
 
 fn drained(sampler: &Sampler) -> Vec<(u32, Vec<u8>, u32)> {
     let mut samples = Vec::new();
-    sampler.drain(|slot, weight| samples.push((slot.db, slot.bytes.to_vec(), weight)));
+    sampler.drain(|filed, weight| samples.push((filed.db, filed.bytes.to_vec(), weight)));
     samples
 }
 
@@ -103,9 +103,9 @@ fn nothing_is_lost_or_made_up_between_threads() {
             })
             .collect();
         let mut take = || {
-            sampler.drain(|slot, weight| {
-                assert!(slot.db < 3 && weight == 1);
-                assert_eq!(slot.bytes[..8], slot.bytes[8..]);
+            sampler.drain(|filed, weight| {
+                assert!(filed.db < 3 && weight == 1);
+                assert_eq!(filed.bytes[..8], filed.bytes[8..]);
                 drained_total += 1;
             });
         };
