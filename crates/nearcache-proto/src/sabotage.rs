@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::primary::Verdict;
 use nearcache_l1::{Key, RemovalCause, Store};
 
 macro_rules! mechanisms {
@@ -116,18 +115,6 @@ pub fn switch_off(mechanism: Mechanism) {
 /// Switches a mechanism off for this thread alone, in place of any other.
 pub fn switch_off_here(mechanism: Option<Mechanism>) {
     HERE.set(mechanism.map_or(0, |mechanism| mechanism as u8));
-}
-
-/// The verdict of a rule that leaves something out. `in_time`: the lease, of whatever history, is younger than L.
-pub(crate) fn misjudge(verdict: Verdict, in_time: bool) -> Verdict {
-    let fresh = match verdict {
-        _ if is_off(Mechanism::Lease) => true,
-        Verdict::Fresh | Verdict::Dead => false,
-        Verdict::Lapsed | Verdict::Old if in_time && is_off(Mechanism::SharedLease) => true,
-        Verdict::Lapsed => is_off(Mechanism::Lapsed),
-        Verdict::Old => is_off(Mechanism::OldHistory),
-    };
-    if fresh { Verdict::Fresh } else { verdict }
 }
 
 pub(crate) fn is_off(mechanism: Mechanism) -> bool {

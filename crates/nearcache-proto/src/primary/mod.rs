@@ -145,7 +145,7 @@ impl Primary {
             Verdict::Old
         };
         #[cfg(feature = "break")]
-        let verdict = crate::sabotage::misjudge(verdict, in_time);
+        let verdict = misjudge(verdict, in_time);
         (verdict, now)
     }
 
@@ -258,4 +258,17 @@ impl Primary {
     pub(crate) fn doubles(&self) -> DoubleText {
         *lock(&self.doubles)
     }
+}
+
+/// The verdict of a rule that leaves something out. `in_time`: the lease, of whatever history, is younger than L.
+#[cfg(feature = "break")]
+fn misjudge(verdict: Verdict, in_time: bool) -> Verdict {
+    let fresh = match verdict {
+        _ if off!(Lease) => true,
+        Verdict::Fresh | Verdict::Dead => false,
+        Verdict::Lapsed | Verdict::Old if in_time && off!(SharedLease) => true,
+        Verdict::Lapsed => off!(Lapsed),
+        Verdict::Old => off!(OldHistory),
+    };
+    if fresh { Verdict::Fresh } else { verdict }
 }
