@@ -1,7 +1,7 @@
 //! A table that fits a terminal: what is too wide has its longest texts wrapped, then its columns in several parts below
 //! each other. Knows nothing of what the cells mean.
 
-use crate::fleet::show::wrapped;
+use crate::show::wrapped;
 
 /// No column is made narrower than this.
 const LEAST: usize = 14;

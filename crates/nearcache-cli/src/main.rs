@@ -1,5 +1,4 @@
 //! The `nearcache` command: a demonstration of what a near cache changes, and the benchmarks behind the figures.
-//! Exit codes: 0 ok, 1 a negative result, 2 an error, 141 nobody reads the output any more.
 
 mod bench;
 mod chart;
@@ -7,20 +6,22 @@ mod demo;
 mod fleet;
 mod grid;
 mod machine;
+mod measured;
+mod outcome;
 mod page;
 mod record;
+mod show;
 mod simulate;
 mod terminal;
 mod text;
 mod trace;
 mod zipf;
 
-use std::panic;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use terminal::{Unread, errln};
+use outcome::{Failure, Outcome};
 
 /// A near cache in front of a shared Redis or Valkey: see it work, and measure it.
 #[derive(Parser)]
@@ -42,44 +43,15 @@ enum Command {
     Record(record::Args),
 }
 
-/// How a command ended that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// It found what it was to find.
-    Good,
-    /// It worked, and the finding is a bad one.
-    Negative,
-}
-
-/// Why a command failed, for its user.
-type Failure = String;
-
 fn main() -> ExitCode {
-    match panic::catch_unwind(run) {
-        Ok(code) => code,
-        // As the shell tells of a program that a closed pipe ended.
-        Err(end) if end.is::<Unread>() => ExitCode::from(141),
-        Err(panic) => panic::resume_unwind(panic),
-    }
-}
-
-fn run() -> ExitCode {
     // One pod of a fleet, which a fleet starts: no command, or it would be offered to those who mistype one.
-    let outcome = match std::env::args_os().nth(1) {
+    outcome::exit(|| match std::env::args_os().nth(1) {
         Some(word) if word == fleet::POD => fleet::run_pod(),
-        _ => parsed(),
-    };
-    match outcome {
-        Ok(Outcome::Good) => ExitCode::SUCCESS,
-        Ok(Outcome::Negative) => ExitCode::from(1),
-        Err(why) => {
-            errln!("nearcache: {why}");
-            ExitCode::from(2)
-        }
-    }
+        _ => run(),
+    })
 }
 
-fn parsed() -> Result<Outcome, Failure> {
+fn run() -> Result<Outcome, Failure> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),

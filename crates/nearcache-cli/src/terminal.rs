@@ -5,7 +5,7 @@ use std::fmt::Arguments;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::panic;
 
-use crate::fleet::show::wrapped;
+use crate::show::wrapped;
 
 /// The widest that text without columns becomes.
 const TEXT: usize = 110;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nearcache_sim::Lines;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 

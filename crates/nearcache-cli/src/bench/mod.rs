@@ -7,7 +7,8 @@ mod contrast;
 #[cfg(feature = "bench")]
 mod dropin;
 mod errors;
-pub(crate) mod fleet;
+mod fleet;
+pub(crate) mod goal;
 #[cfg(feature = "bench")]
 mod l1;
 mod rollout;
@@ -20,9 +21,8 @@ use std::path::Path;
 use crate::fleet::control::Place;
 use crate::fleet::program;
 use crate::fleet::server::Server;
-use crate::grid::Grid;
+use crate::outcome::{Failure, Outcome};
 use crate::terminal;
-use crate::{Failure, Outcome};
 
 /// Which benchmark.
 #[derive(clap::Args, Debug)]
@@ -112,19 +112,6 @@ fn place(url: &str, asked: Option<&Path>) -> Result<(Place, Option<Server>), Fai
         server.url()
     ));
     Ok((Place::Server { url: server.url() }, Some(server)))
-}
-
-/// What was to be reached and what was, as a table in lines that fit.
-fn goals(goals: &[fleet::Goal], columns: usize) -> String {
-    if goals.is_empty() {
-        return String::new();
-    }
-    let mut grid = Grid::new(["goal", ">found", "wanted", "reached"]);
-    for goal in goals {
-        let reached = if goal.reached { "yes" } else { "NO" };
-        grid.row([&goal.name, &goal.found, &goal.wanted, reached]);
-    }
-    grid.text(columns)
 }
 
 /// Writes figures as JSON.

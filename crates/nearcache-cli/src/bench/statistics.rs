@@ -9,9 +9,9 @@ use nearcache::{NearCache, Ttl, blocking};
 use serde::Serialize;
 
 use crate::machine::{Hardware, thread_ns};
+use crate::outcome::{Failure, Outcome};
 use crate::terminal::outln;
 use crate::zipf::{Rng, Zipf};
-use crate::{Failure, Outcome};
 
 /// What a hit may pay for being counted.
 const GOAL_NS: f64 = 5.0;
@@ -132,11 +132,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if let Some(path) = &args.json {
         super::write(path, &run)?;
     }
-    Ok(if good {
-        Outcome::Good
-    } else {
-        Outcome::Negative
-    })
+    Ok(Outcome::of(good))
 }
 
 fn line(row: &Row) -> String {

@@ -5,11 +5,11 @@ use super::table;
 use crate::chart::{Axis, Line, chart};
 use crate::fleet::load::merged;
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{bytes, count};
 use crate::fleet::side::Measured;
+use crate::measured::percentiles::{buckets, percentiles, steps};
+use crate::measured::{self, Fact};
 use crate::page;
-use crate::page::measured::{self, Fact};
-use crate::page::percentiles::{buckets, percentiles, steps};
+use crate::show::{bytes, count};
 
 /// What is drawn of a side.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ pub(super) fn page(run: &Run, drawn: &[Drawn; 2], command: &str) -> String {
     let mut page = page::head(&format!("nearcache demo: {} pods", plan.pods));
     let title = format!("{} pods, before and after, the same reads", plan.pods);
     page += &page::opening(&title, &run.verdict, run.good);
-    page += &page::tiles(&page::before_after("", &run.before, &run.after));
+    page += &page::tiles(&measured::before_after("", &run.before, &run.after));
     let before = match run.pods_are_processes {
         true => format!("every read asks L2, {} pooled connections a pod", plan.pool),
         false => "nearcache that keeps nothing".to_owned(),

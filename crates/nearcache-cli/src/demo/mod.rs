@@ -21,13 +21,13 @@ use crate::fleet::pods::Fleet;
 use crate::fleet::program;
 use crate::fleet::progress::Progress;
 use crate::fleet::server::Server;
-use crate::fleet::show;
 use crate::fleet::side::{Phases, Side};
 use crate::fleet::writer::{Updates, Writer};
 use crate::machine::Hardware;
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::{self, outln};
 use crate::text::command;
-use crate::{Failure, Outcome};
 use html::Drawn;
 use report::Run;
 
@@ -124,11 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         fs::write(path, page)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    Ok(if run.good {
-        Outcome::Good
-    } else {
-        Outcome::Negative
-    })
+    Ok(Outcome::of(run.good))
 }
 
 fn plan(args: &Args) -> Result<Plan, Failure> {

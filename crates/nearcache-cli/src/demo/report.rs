@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::fleet::plan::Plan;
-use crate::fleet::show;
 use crate::fleet::side::Side;
 use crate::machine::Hardware;
+use crate::show;
 
 /// A whole run.
 #[derive(Debug, Serialize)]

@@ -1,9 +1,9 @@
 //! The figures of the demo as people read them: a table that fits a terminal, and what to know about it.
 
 use super::report::Run;
-use crate::fleet::show::{bytes, count, factor, time};
 use crate::fleet::side::Side;
 use crate::grid::Grid;
+use crate::show::{bytes, count, factor, time};
 
 /// The table of a run, in lines that fit.
 pub(crate) fn table(run: &Run, columns: usize) -> String {

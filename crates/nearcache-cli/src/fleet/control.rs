@@ -7,8 +7,8 @@ use nearcache::{MemoryL2, NearCache, Ttl, fleet_key};
 use redis::{Connection, RedisError};
 
 use super::plan::Plan;
-use crate::Failure;
 use crate::machine::now_ns;
+use crate::outcome::Failure;
 
 /// Where L2 is.
 #[derive(Clone)]

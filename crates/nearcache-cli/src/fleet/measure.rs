@@ -6,8 +6,8 @@ use super::message::{Load, Phase};
 use super::pods::Fleet;
 use super::progress::{Count, Progress};
 use super::side::Measured;
-use crate::Failure;
 use crate::machine::now_ns;
+use crate::outcome::Failure;
 
 /// How long before a phase the pods are told of it.
 const NOTICE_NS: u64 = 50_000_000;

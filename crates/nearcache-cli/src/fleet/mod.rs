@@ -16,7 +16,6 @@ mod reader;
 #[cfg(feature = "break")]
 pub(crate) mod sabotage;
 pub(crate) mod server;
-pub(crate) mod show;
 pub(crate) mod side;
 mod timer;
 pub(crate) mod traffic;

@@ -19,7 +19,7 @@ use super::message::{Command, Event, Phase, Report, Setup, Sighting};
 use super::plan::{Header, WATCHED};
 use super::reader::Reader;
 use crate::machine::{now_ns, resident_bytes};
-use crate::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome};
 
 /// How often a pod says how far it is.
 const PROGRESS: Duration = Duration::from_millis(250);

@@ -16,7 +16,7 @@ use super::message::{Command, Event, Phase, Report, Setup};
 use super::plan::{Arm, Plan};
 use super::pod;
 use super::progress::{Count, Progress};
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// How long pods may take to connect.
 const READY: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Failure;
+use crate::outcome::Failure;
 use crate::terminal::errln;
 
 const NAMES: [&str; 2] = ["valkey-server", "redis-server"];

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::show::count;
 use crate::machine::now_ns;
+use crate::show::count;
 use crate::terminal::{self, errln};
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::timer::Timer;
-use crate::Failure;
 use crate::machine::now_ns;
+use crate::outcome::Failure;
 
 /// Pieces of one direction of a connection that may be on their way; then its sender has to wait.
 const PIECES_MAX: usize = 64;

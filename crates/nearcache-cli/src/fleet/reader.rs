@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 use super::message::{Service, Setup, Start};
 use super::plan::{Arm, WATCHED};
-use crate::Failure;
 use crate::machine::now_ns;
+use crate::outcome::Failure;
 
 /// A pod's way to its data.
 pub(crate) enum Reader {

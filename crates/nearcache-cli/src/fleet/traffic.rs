@@ -5,8 +5,8 @@ use std::hash::BuildHasher as _;
 
 use nearcache_sim::{Kind, Lines};
 
-use crate::Failure;
 use crate::fleet::plan::HEADER;
+use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// The largest value a server takes.

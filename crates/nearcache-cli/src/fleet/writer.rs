@@ -11,8 +11,8 @@ use super::control::{Control, Place};
 use super::plan::{Header, Plan, WATCHED};
 use super::progress::Progress;
 use super::traffic::Draw;
-use crate::Failure;
 use crate::machine::{now_ns, sleep_until};
+use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// Keys between two words on how far filling is.

@@ -1,14 +1,8 @@
-//! What the pages of the demo and the benchmarks have in common: style, tiles, tables and the latency chart. A page fetches
-//! nothing, follows the reader's light or dark, and is readable on a phone.
-
-pub(crate) mod measured;
-pub(crate) mod percentiles;
+//! What pages for a browser are made of: style, tiles, tables and lists. A page fetches nothing, follows the reader's light
+//! or dark, and is readable on a phone. Knows nothing of what a page is about.
 
 use std::fmt::Write as _;
 
-use crate::bench::fleet::Goal;
-use crate::fleet::show::{bytes, count, factor, time};
-use crate::fleet::side::Side;
 use crate::text::escape;
 
 /// The style of all pages.
@@ -58,41 +52,6 @@ pub(crate) fn tiles(tiles: &[Tile]) -> String {
         );
     }
     text + "</div>\n"
-}
-
-/// The four that matter of two sides.
-pub(crate) fn before_after(at: &str, before: &Side, after: &Side) -> [Tile; 4] {
-    let tile = |name: String, before: String, after: String, change: String| Tile {
-        name,
-        figure: after,
-        beside: format!("before {before}: {change}"),
-    };
-    let micros = |name: &str, of: fn(&Side) -> f64| {
-        let (was, is) = (of(before), of(after));
-        tile(format!("{name}{at}"), time(was), time(is), factor(was, is))
-    };
-    let (was, is) = (before.l2_reads_per_s, after.l2_reads_per_s);
-    let left = 100.0 * is / was.max(f64::MIN_POSITIVE);
-    let memory = |side: &Side| match side.rss_bytes_per_pod {
-        Some(taken) => bytes(taken as f64),
-        None => "-".to_owned(),
-    };
-    let rss = |side: &Side| side.rss_bytes_per_pod.unwrap_or(0) as f64;
-    [
-        micros("mean read", |side| side.mean_us),
-        micros("p99", |side| side.p99_us),
-        Tile {
-            name: "reads left at L2".to_owned(),
-            figure: format!("{left:.2} %"),
-            beside: format!("{}/s of {}/s", count(is), count(was)),
-        },
-        tile(
-            "memory per pod".to_owned(),
-            memory(before),
-            memory(after),
-            factor(rss(before), rss(after)),
-        ),
-    ]
 }
 
 /// What each colour stands for: its class, its name and a few words.
@@ -153,32 +112,6 @@ pub(crate) fn compared(columns: &[(&str, &str)], lines: &[Line]) -> String {
         text += "</tr>\n";
     }
     text + "</tbody></table>\n"
-}
-
-/// What was to be reached, and what was.
-pub(crate) fn goals(goals: &[Goal], what: &str) -> String {
-    if goals.is_empty() {
-        return String::new();
-    }
-    let mut table = format!(
-        "<h2>Goals</h2>\n<p class=\"soft\">{}</p>\n<table class=\"text\"><thead><tr><th>goal</th><th>wanted</th><th>found</th>\
-         <th>reached</th></tr></thead><tbody>\n",
-        escape(what)
-    );
-    for goal in goals {
-        let (class, word) = match goal.reached {
-            true => ("after", "yes"),
-            false => ("bad", "no"),
-        };
-        let _ = writeln!(
-            table,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
-            escape(&goal.name),
-            escape(&goal.wanted),
-            escape(&goal.found)
-        );
-    }
-    table + "</tbody></table>\n"
 }
 
 /// What a reader should know.

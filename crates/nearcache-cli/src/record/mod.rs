@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fleet::show;
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::outln;
-use crate::{Failure, Outcome};
 use commands::Op;
 use fills::Fills;
 use link::{Got, Link, Target};
@@ -93,10 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let end = recorder.start + args.duration;
     let bad = listen(&mut recorder, &target, link, end)?;
     recorder.say(args, bad);
-    Ok(match recorder.requests() {
-        0 => Outcome::Negative,
-        _ => Outcome::Good,
-    })
+    Ok(Outcome::of(recorder.requests() > 0))
 }
 
 /// Takes what comes until the end; how many lines could not be read. Fails only where the file cannot be written: a

@@ -14,8 +14,9 @@ use bytesize::ByteSize;
 use nearcache_sim::{Arm, Capacity, Exchange, ExchangeOptions, MergeTimes, Options, Report, Sizes};
 use serde::Serialize;
 
+use crate::outcome::{Failure, Outcome};
 use crate::terminal::{errln, outln};
-use crate::{Failure, Outcome, trace};
+use crate::trace;
 
 /// What the simulation can be told.
 #[derive(clap::Args, Debug)]

@@ -21,10 +21,10 @@ use crate::fleet::plan::Plan;
 use crate::fleet::program;
 use crate::fleet::progress::{Count, Progress};
 use crate::fleet::server::Server;
-use crate::fleet::show;
 use crate::machine::{Hardware, now_ns};
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::{self, outln};
-use crate::{Failure, Outcome};
 use history::{History, Wrong};
 pub(super) use options::Args;
 use options::Options;
@@ -76,10 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if let Some(path) = &args.json {
         super::write(path, &run)?;
     }
-    Ok(match run.good {
-        true => Outcome::Good,
-        false => Outcome::Negative,
-    })
+    Ok(Outcome::of(run.good))
 }
 
 /// A run under way.

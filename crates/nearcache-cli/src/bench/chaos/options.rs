@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use crate::Failure;
 use crate::fleet::plan::{self, Plan};
 use crate::machine::now_ns;
+use crate::outcome::Failure;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]

@@ -10,7 +10,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::history::History;
 use super::options::Options;
 use super::schedule::{Fault, Planned};
-use crate::Failure;
 use crate::fleet::control::info;
 use crate::fleet::message::{Command, Event, Probe, Setup};
 use crate::fleet::plan::{Arm, Plan};
@@ -18,6 +17,7 @@ use crate::fleet::pods::Handle;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::server::Server;
 use crate::machine::now_ns;
+use crate::outcome::Failure;
 use crate::zipf::Rng;
 
 /// How long the server may take to do what it is told; it may have been stopped until just now.

@@ -2,8 +2,8 @@
 
 use super::report::Run;
 use crate::bench::errors;
-use crate::fleet::show::{bytes, count};
 use crate::grid::Grid;
+use crate::show::{bytes, count};
 
 /// Everything that is shown at the end.
 pub(super) fn table(run: &Run, columns: usize) -> String {

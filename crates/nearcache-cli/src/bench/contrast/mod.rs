@@ -17,10 +17,10 @@ use crate::fleet::control::{Control, Place};
 use crate::fleet::program;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::server::Server;
-use crate::fleet::show;
 use crate::grid::Grid;
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::{self, outln};
-use crate::{Failure, Outcome};
 use traps::{ALL, Finding, Subject, Trap};
 
 /// What it can be told.

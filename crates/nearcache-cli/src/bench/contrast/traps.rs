@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
-use crate::Failure;
 use crate::fleet::proxy::Proxy;
+use crate::outcome::Failure;
 
 /// For how long a client is asked.
 const WATCHED: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use redis::caching::CacheConfig;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
 use tokio::runtime::Runtime;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// Room for everything a run reads, so that a hit is a hit.
 pub(super) const CAPACITY: &str = "64MiB";

@@ -11,7 +11,7 @@ use super::band::{Band, Spread, Spreads, ratio};
 use super::clients::Clients;
 use super::data::{FIELDS, HASHES, LARGE, LARGES, SMALL, SMALLS, hash, large, small};
 use super::watch::{Stopwatch, Until};
-use crate::Failure;
+use crate::outcome::Failure;
 use crate::zipf::Rng;
 
 /// One kind of read.

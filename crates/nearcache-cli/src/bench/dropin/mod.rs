@@ -20,7 +20,7 @@ use super::l1::{Goal, counting, releases};
 use crate::fleet::control::{Place, info};
 use crate::fleet::server::Server;
 use crate::machine::Hardware;
-use crate::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome};
 use clients::Clients;
 use watch::Until;
 

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use super::band::{Band, Spread, Spreads, ratio};
 use super::clients::Clients;
 use super::data::{SMALL, SMALLS, counter, written};
-use crate::Failure;
+use crate::outcome::Failure;
 use crate::zipf::Rng;
 
 /// What is sent.

@@ -7,7 +7,6 @@ use super::figures::Done;
 use super::options::Options;
 use super::report::{Figures, Kind, Row};
 use super::sidecar::{Servers, between};
-use crate::Failure;
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::measure::{Work, measure};
@@ -16,6 +15,7 @@ use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::pods::Fleet;
 use crate::fleet::progress::Progress;
 use crate::fleet::writer::{Updates, Writer};
+use crate::outcome::Failure;
 
 /// The three rates, in per cent of the base.
 const RATES: [u32; 3] = [50, 80, 100];

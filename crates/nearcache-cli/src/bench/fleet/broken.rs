@@ -17,11 +17,11 @@ use crate::fleet::pods::Fleet;
 use crate::fleet::progress::Progress;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::sabotage::Sabotage;
-use crate::fleet::show;
 use crate::fleet::side::Measured;
 use crate::fleet::writer::{Updates, Writer};
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::outln;
-use crate::{Failure, Outcome};
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -79,10 +79,7 @@ pub(crate) fn run(args: &Args, broken: Sabotage) -> Result<Outcome, Failure> {
     if let Some(path) = &args.json {
         crate::bench::write(path, &found)?;
     }
-    Ok(match found.stale_reads {
-        0 => Outcome::Good,
-        _ => Outcome::Negative,
-    })
+    Ok(Outcome::of(found.stale_reads == 0))
 }
 
 /// One run on a server of its own.

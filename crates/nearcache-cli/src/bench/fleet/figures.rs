@@ -11,7 +11,7 @@ use crate::fleet::message::Load;
 use crate::fleet::plan::{Arm, Plan, WATCHED};
 use crate::fleet::side::{Measured, Phases, Side};
 use crate::fleet::writer::Updates;
-use crate::page::percentiles::buckets;
+use crate::measured::percentiles::buckets;
 
 /// One phase as it was asked for and measured.
 pub(crate) struct Done {

@@ -14,21 +14,21 @@ mod verdict;
 
 use std::time::Duration;
 
+use crate::bench::goal;
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::plan::Plan;
 use crate::fleet::program;
 use crate::fleet::progress::Progress;
 use crate::fleet::proxy::Proxy;
-use crate::fleet::show;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, free_bytes, now_ns};
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::{self, outln};
-use crate::{Failure, Outcome};
 use arms::{Arms, Bench};
 pub(crate) use options::Args;
 use options::Options;
-pub(crate) use report::Goal;
 use report::Run;
 pub(super) use table::{or_dash, percent};
 
@@ -88,11 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         let command = html::command(std::env::args().skip(1));
         super::put(path, &html::page(&run, &command))?;
     }
-    Ok(if run.good {
-        Outcome::Good
-    } else {
-        Outcome::Negative
-    })
+    Ok(Outcome::of(run.good))
 }
 
 /// Fills L2.
@@ -145,7 +141,7 @@ fn show(run: &Run) {
     let columns = terminal::columns();
     outln!("\n{}", table::arms(run, columns));
     outln!("{}", table::rows(run, columns));
-    outln!("{}", super::goals(&run.goals, terminal::columns()));
+    outln!("{}", goal::table(&run.goals, terminal::columns()));
     terminal::paragraph(&run.verdict);
     outln!("");
     for note in table::notes(run) {

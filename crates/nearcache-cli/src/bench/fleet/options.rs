@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use crate::Failure;
 use crate::fleet::plan::{self, Plan};
-use crate::fleet::show;
 use crate::fleet::traffic::Traffic;
 use crate::machine::now_ns;
+use crate::outcome::Failure;
+use crate::show;
 use crate::text::duration;
 use crate::trace;
 

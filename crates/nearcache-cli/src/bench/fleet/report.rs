@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::options::Options;
+use crate::bench::goal::Goal;
 use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::side::Side;
 use crate::machine::Hardware;
@@ -186,15 +187,6 @@ pub(crate) struct Second {
     pub(crate) l2_reads_per_s: f64,
     pub(crate) l2_bytes_per_s: f64,
     pub(crate) l2_cpu_percent: f64,
-}
-
-/// Something to be reached.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Goal {
-    pub(crate) name: String,
-    pub(crate) wanted: String,
-    pub(crate) found: String,
-    pub(crate) reached: bool,
 }
 
 fn arm_name<S: serde::Serializer>(arm: &Arm, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::report::Sidecars;
-use crate::Failure;
 use crate::fleet::control::{Control, Place, Snapshot};
 use crate::fleet::plan::Plan;
 use crate::fleet::server::Server;
+use crate::outcome::Failure;
 
 /// The servers of all pods.
 pub(crate) struct Servers {

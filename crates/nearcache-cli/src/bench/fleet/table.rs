@@ -5,9 +5,9 @@ use std::cell::Cell;
 use super::report::{Figures, Row, Run};
 use super::verdict::{stale, times_own};
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{bytes, count, time};
 use crate::grid::Grid;
 use crate::page::Line;
+use crate::show::{bytes, count, time};
 
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)

@@ -1,8 +1,9 @@
 //! What was to be reached and what was, and the finding in one sentence.
 
-use super::report::{Figures, Goal, Kind, Row, Run};
+use super::report::{Figures, Kind, Row, Run};
+use crate::bench::goal::Goal;
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{bytes, count, time};
+use crate::show::{bytes, count, time};
 
 /// The hit rate from which on a read is expected to cost microseconds.
 const WARM: f64 = 0.99;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::libraries::{self, Async, Library, Resident};
-use crate::Failure;
+use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// One case: the same for all libraries.

@@ -10,7 +10,7 @@ use nearcache::{Codec, Error, MemoryL2, NearCache, Typed};
 use nearcache_l1::Timestamp;
 use parking_lot::RwLock;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// A cache whose hits are measured. `Send + Sync`: the threads share it.
 pub(super) trait Library: Send + Sync {

@@ -15,8 +15,9 @@ use nearcache_sim::Lines;
 use serde::Serialize;
 
 use crate::machine::Hardware;
+use crate::outcome::{Failure, Outcome};
 use crate::terminal::outln;
-use crate::{Failure, Outcome, trace};
+use crate::trace;
 use hits::{Effort, Row};
 use overhead::Overhead;
 use ratio::Ratio;

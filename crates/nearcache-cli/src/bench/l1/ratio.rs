@@ -7,7 +7,7 @@ use nearcache_l1::{Entrance, Filled, Key, Stamp, StoreConfig, Timestamp, Weigher
 use nearcache_sim::{Kind, Lines};
 use serde::Serialize;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// What one library kept of one trace.
 #[derive(Clone, Debug, Serialize)]

@@ -3,9 +3,9 @@
 use super::report::{Newcomer, Run, Side, Stage};
 use super::table;
 use crate::chart::{Axis, Line, chart};
-use crate::fleet::show::{bytes, count, time};
+use crate::measured::{self, Fact};
 use crate::page;
-use crate::page::measured::{self, Fact};
+use crate::show::{bytes, count, time};
 
 /// The page: the finding, then what there is to see, then all figures.
 pub(super) fn page(run: &Run, command: &str) -> String {
@@ -37,7 +37,7 @@ pub(super) fn page(run: &Run, command: &str) -> String {
     let names: Vec<(&str, &str)> = run.sides().map(|(name, _)| (class(name), name)).collect();
     page += "<h2>Side by side</h2>\n";
     page += &page::compared(&names, &table::lines(run));
-    page += &page::goals(&run.goals, "");
+    page += &measured::goals(&run.goals, "");
     page += &page::facts(&facts(run), command);
     page += &page::notes(&table::notes(run));
     page + "</body></html>\n"

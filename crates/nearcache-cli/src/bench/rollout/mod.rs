@@ -10,15 +10,16 @@ mod stages;
 mod table;
 mod verdict;
 
+use crate::bench::goal;
 use crate::fleet::check::Acks;
 use crate::fleet::control::Control;
 use crate::fleet::plan::Plan;
 use crate::fleet::progress::Progress;
-use crate::fleet::show;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, now_ns};
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::{self, outln};
-use crate::{Failure, Outcome};
 pub(super) use options::Args;
 use options::Options;
 use report::{Run, Side, Stage};
@@ -82,11 +83,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let command = crate::text::command(std::env::args().skip(1));
         super::put(path, &html::page(&run, &command))?;
     }
-    Ok(if run.good {
-        Outcome::Good
-    } else {
-        Outcome::Negative
-    })
+    Ok(Outcome::of(run.good))
 }
 
 /// With the warm start, and without it.
@@ -123,7 +120,7 @@ fn stage(bench: &mut Bench<'_>, warm: bool, change: Change) -> Result<Stage, Fai
 
 fn show(run: &Run) {
     outln!("\n{}", table::compared(run, terminal::columns()));
-    outln!("{}", super::goals(&run.goals, terminal::columns()));
+    outln!("{}", goal::table(&run.goals, terminal::columns()));
     terminal::paragraph(&run.verdict);
     outln!("");
     for note in table::notes(run) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use crate::Failure;
 use crate::fleet::plan::{self, Plan};
+use crate::outcome::Failure;
 use crate::text::duration;
 
 /// What the benchmark can be told.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::options::Options;
-use crate::bench::fleet::Goal;
+use crate::bench::goal::Goal;
 use crate::fleet::plan::Plan;
 use crate::machine::Hardware;
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::crew::{Crew, Life};
 use super::options::Options;
-use crate::Failure;
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place, Snapshot};
 use crate::fleet::message::Service;
@@ -13,6 +12,7 @@ use crate::fleet::plan::Plan;
 use crate::fleet::progress::Progress;
 use crate::fleet::writer::{Updates, Writer};
 use crate::machine::now_ns;
+use crate::outcome::Failure;
 
 /// The hit rate is steady when it changes by less from one window to the next.
 const STEADY: f64 = 0.01;

@@ -2,9 +2,9 @@
 
 use super::report::{First, Run, Side, Stage};
 use crate::bench::fleet::{or_dash, percent};
-use crate::fleet::show::{bytes, count, time};
 use crate::grid::Grid;
 use crate::page::Line;
+use crate::show::{bytes, count, time};
 
 /// The sides beside each other, in lines that fit.
 pub(super) fn compared(run: &Run, columns: usize) -> String {

@@ -2,8 +2,9 @@
 
 use super::report::{Run, Side, Stage};
 use super::table;
-use crate::bench::fleet::{Goal, percent};
-use crate::fleet::show::{count, time};
+use crate::bench::fleet::percent;
+use crate::bench::goal::Goal;
+use crate::show::{count, time};
 
 /// From the start of a process until it is ready, at most, in seconds.
 const READY: f64 = 5.0;

@@ -11,9 +11,9 @@ use redis::Commands as _;
 
 use super::options::Options;
 use super::values::{Copying, Decoded, Kind, Values, same};
-use crate::Failure;
 use crate::bench::errors;
 use crate::machine::{now_ns, sleep_until};
+use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// Keys that are read at once.

@@ -17,10 +17,10 @@ use crate::fleet::control::{Control, Place};
 use crate::fleet::program;
 use crate::fleet::progress::{Count, Progress};
 use crate::fleet::server::Server;
-use crate::fleet::show;
 use crate::machine::{Hardware, now_ns, resident_bytes, sleep_until};
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::{self, outln};
-use crate::{Failure, Outcome};
 use load::Load;
 pub(super) use options::Args;
 use options::Options;
@@ -101,10 +101,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if let Some(path) = &args.json {
         super::write(path, &run)?;
     }
-    Ok(match run.good {
-        true => Outcome::Good,
-        false => Outcome::Negative,
-    })
+    Ok(Outcome::of(run.good))
 }
 
 /// The cache under test: everything as it comes, but for large values, which are cached as well.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::options::Options;
 use super::samples::{Sample, Tenth};
 use super::values::Distribution;
-use crate::bench::fleet::Goal;
-use crate::fleet::show;
+use crate::bench::goal::Goal;
 use crate::machine::Hardware;
+use crate::show;
 
 /// By how much the memory of the last tenth may differ from that of the third: by then L1 is full.
 const FLAT: f64 = 0.05;

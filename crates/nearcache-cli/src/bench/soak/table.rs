@@ -1,9 +1,9 @@
 //! The figures of `bench soak` for people: what L1 counted, what the process took, and whether either grew.
 
 use super::report::{Run, bytes};
-use crate::bench::errors;
-use crate::fleet::show::count;
+use crate::bench::{errors, goal};
 use crate::grid::Grid;
+use crate::show::count;
 
 /// Everything that is shown at the end.
 pub(super) fn table(run: &Run, columns: usize) -> String {
@@ -62,7 +62,7 @@ pub(super) fn table(run: &Run, columns: usize) -> String {
     );
     text += &errors::listed(&run.errors, columns);
     text += "\n";
-    text += &super::super::goals(&run.goals, columns);
+    text += &goal::table(&run.goals, columns);
     text + "\n" + &run.verdict
 }
 

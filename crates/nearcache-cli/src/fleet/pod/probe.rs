@@ -11,10 +11,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::Failure;
 use crate::fleet::message::{Command, Event, How, Probe, Probed, Seen, Setup, Start};
 use crate::fleet::plan::Header;
 use crate::machine::{now_ns, resident_bytes};
+use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// How often a pod tells what it read.

@@ -9,10 +9,10 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::{PROGRESS, phase_of};
-use crate::Failure;
 use crate::fleet::load::Pod;
 use crate::fleet::message::{Command, Event, Load, Phase, Report, Service};
 use crate::machine::{now_ns, resident_bytes};
+use crate::outcome::Failure;
 
 /// Stream of the random choices of a pod that serves; phases before have lower ones.
 const STREAM: u64 = 1 << 16;

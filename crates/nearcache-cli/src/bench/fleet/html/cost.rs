@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::report::{Figures, Run};
-use crate::fleet::show::{bytes, count};
+use crate::show::{bytes, count};
 
 /// The cost box. The script finds the amounts in it.
 pub(super) fn cost(run: &Run) -> String {

@@ -8,9 +8,9 @@ mod tables;
 use super::report::Run;
 use super::{table, verdict};
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{count, time};
+use crate::measured::{self, Fact};
 use crate::page;
-use crate::page::measured::{self, Fact};
+use crate::show::{count, time};
 pub(super) use crate::text::command;
 
 const SCRIPT: &str = include_str!("cost.js");
@@ -43,7 +43,7 @@ pub(super) fn page(run: &Run, command: &str) -> String {
     page += &tables::sensitivity(run);
     page += &cost::cost(run);
     page += &tables::phases(run);
-    page += &page::goals(
+    page += &measured::goals(
         &run.goals,
         "Set for the defaults on 2 cores; with other parameters they are only figures.",
     );
@@ -57,7 +57,7 @@ fn tiles(run: &Run) -> String {
     let before = run.usual(Arm::Before).unwrap_or(&run.before);
     let after = run.usual(Arm::After).unwrap_or(&run.after);
     let at = format!(" at {}", verdict::share(run, before));
-    page::tiles(&page::before_after(&at, &before.side, &after.side))
+    page::tiles(&measured::before_after(&at, &before.side, &after.side))
 }
 
 fn facts(run: &Run) -> Vec<Fact> {

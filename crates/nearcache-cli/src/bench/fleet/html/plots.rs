@@ -5,8 +5,8 @@ use super::super::report::{Figures, Kind, Run, Second};
 use super::super::verdict::share;
 use crate::chart::{Axis, Line, chart};
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{bytes, count};
-use crate::page::percentiles::{Buckets, percentiles, steps};
+use crate::measured::percentiles::{Buckets, percentiles, steps};
+use crate::show::{bytes, count};
 use crate::text::escape;
 
 /// Latency distributions where a fleet is run, and at saturation.

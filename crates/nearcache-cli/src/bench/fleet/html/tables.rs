@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::super::report::{Kind, Row, Run};
 use super::super::table::{self, or_dash, percent};
 use crate::fleet::plan::Arm;
-use crate::fleet::show::{bytes, count, time};
 use crate::page;
+use crate::show::{bytes, count, time};
 use crate::text::escape;
 
 /// The architectures side by side.

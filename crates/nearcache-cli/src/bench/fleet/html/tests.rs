@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::bench::fleet::options::Options;
-use crate::bench::fleet::report::{Figures, Goal, Kind, Row, Second};
+use crate::bench::fleet::report::{Figures, Kind, Row, Second};
+use crate::bench::goal::Goal;
 use crate::fleet::plan::Plan;
 use crate::fleet::side::Side;
 use crate::machine::Hardware;

@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::chart::{Axis, Line, chart};
-use crate::fleet::show::time;
+use crate::show::time;
 
 /// Upper ends in microseconds, with how many lie below each and above the one before.
 pub(crate) type Buckets = [(f64, u64)];

@@ -1,0 +1,112 @@
+//! What the pages of the demo and the benchmarks have in common beyond the frame: the figures of two sides, the goals, how
+//! it was measured, and the chart of latencies.
+
+pub(crate) mod percentiles;
+
+use std::fmt::Write as _;
+
+use crate::bench::goal::Goal;
+use crate::fleet::plan::Plan;
+use crate::fleet::side::Side;
+use crate::machine::Hardware;
+use crate::page::Tile;
+use crate::show::{bytes, count, factor, time};
+use crate::text::escape;
+
+/// A name and its value.
+pub(crate) type Fact = (&'static str, String);
+
+/// The data, and the room for it.
+pub(crate) fn data(plan: &Plan, data_bytes: u64, capacity_bytes: usize) -> Fact {
+    let text = format!(
+        "{} keys of {}, {} in all; {} of L1 per pod",
+        count(plan.keys.into()),
+        bytes(plan.value_bytes as f64),
+        bytes(data_bytes as f64),
+        bytes(capacity_bytes as f64)
+    );
+    ("data", text)
+}
+
+/// What would have to be the same for the same run.
+pub(crate) fn setting(seed: u64, hardware: &Hardware, version: &str, server: &str) -> [Fact; 3] {
+    let versions = format!("nearcache {version}; {server}");
+    [
+        ("seed", seed.to_string()),
+        ("machine", hardware.line()),
+        ("versions", versions),
+    ]
+}
+
+/// What else the machine did, and how long it took.
+pub(crate) fn effort(hardware: &Hardware, elapsed_seconds: f64) -> [Fact; 2] {
+    let load = hardware.load_before;
+    [
+        (
+            "load average before",
+            load.map_or_else(|| "unknown".to_owned(), |load| format!("{load:.2}")),
+        ),
+        ("took", format!("{elapsed_seconds:.0} s")),
+    ]
+}
+
+/// The four that matter of two sides.
+pub(crate) fn before_after(at: &str, before: &Side, after: &Side) -> [Tile; 4] {
+    let tile = |name: String, before: String, after: String, change: String| Tile {
+        name,
+        figure: after,
+        beside: format!("before {before}: {change}"),
+    };
+    let micros = |name: &str, of: fn(&Side) -> f64| {
+        let (was, is) = (of(before), of(after));
+        tile(format!("{name}{at}"), time(was), time(is), factor(was, is))
+    };
+    let (was, is) = (before.l2_reads_per_s, after.l2_reads_per_s);
+    let left = 100.0 * is / was.max(f64::MIN_POSITIVE);
+    let memory = |side: &Side| match side.rss_bytes_per_pod {
+        Some(taken) => bytes(taken as f64),
+        None => "-".to_owned(),
+    };
+    let rss = |side: &Side| side.rss_bytes_per_pod.unwrap_or(0) as f64;
+    [
+        micros("mean read", |side| side.mean_us),
+        micros("p99", |side| side.p99_us),
+        Tile {
+            name: "reads left at L2".to_owned(),
+            figure: format!("{left:.2} %"),
+            beside: format!("{}/s of {}/s", count(is), count(was)),
+        },
+        tile(
+            "memory per pod".to_owned(),
+            memory(before),
+            memory(after),
+            factor(rss(before), rss(after)),
+        ),
+    ]
+}
+
+/// What was to be reached, and what was.
+pub(crate) fn goals(goals: &[Goal], what: &str) -> String {
+    if goals.is_empty() {
+        return String::new();
+    }
+    let mut table = format!(
+        "<h2>Goals</h2>\n<p class=\"soft\">{}</p>\n<table class=\"text\"><thead><tr><th>goal</th><th>wanted</th><th>found</th>\
+         <th>reached</th></tr></thead><tbody>\n",
+        escape(what)
+    );
+    for goal in goals {
+        let (class, word) = match goal.reached {
+            true => ("after", "yes"),
+            false => ("bad", "no"),
+        };
+        let _ = writeln!(
+            table,
+            "<tr><th>{}</th><td>{}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
+            escape(&goal.name),
+            escape(&goal.wanted),
+            escape(&goal.found)
+        );
+    }
+    table + "</tbody></table>\n"
+}
