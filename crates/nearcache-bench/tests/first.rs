@@ -72,7 +72,7 @@ fn said(out: &Output) -> String {
 /// A checkout whose script says that it was run, and then does this.
 fn checkout(name: &str, then: &str) -> Folder {
     let folder = Folder::new(name);
-    folder.file("crates/nearcache-cli/Cargo.toml", "");
+    folder.file("crates/nearcache-bench/Cargo.toml", "");
     folder.file(
         "scripts/servers",
         &format!("#!/bin/sh\necho 'servers: downloading' >&2\n: >fetched\n{then}\n"),

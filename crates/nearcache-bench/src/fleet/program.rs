@@ -89,7 +89,8 @@ fn checkout() -> Option<PathBuf> {
 }
 
 fn is_checkout(root: &Path) -> bool {
-    root.join("scripts/servers").is_file() && root.join("crates/nearcache-cli/Cargo.toml").is_file()
+    root.join("scripts/servers").is_file()
+        && root.join("crates/nearcache-bench/Cargo.toml").is_file()
 }
 
 /// What the script of the checkout fetches; it says itself from where, and how much.
