@@ -1,31 +1,21 @@
-//! The `nearcache` command: a demonstration of what a near cache changes, and the benchmarks behind the figures.
+//! What this repository can run: everything of the `nearcache` command, a demonstration of what a near cache changes, and the
+//! benchmarks behind the figures. `cargo run` from the root starts it.
 
 mod bench;
-mod chart;
 mod demo;
 mod fleet;
-mod grid;
 mod machine;
 mod measured;
-mod outcome;
-mod page;
-mod record;
-mod show;
-mod simulate;
-mod terminal;
-mod text;
-mod trace;
 mod zipf;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use outcome::{Failure, Outcome};
+use nearcache_cli::outcome::{self, Failure, Outcome};
 
 /// A near cache in front of a shared Redis or Valkey: see it work, and measure it.
 #[derive(Parser)]
-#[command(name = "nearcache", version, arg_required_else_help = true)]
+#[command(name = "nearcache-bench", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,10 +27,8 @@ enum Command {
     Demo(demo::Args),
     /// Measures: a fleet in three architectures, or L1 next to other caches.
     Bench(bench::Args),
-    /// Replays a trace through a simulated fleet: hit rates, the load on L2, what a restart costs, and how large L1 should be.
-    Simulate(simulate::Args),
-    /// Makes a trace file from what clients ask a live server.
-    Record(record::Args),
+    #[command(flatten)]
+    Tool(nearcache_cli::Command),
 }
 
 fn main() -> ExitCode {
@@ -55,8 +43,7 @@ fn run() -> Result<Outcome, Failure> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Simulate(args) => simulate::run(&args),
-        Command::Record(args) => record::run(&args),
+        Command::Tool(command) => command.run(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `nearcache bench chaos` as a user runs it, small: nothing wrong is answered while everything around it breaks, and what
+//! `bench chaos` as a user runs it, small: nothing wrong is answered while everything around it breaks, and what
 //! is broken on purpose is found. Judges no figure but those that must not depend on the machine.
 
 mod benches;
@@ -14,7 +14,7 @@ use benches::{every_figure_is_documented, refuses};
 fn chaos(name: &str, args: &[&str]) -> (Value, String, Option<i32>) {
     let json = std::env::temp_dir().join(format!("nearcache-chaos-{name}-{}", std::process::id()));
     let program = nearcache_testkit::try_find().expect("a server: run scripts/servers");
-    let out = Command::new(env!("CARGO_BIN_EXE_nearcache"))
+    let out = Command::new(env!("CARGO_BIN_EXE_nearcache-bench"))
         .args(["bench", "chaos", "--redis", "auto", "--server"])
         .arg(program)
         .args(["--pods", "3", "--every", "400ms", "--json"])

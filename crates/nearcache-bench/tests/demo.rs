@@ -25,7 +25,7 @@ const SMALL: [&str; 12] = [
 ];
 
 fn nearcache(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nearcache"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearcache-bench"));
     command
         .args(args)
         .output()
@@ -168,7 +168,7 @@ fn c12_bad_input_ends_with_2_and_says_what_to_do() {
         (&["demo", "--value-size", "1B"], "--value-size"),
         (&["demo", "--keys", "0"], "--keys"),
         (&["demo", "--rate", "0"], "--rate"),
-        (&["demo-pod"], "nearcache demo"),
+        (&["demo-pod"], "a part of `demo`"),
     ];
     for (args, expected) in cases {
         let out = nearcache(args);

@@ -32,7 +32,7 @@ impl Folder {
     /// The program, as if it had been built or installed here.
     fn program(&self, below: &str) -> PathBuf {
         let path = self.file(below, "");
-        fs::copy(env!("CARGO_BIN_EXE_nearcache"), &path)
+        fs::copy(env!("CARGO_BIN_EXE_nearcache-bench"), &path)
             .expect("the program was built for this test");
         path
     }

@@ -1,4 +1,4 @@
-//! `nearcache bench fleet` as a user runs it, small: what it prints, what it writes, and that it leaves nothing. Judges
+//! `bench fleet` as a user runs it, small: what it prints, what it writes, and that it leaves nothing. Judges
 //! no figure but those that must not depend on the machine.
 
 use std::fs;
@@ -26,7 +26,7 @@ const SMALL: [&str; 14] = [
 ];
 
 fn nearcache(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nearcache"))
+    Command::new(env!("CARGO_BIN_EXE_nearcache-bench"))
         .args(args)
         .output()
         .expect("the program was built for this test")

@@ -1,4 +1,4 @@
-//! `nearcache bench rollout` and `bench statistics` as a user runs them, small: what they print and what they write.
+//! `bench rollout` and `bench statistics` as a user runs them, small: what they print and what they write.
 //! Judges no figure but those that must not depend on the machine.
 
 mod benches;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use benches::{every_figure_is_documented, refuses};
 
 fn nearcache(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nearcache"))
+    Command::new(env!("CARGO_BIN_EXE_nearcache-bench"))
         .args(args)
         .output()
         .expect("the program was built for this test")

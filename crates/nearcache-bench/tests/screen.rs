@@ -1,11 +1,9 @@
-//! What a command shows: that it fits the terminal, ends quietly when nobody reads on, and offers only what there is.
+//! What a command shows: that it fits the terminal, and offers only what there is.
 
-use std::fs;
-use std::io::Read as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 fn nearcache(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nearcache"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearcache-bench"));
     command.args(args);
     command
 }
@@ -14,14 +12,6 @@ fn output(args: &[&str]) -> Output {
     nearcache(args)
         .output()
         .expect("the program was built for this test")
-}
-
-fn small_trace(name: &str) -> std::path::PathBuf {
-    let path = std::env::temp_dir().join(format!("nearcache-{name}-{}.csv", std::process::id()));
-    let rows = (0..3000).map(|at| format!("{},c{},get,key{},500\n", at * 20, at % 3, at * 7 % 40));
-    let text = "ts_ms,client,op,key,size\n".to_owned() + &rows.collect::<String>();
-    fs::write(&path, text).expect("a file for the test");
-    path
 }
 
 fn demo(columns: &str) -> Output {
@@ -49,46 +39,6 @@ fn fits(out: &Output, columns: usize, figures: &[&str]) {
 fn tables_fit_the_terminal() {
     let figures = ["before", "after", "p99.9", "stale", "reads/s"];
     fits(&demo("40"), 40, &figures);
-}
-
-#[test]
-fn a_simulation_fits_and_ends_quietly_when_nobody_reads_on() {
-    let trace = small_trace("screen");
-    let path = trace.to_str().expect("a plain path");
-    let args = [
-        "simulate",
-        "--trace",
-        path,
-        "--pods",
-        "3",
-        "--restarts",
-        "2",
-    ];
-    for columns in [40, 80, 120] {
-        let out = nearcache(&args)
-            .env("COLUMNS", columns.to_string())
-            .output()
-            .expect("the program was built for this test");
-        assert!(out.status.success(), "{out:?}");
-        fits(&out, columns, &["hit rate", "requests", "How sure"]);
-    }
-    let mut child = nearcache(&args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program was built for this test");
-    // As `head` does, only earlier.
-    drop(child.stdout.take());
-    let mut said = String::new();
-    let stderr = child.stderr.as_mut().expect("it is piped");
-    stderr.read_to_string(&mut said).expect("text");
-    let status = child.wait().expect("it ends");
-    assert_eq!(status.code(), Some(141), "{said}");
-    assert!(
-        !said.contains("panicked") && !said.contains("backtrace"),
-        "{said}"
-    );
-    fs::remove_file(trace).expect("the file can be removed");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `nearcache bench soak` as a user runs it, for seconds: L1 stays within its capacity while it evicts. Judges no figure
+//! `bench soak` as a user runs it, for seconds: L1 stays within its capacity while it evicts. Judges no figure
 //! but those that must not depend on the machine.
 
 mod benches;
@@ -14,7 +14,7 @@ use benches::{every_figure_is_documented, refuses};
 fn c9_l1_stays_within_its_capacity() {
     let json = std::env::temp_dir().join(format!("nearcache-soak-{}", std::process::id()));
     let program = nearcache_testkit::try_find().expect("a server: run scripts/servers");
-    let out = Command::new(env!("CARGO_BIN_EXE_nearcache"))
+    let out = Command::new(env!("CARGO_BIN_EXE_nearcache-bench"))
         .args(["bench", "soak", "--duration", "4s", "--keys", "3000"])
         .args(["--capacity", "4MiB", "--server-memory", "32MiB", "--server"])
         .arg(program)

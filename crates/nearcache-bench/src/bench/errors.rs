@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::show::{self, wrapped};
+use nearcache_cli::show::{self, wrapped};
 
 /// Kinds that are told apart.
 const KINDS: usize = 48;

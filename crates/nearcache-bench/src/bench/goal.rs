@@ -1,8 +1,7 @@
 //! What a benchmark was to reach and what it did, and the table of it.
 
+use nearcache_cli::grid::Grid;
 use serde::Serialize;
-
-use crate::grid::Grid;
 
 /// Something to be reached.
 #[derive(Clone, Debug, Serialize)]

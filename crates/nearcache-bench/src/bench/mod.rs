@@ -1,4 +1,4 @@
-//! `nearcache bench`: what stands behind the figures. Each benchmark has a module; `l1`, `dropin` and `contrast` bring other
+//! `bench`: what stands behind the figures. Each benchmark has a module; `l1`, `dropin` and `contrast` bring other
 //! libraries with them and are only in builds that ask for it.
 
 mod chaos;
@@ -18,11 +18,12 @@ mod statistics;
 use std::fs;
 use std::path::Path;
 
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::terminal;
+
 use crate::fleet::control::Place;
 use crate::fleet::program;
 use crate::fleet::server::Server;
-use crate::outcome::{Failure, Outcome};
-use crate::terminal;
 
 /// Which benchmark.
 #[derive(clap::Args, Debug)]

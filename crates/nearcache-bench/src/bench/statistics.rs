@@ -1,4 +1,4 @@
-//! `nearcache bench statistics`: what counting the reads costs a hit. Two caches that differ in nothing else, in turns.
+//! `bench statistics`: what counting the reads costs a hit. Two caches that differ in nothing else, in turns.
 //! On the embedded L2, whose values all are resident: nothing is sent while it is measured.
 
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::sync::Barrier;
 use std::thread;
 
 use nearcache::{NearCache, Ttl, blocking};
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::terminal::outln;
 use serde::Serialize;
 
 use crate::machine::{Hardware, thread_ns};
-use crate::outcome::{Failure, Outcome};
-use crate::terminal::outln;
 use crate::zipf::{Rng, Zipf};
 
 /// What a hit may pay for being counted.

@@ -1,15 +1,16 @@
 //! A run of the demo as one page for a browser. It fetches nothing, and shows no figure that is not in the terminal too.
 
+use nearcache_cli::chart::{Axis, Line, chart};
+use nearcache_cli::page;
+use nearcache_cli::show::{bytes, count};
+
 use super::report::Run;
 use super::table;
-use crate::chart::{Axis, Line, chart};
 use crate::fleet::load::merged;
 use crate::fleet::plan::Arm;
 use crate::fleet::side::Measured;
 use crate::measured::percentiles::{buckets, percentiles, steps};
 use crate::measured::{self, Fact};
-use crate::page;
-use crate::show::{bytes, count};
 
 /// What is drawn of a side.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! `nearcache demo`: the same pods and the same reads on the same L2, first through an ordinary connection pool, then
+//! `demo`: the same pods and the same reads on the same L2, first through an ordinary connection pool, then
 //! through nearcache, with a writer beside them and a checker behind them.
 
 mod html;
@@ -11,6 +11,10 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use nearcache::MemoryL2;
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::show;
+use nearcache_cli::terminal::{self, outln};
+use nearcache_cli::text::command;
 
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
@@ -24,10 +28,6 @@ use crate::fleet::server::Server;
 use crate::fleet::side::{Phases, Side};
 use crate::fleet::writer::{Updates, Writer};
 use crate::machine::Hardware;
-use crate::outcome::{Failure, Outcome};
-use crate::show;
-use crate::terminal::{self, outln};
-use crate::text::command;
 use html::Drawn;
 use report::Run;
 
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 5.0)]
     writes: f64,
     /// How long each side is timed, for example 9s, after a cold start and a stretch at full throughput
-    #[arg(long, value_name = "T", default_value = "9s", value_parser = crate::text::duration)]
+    #[arg(long, value_name = "T", default_value = "9s", value_parser = nearcache_cli::text::duration)]
     duration: Duration,
     /// Bytes L1 may hold in each pod
     #[arg(long, default_value = "32MiB")]

@@ -1,11 +1,11 @@
 //! What a run found: the figures of both sides, as JSON (`docs/demo-json.md` documents it) and what follows from them.
 
+use nearcache_cli::show;
 use serde::Serialize;
 
 use crate::fleet::plan::Plan;
 use crate::fleet::side::Side;
 use crate::machine::Hardware;
-use crate::show;
 
 /// A whole run.
 #[derive(Debug, Serialize)]

@@ -1,9 +1,10 @@
 //! The figures of the demo as people read them: a table that fits a terminal, and what to know about it.
 
+use nearcache_cli::grid::Grid;
+use nearcache_cli::show::{bytes, count, factor, time};
+
 use super::report::Run;
 use crate::fleet::side::Side;
-use crate::grid::Grid;
-use crate::show::{bytes, count, factor, time};
 
 /// The table of a run, in lines that fit.
 pub(crate) fn table(run: &Run, columns: usize) -> String {

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use nearcache::{MemoryL2, NearCache, Ttl, fleet_key};
+use nearcache_cli::outcome::Failure;
 use redis::{Connection, RedisError};
 
 use super::plan::Plan;
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 
 /// Where L2 is.
 #[derive(Clone)]

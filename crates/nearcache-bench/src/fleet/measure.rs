@@ -1,13 +1,14 @@
 //! One phase: all pods do it, the server is asked before, about once a second, and afterwards.
 //! Judges nothing; [`Side`](super::side::Side) and the benchmark make figures of it.
 
+use nearcache_cli::outcome::Failure;
+
 use super::control::{Control, Snapshot};
 use super::message::{Load, Phase};
 use super::pods::Fleet;
 use super::progress::{Count, Progress};
 use super::side::Measured;
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 
 /// How long before a phase the pods are told of it.
 const NOTICE_NS: u64 = 50_000_000;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nearcache::MemoryL2;
+use nearcache_cli::outcome::{Failure, Outcome};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
@@ -19,7 +20,6 @@ use super::message::{Command, Event, Phase, Report, Setup, Sighting};
 use super::plan::{Header, WATCHED};
 use super::reader::Reader;
 use crate::machine::{now_ns, resident_bytes};
-use crate::outcome::{Failure, Outcome};
 
 /// How often a pod says how far it is.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -34,10 +34,7 @@ pub(crate) fn run_process() -> Result<Outcome, Failure> {
     let first = match lines.next() {
         Some(Ok(line)) => line,
         _ => {
-            return Err(
-                "this is a part of `nearcache demo` and `nearcache bench`; run those instead"
-                    .to_owned(),
-            );
+            return Err("this is a part of `demo` and `bench`; run those instead".to_owned());
         }
     };
     let setup: Setup =

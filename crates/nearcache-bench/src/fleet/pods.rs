@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nearcache::MemoryL2;
+use nearcache_cli::outcome::Failure;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::control::Place;
@@ -16,7 +17,6 @@ use super::message::{Command, Event, Phase, Report, Setup};
 use super::plan::{Arm, Plan};
 use super::pod;
 use super::progress::{Count, Progress};
-use crate::outcome::Failure;
 
 /// How long pods may take to connect.
 const READY: Duration = Duration::from_secs(30);

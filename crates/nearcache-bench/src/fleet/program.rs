@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::outcome::Failure;
-use crate::terminal::errln;
+use nearcache_cli::outcome::Failure;
+use nearcache_cli::terminal::errln;
 
 const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
 /// How long the script may take: it may try several sources, each with time limits of its own.

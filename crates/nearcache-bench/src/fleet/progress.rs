@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nearcache_cli::show::count;
+use nearcache_cli::terminal::{self, errln};
+
 use crate::machine::now_ns;
-use crate::show::count;
-use crate::terminal::{self, errln};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often the line is drawn.

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use nearcache_cli::outcome::Failure;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +16,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::timer::Timer;
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 
 /// Pieces of one direction of a connection that may be on their way; then its sender has to wait.
 const PIECES_MAX: usize = 64;

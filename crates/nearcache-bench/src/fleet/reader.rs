@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deadpool::managed::{Manager, Metrics, Pool, RecycleResult};
 use nearcache::{Key, MemoryL2, NearCache, ReadPolicy, Source};
+use nearcache_cli::outcome::Failure;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::sync::Notify;
@@ -14,7 +15,6 @@ use tokio::sync::Notify;
 use super::message::{Service, Setup, Start};
 use super::plan::{Arm, WATCHED};
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 
 /// A pod's way to its data.
 pub(crate) enum Reader {

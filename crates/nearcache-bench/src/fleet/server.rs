@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::outcome::Failure;
+use nearcache_cli::outcome::Failure;
 
 const START: Duration = Duration::from_secs(10);
 

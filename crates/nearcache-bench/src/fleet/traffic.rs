@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::hash::BuildHasher as _;
 
+use nearcache_cli::outcome::Failure;
 use nearcache_sim::{Kind, Lines};
 
 use crate::fleet::plan::HEADER;
-use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// The largest value a server takes.

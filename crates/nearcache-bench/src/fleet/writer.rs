@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::{panic, thread};
 
+use nearcache_cli::outcome::Failure;
+
 use super::check::Written;
 use super::control::{Control, Place};
 use super::plan::{Header, Plan, WATCHED};
 use super::progress::Progress;
 use super::traffic::Draw;
 use crate::machine::{now_ns, sleep_until};
-use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// Keys between two words on how far filling is.

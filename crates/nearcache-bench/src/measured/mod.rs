@@ -5,13 +5,14 @@ pub(crate) mod percentiles;
 
 use std::fmt::Write as _;
 
+use nearcache_cli::page::Tile;
+use nearcache_cli::show::{bytes, count, factor, time};
+use nearcache_cli::text::escape;
+
 use crate::bench::goal::Goal;
 use crate::fleet::plan::Plan;
 use crate::fleet::side::Side;
 use crate::machine::Hardware;
-use crate::page::Tile;
-use crate::show::{bytes, count, factor, time};
-use crate::text::escape;
 
 /// A name and its value.
 pub(crate) type Fact = (&'static str, String);

@@ -1,9 +1,8 @@
 //! The chart of a distribution: how long all but the slowest took, on logarithmic axes. Knows nothing of what was timed.
 
 use hdrhistogram::Histogram;
-
-use crate::chart::{Axis, Line, chart};
-use crate::show::time;
+use nearcache_cli::chart::{Axis, Line, chart};
+use nearcache_cli::show::time;
 
 /// Upper ends in microseconds, with how many lie below each and above the one before.
 pub(crate) type Buckets = [(f64, u64)];

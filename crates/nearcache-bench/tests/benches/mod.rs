@@ -18,7 +18,7 @@ pub(crate) fn every_figure_is_documented(figures: &Value) {
 #[track_caller]
 pub(crate) fn refuses(bench: &str, cases: &[(&[&str], &str)]) {
     for (args, expected) in cases {
-        let out = Command::new(env!("CARGO_BIN_EXE_nearcache"))
+        let out = Command::new(env!("CARGO_BIN_EXE_nearcache-bench"))
             .args(["bench", bench])
             .args(*args)
             .output()

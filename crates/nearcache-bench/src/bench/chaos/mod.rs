@@ -1,4 +1,4 @@
-//! `nearcache bench chaos`: a fleet of real processes read and written to while its server, its network and its pods are
+//! `bench chaos`: a fleet of real processes read and written to while its server, its network and its pods are
 //! broken every few seconds, and every answer checked against what may have been in L2.
 
 mod history;
@@ -15,6 +15,10 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::show;
+use nearcache_cli::terminal::{self, outln};
+
 use crate::fleet::control::{Control, Place};
 use crate::fleet::message::{Event, Probed, Seen};
 use crate::fleet::plan::Plan;
@@ -22,9 +26,6 @@ use crate::fleet::program;
 use crate::fleet::progress::{Count, Progress};
 use crate::fleet::server::Server;
 use crate::machine::{Hardware, now_ns};
-use crate::outcome::{Failure, Outcome};
-use crate::show;
-use crate::terminal::{self, outln};
 use history::{History, Wrong};
 pub(super) use options::Args;
 use options::Options;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use nearcache_cli::outcome::Failure;
 use serde::Serialize;
 
 use crate::fleet::plan::{self, Plan};
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=256))]
     pods: u16,
     /// How long it lasts, for example 60s or 10m
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = crate::text::duration)]
+    #[arg(long, value_name = "T", default_value = "60s", value_parser = nearcache_cli::text::duration)]
     duration: Duration,
     /// From the end of a fault to the next, on average
     #[arg(long, value_name = "T", default_value = "3s", value_parser = humantime::parse_duration)]

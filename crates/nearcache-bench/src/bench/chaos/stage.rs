@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nearcache_cli::outcome::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::history::History;
@@ -17,7 +18,6 @@ use crate::fleet::pods::Handle;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::server::Server;
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 use crate::zipf::Rng;
 
 /// How long the server may take to do what it is told; it may have been stopped until just now.

@@ -1,9 +1,10 @@
 //! The figures of `bench chaos` for people: what broke, what that cost, and whether an answer was wrong.
 
+use nearcache_cli::grid::Grid;
+use nearcache_cli::show::{bytes, count};
+
 use super::report::Run;
 use crate::bench::errors;
-use crate::grid::Grid;
-use crate::show::{bytes, count};
 
 /// Everything that is shown at the end.
 pub(super) fn table(run: &Run, columns: usize) -> String {

@@ -1,4 +1,4 @@
-//! `nearcache bench contrast`: the traps of client-side caching, tried on the drop-in and on redis-rs's own cache, each
+//! `bench contrast`: the traps of client-side caching, tried on the drop-in and on redis-rs's own cache, each
 //! through a proxy of its own to one server. A report, no gate: it fails only when it cannot be made.
 
 mod traps;
@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nearcache::{NearCache, redis as drop_in};
+use nearcache_cli::grid::Grid;
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::show;
+use nearcache_cli::terminal::{self, outln};
 use redis::caching::CacheConfig;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
 use serde::Serialize;
@@ -17,10 +21,6 @@ use crate::fleet::control::{Control, Place};
 use crate::fleet::program;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::server::Server;
-use crate::grid::Grid;
-use crate::outcome::{Failure, Outcome};
-use crate::show;
-use crate::terminal::{self, outln};
 use traps::{ALL, Finding, Subject, Trap};
 
 /// What it can be told.

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use nearcache_cli::outcome::Failure;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, FromRedisValue, RedisResult, cmd, pipe};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,7 +12,6 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::fleet::proxy::Proxy;
-use crate::outcome::Failure;
 
 /// For how long a client is asked.
 const WATCHED: Duration = Duration::from_secs(5);

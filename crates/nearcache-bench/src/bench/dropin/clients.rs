@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use nearcache::{NearCache, blocking, redis as drop_in};
+use nearcache_cli::outcome::Failure;
 use redis::aio::MultiplexedConnection;
 use redis::caching::CacheConfig;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
 use tokio::runtime::Runtime;
-
-use crate::outcome::Failure;
 
 /// Room for everything a run reads, so that a hit is a hit.
 pub(super) const CAPACITY: &str = "64MiB";

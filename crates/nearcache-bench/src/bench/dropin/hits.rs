@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use nearcache_cli::outcome::Failure;
 use redis::{AsyncCommands, Commands, RedisError, RedisResult};
 use serde::Serialize;
 use tokio::runtime::Runtime;
@@ -11,7 +12,6 @@ use super::band::{Band, Spread, Spreads, ratio};
 use super::clients::Clients;
 use super::data::{FIELDS, HASHES, LARGE, LARGES, SMALL, SMALLS, hash, large, small};
 use super::watch::{Stopwatch, Until};
-use crate::outcome::Failure;
 use crate::zipf::Rng;
 
 /// One kind of read.

@@ -1,4 +1,4 @@
-//! `nearcache bench dropin`: the drop-in for redis-rs beside redis-rs, on one server, in one run.
+//! `bench dropin`: the drop-in for redis-rs beside redis-rs, on one server, in one run.
 //! Reports figures and whether they reach the goals; fails only when something answers wrongly.
 
 mod band;
@@ -13,6 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nearcache_cli::outcome::{Failure, Outcome};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
@@ -20,7 +21,6 @@ use super::l1::{Goal, counting, releases};
 use crate::fleet::control::{Place, info};
 use crate::fleet::server::Server;
 use crate::machine::Hardware;
-use crate::outcome::{Failure, Outcome};
 use clients::Clients;
 use watch::Until;
 

@@ -1,11 +1,12 @@
 //! A run as text for people.
 //! Only prints; what is printed is made elsewhere.
 
+use nearcache_cli::grid::Grid;
+use nearcache_cli::terminal::{self, outln};
+
 use super::Run;
 use super::band::Band;
 use super::hits::Who;
-use crate::grid::Grid;
-use crate::terminal::{self, outln};
 
 /// What is known before the run.
 pub(super) fn announce(run: &Run) {

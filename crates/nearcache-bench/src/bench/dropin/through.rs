@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use nearcache_cli::outcome::Failure;
 use redis::aio::ConnectionLike;
 use redis::{AsyncCommands, RedisResult, Value, pipe};
 use serde::Serialize;
@@ -11,7 +12,6 @@ use tokio::runtime::Runtime;
 use super::band::{Band, Spread, Spreads, ratio};
 use super::clients::Clients;
 use super::data::{SMALL, SMALLS, counter, written};
-use crate::outcome::Failure;
 use crate::zipf::Rng;
 
 /// What is sent.

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use nearcache_cli::outcome::Failure;
+
 use super::figures::Done;
 use super::options::Options;
 use super::report::{Figures, Kind, Row};
@@ -15,7 +17,6 @@ use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::pods::Fleet;
 use crate::fleet::progress::Progress;
 use crate::fleet::writer::{Updates, Writer};
-use crate::outcome::Failure;
 
 /// The three rates, in per cent of the base.
 const RATES: [u32; 3] = [50, 80, 100];

@@ -4,6 +4,9 @@
 use std::thread;
 use std::time::Duration;
 
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::show;
+use nearcache_cli::terminal::outln;
 use serde::Serialize;
 
 use super::behind;
@@ -19,9 +22,6 @@ use crate::fleet::proxy::Proxy;
 use crate::fleet::sabotage::Sabotage;
 use crate::fleet::side::Measured;
 use crate::fleet::writer::{Updates, Writer};
-use crate::outcome::{Failure, Outcome};
-use crate::show;
-use crate::terminal::outln;
 
 /// What was found.
 #[derive(Debug, Serialize)]

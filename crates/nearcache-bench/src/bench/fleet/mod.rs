@@ -1,4 +1,4 @@
-//! `nearcache bench fleet`: many pods on one server, under the same loads through an ordinary pool, through nearcache,
+//! `bench fleet`: many pods on one server, under the same loads through an ordinary pool, through nearcache,
 //! and from a server in each pod. What it costs is reported beside what it brings.
 
 mod arms;
@@ -14,6 +14,10 @@ mod verdict;
 
 use std::time::Duration;
 
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::show;
+use nearcache_cli::terminal::{self, outln};
+
 use crate::bench::goal;
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
@@ -23,9 +27,6 @@ use crate::fleet::progress::Progress;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, free_bytes, now_ns};
-use crate::outcome::{Failure, Outcome};
-use crate::show;
-use crate::terminal::{self, outln};
 use arms::{Arms, Bench};
 pub(crate) use options::Args;
 use options::Options;

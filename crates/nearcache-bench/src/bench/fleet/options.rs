@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use nearcache_cli::outcome::Failure;
+use nearcache_cli::show;
+use nearcache_cli::text::duration;
+use nearcache_cli::trace;
 use serde::Serialize;
 
 use crate::fleet::plan::{self, Plan};
 use crate::fleet::traffic::Traffic;
 use crate::machine::now_ns;
-use crate::outcome::Failure;
-use crate::show;
-use crate::text::duration;
-use crate::trace;
 
 const KEYS_MAX: u32 = 10_000_000;
 const DURATION_MAX_S: u64 = 3600;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use nearcache_cli::outcome::Failure;
+
 use super::report::Sidecars;
 use crate::fleet::control::{Control, Place, Snapshot};
 use crate::fleet::plan::Plan;
 use crate::fleet::server::Server;
-use crate::outcome::Failure;
 
 /// The servers of all pods.
 pub(crate) struct Servers {

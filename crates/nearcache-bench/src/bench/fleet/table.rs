@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 
+use nearcache_cli::grid::Grid;
+use nearcache_cli::page::Line;
+use nearcache_cli::show::{bytes, count, time};
+
 use super::report::{Figures, Row, Run};
 use super::verdict::{stale, times_own};
 use crate::fleet::plan::Arm;
-use crate::grid::Grid;
-use crate::page::Line;
-use crate::show::{bytes, count, time};
 
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)

@@ -1,9 +1,10 @@
 //! What was to be reached and what was, and the finding in one sentence.
 
+use nearcache_cli::show::{bytes, count, time};
+
 use super::report::{Figures, Kind, Row, Run};
 use crate::bench::goal::Goal;
 use crate::fleet::plan::Arm;
-use crate::show::{bytes, count, time};
 
 /// The hit rate from which on a read is expected to cost microseconds.
 const WARM: f64 = 0.99;

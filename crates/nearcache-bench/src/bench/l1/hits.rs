@@ -5,10 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use nearcache_cli::outcome::Failure;
 use serde::Serialize;
 
 use super::libraries::{self, Async, Library, Resident};
-use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// One case: the same for all libraries.

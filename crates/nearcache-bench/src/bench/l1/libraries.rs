@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache::{Codec, Error, MemoryL2, NearCache, Typed};
+use nearcache_cli::outcome::Failure;
 use nearcache_l1::Timestamp;
 use parking_lot::RwLock;
-
-use crate::outcome::Failure;
 
 /// A cache whose hits are measured. `Send + Sync`: the threads share it.
 pub(super) trait Library: Send + Sync {

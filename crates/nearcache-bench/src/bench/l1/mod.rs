@@ -1,4 +1,4 @@
-//! `nearcache bench l1`: what a hit costs and what is kept, next to other libraries, in one run on one machine.
+//! `bench l1`: what a hit costs and what is kept, next to other libraries, in one run on one machine.
 //! Reports figures; judges nothing by them.
 
 pub(super) mod counting;
@@ -11,13 +11,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::terminal::outln;
+use nearcache_cli::trace;
 use nearcache_sim::Lines;
 use serde::Serialize;
 
 use crate::machine::Hardware;
-use crate::outcome::{Failure, Outcome};
-use crate::terminal::outln;
-use crate::trace;
 use hits::{Effort, Row};
 use overhead::Overhead;
 use ratio::Ratio;

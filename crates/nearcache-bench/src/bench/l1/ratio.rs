@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nearcache_cli::outcome::Failure;
 use nearcache_l1::{Entrance, Filled, Key, Stamp, StoreConfig, Timestamp, Weigher};
 use nearcache_sim::{Kind, Lines};
 use serde::Serialize;
-
-use crate::outcome::Failure;
 
 /// What one library kept of one trace.
 #[derive(Clone, Debug, Serialize)]

@@ -4,13 +4,14 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use nearcache_cli::outcome::Failure;
+
 use crate::fleet::control::{Control, Place, Snapshot};
 use crate::fleet::message::{Command, Event, Load, Phase, Report, Service, Setup, Start};
 use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::pods::Handle;
 use crate::fleet::progress::{Count, Progress};
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 
 /// How often the server is asked.
 const LOOK_NS: u64 = 250_000_000;

@@ -1,11 +1,12 @@
 //! A run as one page for a browser: the table, the time lines, and how the new pods differ. It fetches nothing.
 
+use nearcache_cli::chart::{Axis, Line, chart};
+use nearcache_cli::page;
+use nearcache_cli::show::{bytes, count, time};
+
 use super::report::{Newcomer, Run, Side, Stage};
 use super::table;
-use crate::chart::{Axis, Line, chart};
 use crate::measured::{self, Fact};
-use crate::page;
-use crate::show::{bytes, count, time};
 
 /// The page: the finding, then what there is to see, then all figures.
 pub(super) fn page(run: &Run, command: &str) -> String {

@@ -1,4 +1,4 @@
-//! `nearcache bench rollout`: what replacing the pods of a fleet, and many joining it at once, costs its readers and its
+//! `bench rollout`: what replacing the pods of a fleet, and many joining it at once, costs its readers and its
 //! server; with the warm start and without it.
 
 mod crew;
@@ -10,6 +10,10 @@ mod stages;
 mod table;
 mod verdict;
 
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::show;
+use nearcache_cli::terminal::{self, outln};
+
 use crate::bench::goal;
 use crate::fleet::check::Acks;
 use crate::fleet::control::Control;
@@ -17,9 +21,6 @@ use crate::fleet::plan::Plan;
 use crate::fleet::progress::Progress;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, now_ns};
-use crate::outcome::{Failure, Outcome};
-use crate::show;
-use crate::terminal::{self, outln};
 pub(super) use options::Args;
 use options::Options;
 use report::{Run, Side, Stage};
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         super::write(path, &run)?;
     }
     if let Some(path) = &args.html {
-        let command = crate::text::command(std::env::args().skip(1));
+        let command = nearcache_cli::text::command(std::env::args().skip(1));
         super::put(path, &html::page(&run, &command))?;
     }
     Ok(Outcome::of(run.good))

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use nearcache_cli::outcome::Failure;
+use nearcache_cli::text::duration;
 use serde::Serialize;
 
 use crate::fleet::plan::{self, Plan};
-use crate::outcome::Failure;
-use crate::text::duration;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use nearcache_cli::outcome::Failure;
+
 use super::crew::{Crew, Life};
 use super::options::Options;
 use crate::fleet::check::Acks;
@@ -12,7 +14,6 @@ use crate::fleet::plan::Plan;
 use crate::fleet::progress::Progress;
 use crate::fleet::writer::{Updates, Writer};
 use crate::machine::now_ns;
-use crate::outcome::Failure;
 
 /// The hit rate is steady when it changes by less from one window to the next.
 const STEADY: f64 = 0.01;

@@ -1,10 +1,11 @@
 //! The figures as people read them: warm beside cold, the goals, and what to know.
 
+use nearcache_cli::grid::Grid;
+use nearcache_cli::page::Line;
+use nearcache_cli::show::{bytes, count, time};
+
 use super::report::{First, Run, Side, Stage};
 use crate::bench::fleet::{or_dash, percent};
-use crate::grid::Grid;
-use crate::page::Line;
-use crate::show::{bytes, count, time};
 
 /// The sides beside each other, in lines that fit.
 pub(super) fn compared(run: &Run, columns: usize) -> String {

@@ -1,10 +1,11 @@
 //! What was to be reached and what was, and the finding in one sentence.
 
+use nearcache_cli::show::{count, time};
+
 use super::report::{Run, Side, Stage};
 use super::table;
 use crate::bench::fleet::percent;
 use crate::bench::goal::Goal;
-use crate::show::{count, time};
 
 /// From the start of a process until it is ready, at most, in seconds.
 const READY: f64 = 5.0;

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nearcache::{Ttl, blocking};
+use nearcache_cli::outcome::Failure;
 use redis::Commands as _;
 
 use super::options::Options;
 use super::values::{Copying, Decoded, Kind, Values, same};
 use crate::bench::errors;
 use crate::machine::{now_ns, sleep_until};
-use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// Keys that are read at once.

@@ -1,4 +1,4 @@
-//! `nearcache bench soak`: one process with a full L1 on a real server, read and written to for a long time, and what it
+//! `bench soak`: one process with a full L1 on a real server, read and written to for a long time, and what it
 //! counts held against what it takes. Measures memory, not speed.
 
 mod load;
@@ -12,15 +12,15 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use nearcache::{NearCache, blocking};
+use nearcache_cli::outcome::{Failure, Outcome};
+use nearcache_cli::show;
+use nearcache_cli::terminal::{self, outln};
 
 use crate::fleet::control::{Control, Place};
 use crate::fleet::program;
 use crate::fleet::progress::{Count, Progress};
 use crate::fleet::server::Server;
 use crate::machine::{Hardware, now_ns, resident_bytes, sleep_until};
-use crate::outcome::{Failure, Outcome};
-use crate::show;
-use crate::terminal::{self, outln};
 use load::Load;
 pub(super) use options::Args;
 use options::Options;

@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use nearcache_cli::outcome::Failure;
 use serde::Serialize;
-
-use crate::outcome::Failure;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// How long it lasts, for example 3m or 10m
-    #[arg(long, value_name = "T", default_value = "10m", value_parser = crate::text::duration)]
+    #[arg(long, value_name = "T", default_value = "10m", value_parser = nearcache_cli::text::duration)]
     duration: Duration,
     /// Bytes L1 may hold
     #[arg(long, default_value = "256MiB")]

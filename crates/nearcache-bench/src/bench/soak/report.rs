@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nearcache_cli::show;
 use serde::Serialize;
 
 use super::options::Options;
@@ -9,7 +10,6 @@ use super::samples::{Sample, Tenth};
 use super::values::Distribution;
 use crate::bench::goal::Goal;
 use crate::machine::Hardware;
-use crate::show;
 
 /// By how much the memory of the last tenth may differ from that of the third: by then L1 is full.
 const FLAT: f64 = 0.05;

@@ -1,9 +1,10 @@
 //! The figures of `bench soak` for people: what L1 counted, what the process took, and whether either grew.
 
+use nearcache_cli::grid::Grid;
+use nearcache_cli::show::count;
+
 use super::report::{Run, bytes};
 use crate::bench::{errors, goal};
-use crate::grid::Grid;
-use crate::show::count;
 
 /// Everything that is shown at the end.
 pub(super) fn table(run: &Run, columns: usize) -> String {

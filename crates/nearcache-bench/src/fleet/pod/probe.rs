@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache::{Error, Freshness, NearCache, ReadPolicy, Source};
+use nearcache_cli::outcome::Failure;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -14,7 +15,6 @@ use tokio::time::{Instant, sleep_until};
 use crate::fleet::message::{Command, Event, How, Probe, Probed, Seen, Setup, Start};
 use crate::fleet::plan::Header;
 use crate::machine::{now_ns, resident_bytes};
-use crate::outcome::Failure;
 use crate::zipf::{Rng, Zipf};
 
 /// How often a pod tells what it read.

@@ -4,6 +4,7 @@
 use std::future::pending;
 use std::rc::Rc;
 
+use nearcache_cli::outcome::Failure;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
@@ -12,7 +13,6 @@ use super::{PROGRESS, phase_of};
 use crate::fleet::load::Pod;
 use crate::fleet::message::{Command, Event, Load, Phase, Report, Service};
 use crate::machine::{now_ns, resident_bytes};
-use crate::outcome::Failure;
 
 /// Stream of the random choices of a pod that serves; phases before have lower ones.
 const STREAM: u64 = 1 << 16;

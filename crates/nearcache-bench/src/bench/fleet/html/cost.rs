@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use nearcache_cli::show::{bytes, count};
+
 use super::super::report::{Figures, Run};
-use crate::show::{bytes, count};
 
 /// The cost box. The script finds the amounts in it.
 pub(super) fn cost(run: &Run) -> String {

@@ -5,13 +5,14 @@ mod cost;
 mod plots;
 mod tables;
 
+use nearcache_cli::page;
+use nearcache_cli::show::{count, time};
+pub(super) use nearcache_cli::text::command;
+
 use super::report::Run;
 use super::{table, verdict};
 use crate::fleet::plan::Arm;
 use crate::measured::{self, Fact};
-use crate::page;
-use crate::show::{count, time};
-pub(super) use crate::text::command;
 
 const SCRIPT: &str = include_str!("cost.js");
 

@@ -1,13 +1,14 @@
 //! What the charts of the page show: latencies by percentile, and the seconds of a phase.
 
+use nearcache_cli::chart::{Axis, Line, chart};
+use nearcache_cli::show::{bytes, count};
+use nearcache_cli::text::escape;
+
 use super::super::arms::OWN_RATE;
 use super::super::report::{Figures, Kind, Run, Second};
 use super::super::verdict::share;
-use crate::chart::{Axis, Line, chart};
 use crate::fleet::plan::Arm;
 use crate::measured::percentiles::{Buckets, percentiles, steps};
-use crate::show::{bytes, count};
-use crate::text::escape;
 
 /// Latency distributions where a fleet is run, and at saturation.
 pub(super) fn distributions(run: &Run) -> String {

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use nearcache_cli::page;
+use nearcache_cli::show::{bytes, count, time};
+use nearcache_cli::text::escape;
+
 use super::super::report::{Kind, Row, Run};
 use super::super::table::{self, or_dash, percent};
 use crate::fleet::plan::Arm;
-use crate::page;
-use crate::show::{bytes, count, time};
-use crate::text::escape;
 
 /// The architectures side by side.
 pub(super) fn compared(run: &Run) -> String {

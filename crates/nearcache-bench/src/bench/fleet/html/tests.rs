@@ -1,5 +1,7 @@
 //! The page of a made-up run.
 
+use nearcache_cli::text::command;
+
 use super::*;
 use crate::bench::fleet::options::Options;
 use crate::bench::fleet::report::{Figures, Kind, Row, Second};
@@ -7,7 +9,6 @@ use crate::bench::goal::Goal;
 use crate::fleet::plan::Plan;
 use crate::fleet::side::Side;
 use crate::machine::Hardware;
-use crate::text::command;
 
 const EVIL: &str = "</td><script>alert('\"&')</script>";
 

@@ -27,7 +27,7 @@ use sizes::Sizes;
 
 /// What is recorded, and how carefully.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {
+pub struct Args {
     /// The server, for example redis://user:password@127.0.0.1:6379
     #[arg(long, value_name = "URL")]
     redis: String,
@@ -58,7 +58,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const CLIENTS: usize = 65_536;
 
 /// Records.
-pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+///
+/// # Errors
+///
+/// The server cannot be reached or does not allow it, or the file cannot be written.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let authority = args.cacert.as_ref().map(|path| {
         fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     });

@@ -1,7 +1,7 @@
 //! Figures as people read them: units, and text that fits a terminal.
 
 /// Microseconds in the unit that suits them.
-pub(crate) fn time(us: f64) -> String {
+pub fn time(us: f64) -> String {
     match us {
         us if us >= 1e6 => format!("{:.2} s", us / 1e6),
         us if us >= 1e3 => format!("{:.2} ms", us / 1e3),
@@ -12,7 +12,7 @@ pub(crate) fn time(us: f64) -> String {
 }
 
 /// Bytes in the unit that suits them.
-pub(crate) fn bytes(bytes: f64) -> String {
+pub fn bytes(bytes: f64) -> String {
     match bytes {
         b if b >= 1e9 => format!("{:.2} GB", b / 1e9),
         b if b >= 1e6 => format!("{:.1} MB", b / 1e6),
@@ -22,7 +22,7 @@ pub(crate) fn bytes(bytes: f64) -> String {
 }
 
 /// A number with its thousands set apart.
-pub(crate) fn count(number: f64) -> String {
+pub fn count(number: f64) -> String {
     let digits = format!("{:.0}", number.max(0.0));
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -35,7 +35,7 @@ pub(crate) fn count(number: f64) -> String {
 }
 
 /// How many times less the second is.
-pub(crate) fn factor(before: f64, after: f64) -> String {
+pub fn factor(before: f64, after: f64) -> String {
     match before / after {
         ratio if !ratio.is_finite() || before <= 0.0 => "-".to_owned(),
         ratio if ratio >= 10.0 => format!("{}x less", count(ratio)),
@@ -47,7 +47,7 @@ pub(crate) fn factor(before: f64, after: f64) -> String {
 }
 
 /// Breaks a text into lines of at most `width` characters, each after `indent`.
-pub(crate) fn wrapped(text: &str, indent: &str, width: usize) -> String {
+pub fn wrapped(text: &str, indent: &str, width: usize) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let last = lines.last_mut().expect("there is a first line");

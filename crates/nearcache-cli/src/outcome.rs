@@ -8,7 +8,7 @@ use crate::terminal::{Unread, errln};
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It found what it was to find.
     Good,
     /// It worked, and the finding is a bad one.
@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// Of a finding.
-    pub(crate) fn of(good: bool) -> Self {
+    pub fn of(good: bool) -> Self {
         match good {
             true => Self::Good,
             false => Self::Negative,
@@ -26,12 +26,10 @@ impl Outcome {
 }
 
 /// Why a command failed, for its user.
-pub(crate) type Failure = String;
+pub type Failure = String;
 
 /// Runs a command, says why it failed if it did, and gives its exit code.
-pub(crate) fn exit(
-    command: impl FnOnce() -> Result<Outcome, Failure> + panic::UnwindSafe,
-) -> ExitCode {
+pub fn exit(command: impl FnOnce() -> Result<Outcome, Failure> + panic::UnwindSafe) -> ExitCode {
     match panic::catch_unwind(command) {
         Ok(Ok(Outcome::Good)) => ExitCode::SUCCESS,
         Ok(Ok(Outcome::Negative)) => ExitCode::from(1),

@@ -9,7 +9,7 @@ use crate::text::escape;
 const STYLE: &str = include_str!("page.css");
 
 /// The beginning of a page, up to its body.
-pub(crate) fn head(title: &str) -> String {
+pub fn head(title: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" \
          content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"><meta name=\"viewport\" \
@@ -20,7 +20,7 @@ pub(crate) fn head(title: &str) -> String {
 }
 
 /// A title and the finding below it.
-pub(crate) fn opening(title: &str, verdict: &str, good: bool) -> String {
+pub fn opening(title: &str, verdict: &str, good: bool) -> String {
     let kind = if good { "verdict" } else { "verdict bad" };
     format!(
         "<h1>{}</h1>\n<p class=\"{kind}\">{}</p>\n",
@@ -30,17 +30,17 @@ pub(crate) fn opening(title: &str, verdict: &str, good: bool) -> String {
 }
 
 /// A figure that is seen first.
-pub(crate) struct Tile {
+pub struct Tile {
     /// What it is.
-    pub(crate) name: String,
+    pub name: String,
     /// The figure.
-    pub(crate) figure: String,
+    pub figure: String,
     /// What it is compared with.
-    pub(crate) beside: String,
+    pub beside: String,
 }
 
 /// The figures that matter, in a row.
-pub(crate) fn tiles(tiles: &[Tile]) -> String {
+pub fn tiles(tiles: &[Tile]) -> String {
     let mut text = "<div class=\"tiles\">".to_owned();
     for tile in tiles {
         let _ = write!(
@@ -55,7 +55,7 @@ pub(crate) fn tiles(tiles: &[Tile]) -> String {
 }
 
 /// What each colour stands for: its class, its name and a few words.
-pub(crate) fn legend<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str, String)>) -> String {
+pub fn legend<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str, String)>) -> String {
     let mut text = "<p class=\"legend\">".to_owned();
     for (class, name, what) in lines {
         let _ = write!(
@@ -68,7 +68,7 @@ pub(crate) fn legend<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str, Stri
 }
 
 /// How it was measured: names and values, and the command that does it again.
-pub(crate) fn facts(rows: &[(&str, String)], command: &str) -> String {
+pub fn facts(rows: &[(&str, String)], command: &str) -> String {
     let mut text = "<h2>How it was measured</h2>\n<dl>".to_owned();
     for (name, value) in rows {
         let _ = write!(text, "<dt>{name}</dt><dd>{}</dd>", escape(value));
@@ -78,17 +78,17 @@ pub(crate) fn facts(rows: &[(&str, String)], command: &str) -> String {
 }
 
 /// A figure of everything that is compared.
-pub(crate) struct Line {
+pub struct Line {
     /// What it belongs to; empty, where there are no groups.
-    pub(crate) group: &'static str,
+    pub group: &'static str,
     /// What it is.
-    pub(crate) name: String,
+    pub name: String,
     /// One for each column.
-    pub(crate) cells: Vec<String>,
+    pub cells: Vec<String>,
 }
 
 /// What is compared, side by side; columns have a class and a name.
-pub(crate) fn compared(columns: &[(&str, &str)], lines: &[Line]) -> String {
+pub fn compared(columns: &[(&str, &str)], lines: &[Line]) -> String {
     let mut text = "<table class=\"compared\"><thead><tr><th></th>".to_owned();
     for (class, name) in columns {
         let _ = write!(text, "<th class=\"{class}\">{name}</th>");
@@ -115,7 +115,7 @@ pub(crate) fn compared(columns: &[(&str, &str)], lines: &[Line]) -> String {
 }
 
 /// What a reader should know.
-pub(crate) fn notes(notes: &[String]) -> String {
+pub fn notes(notes: &[String]) -> String {
     let mut text = "<h2>What to know</h2>\n<ul>".to_owned();
     for note in notes {
         let _ = write!(text, "<li>{}</li>", escape(note));
