@@ -82,9 +82,9 @@ pub(super) fn page(run: &Run, drawn: &[Drawn; 2], command: &str) -> String {
     page += &reads("Reads at L2, timed", drawn, |side| &side.timed);
     page += "</div>\n<h2>Side by side</h2>\n";
     let columns = [("before", "before"), ("after", "after"), ("", "")];
-    let lines: Vec<page::Line> = table::rows(run)
+    let lines: Vec<page::Compared> = table::rows(run)
         .into_iter()
-        .map(|[name, before, after, change]| page::Line {
+        .map(|[name, before, after, change]| page::Compared {
             group: "",
             name,
             cells: vec![before, after, change],

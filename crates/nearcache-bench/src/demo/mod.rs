@@ -18,9 +18,10 @@ use nearcache_cli::text::command;
 
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
+use crate::fleet::header::HEADER;
 use crate::fleet::measure::{Work, measure};
 use crate::fleet::message::Load;
-use crate::fleet::plan::{self, Arm, Plan};
+use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::pods::Fleet;
 use crate::fleet::program;
 use crate::fleet::progress::Progress;
@@ -134,7 +135,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
             .filter(|bytes| *bytes as u64 >= least && *bytes <= isize::MAX as usize)
             .ok_or_else(|| format!("--{name} must be at least {least} bytes, and fit into memory"))
     };
-    let value_bytes = bytes("value-size", args.value_size, plan::HEADER as u64)?;
+    let value_bytes = bytes("value-size", args.value_size, HEADER as u64)?;
     let capacity_bytes = bytes("capacity", args.capacity, 64 << 10)?;
     if value_bytes > 512 << 20 {
         return Err(

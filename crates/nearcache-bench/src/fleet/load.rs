@@ -8,8 +8,9 @@ use hdrhistogram::Histogram;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
+use super::header::Header;
 use super::message::{Load, Phase, Report, Sample, Served, Setup};
-use super::plan::{Header, Plan};
+use super::plan::Plan;
 use super::reader::Reader;
 use super::timer::Timer;
 use super::traffic::Draw;

@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 pub(crate) mod control;
+pub(crate) mod header;
 pub(crate) mod load;
 pub(crate) mod measure;
 pub(crate) mod message;

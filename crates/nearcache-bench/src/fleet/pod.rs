@@ -15,9 +15,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use super::header::Header;
 use super::load::Pod;
 use super::message::{Command, Event, Phase, Report, Setup, Sighting};
-use super::plan::{Header, WATCHED};
+use super::plan::WATCHED;
 use super::reader::Reader;
 use crate::machine::{now_ns, resident_bytes};
 

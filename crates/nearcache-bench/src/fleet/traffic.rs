@@ -6,7 +6,7 @@ use std::hash::BuildHasher as _;
 use nearcache_cli::outcome::Failure;
 use nearcache_sim::{Kind, Lines};
 
-use crate::fleet::plan::HEADER;
+use super::header::HEADER;
 use crate::zipf::{Rng, Zipf};
 
 /// The largest value a server takes.

@@ -10,7 +10,8 @@ use nearcache_cli::outcome::Failure;
 
 use super::check::Written;
 use super::control::{Control, Place};
-use super::plan::{Header, Plan, WATCHED};
+use super::header::Header;
+use super::plan::{Plan, WATCHED};
 use super::progress::Progress;
 use super::traffic::Draw;
 use crate::machine::{now_ns, sleep_until};

@@ -78,7 +78,7 @@ pub fn facts(rows: &[(&str, String)], command: &str) -> String {
 }
 
 /// A figure of everything that is compared.
-pub struct Line {
+pub struct Compared {
     /// What it belongs to; empty, where there are no groups.
     pub group: &'static str,
     /// What it is.
@@ -88,7 +88,7 @@ pub struct Line {
 }
 
 /// What is compared, side by side; columns have a class and a name.
-pub fn compared(columns: &[(&str, &str)], lines: &[Line]) -> String {
+pub fn compared(columns: &[(&str, &str)], lines: &[Compared]) -> String {
     let mut text = "<table class=\"compared\"><thead><tr><th></th>".to_owned();
     for (class, name) in columns {
         let _ = write!(text, "<th class=\"{class}\">{name}</th>");

@@ -7,7 +7,8 @@ use bytesize::ByteSize;
 use nearcache_cli::outcome::Failure;
 use serde::Serialize;
 
-use crate::fleet::plan::{self, Plan};
+use crate::fleet::header::HEADER;
+use crate::fleet::plan::Plan;
 use crate::machine::now_ns;
 
 /// What the benchmark can be told.
@@ -103,7 +104,7 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
             .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
             .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
     };
-    let value_bytes = bytes("value-size", args.value_size, plan::HEADER as u64, 1 << 20)?;
+    let value_bytes = bytes("value-size", args.value_size, HEADER as u64, 1 << 20)?;
     let half = ByteSize::b((u64::from(args.keys) * value_bytes as u64 / 2).max(64 << 10));
     let capacity = args.capacity.unwrap_or(half);
     let pods = usize::from(args.pods);

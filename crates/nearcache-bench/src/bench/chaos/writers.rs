@@ -12,8 +12,9 @@ use nearcache::{NearCache, Ttl, WriteOutcome, blocking};
 use redis::Connection;
 
 use super::history::{Deed, History};
+use crate::fleet::header::Header;
 use crate::fleet::message::{Event, How, Probed, Seen};
-use crate::fleet::plan::{Header, Plan};
+use crate::fleet::plan::Plan;
 use crate::fleet::pod::probe::number;
 use crate::machine::{now_ns, sleep_until};
 use crate::zipf::Rng;

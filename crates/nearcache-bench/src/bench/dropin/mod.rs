@@ -17,7 +17,7 @@ use nearcache_cli::outcome::{Failure, Outcome};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-use super::l1::{Goal, counting, releases};
+use super::l1::{Target, counting, releases};
 use crate::fleet::control::{Place, info};
 use crate::fleet::server::Server;
 use crate::machine::Hardware;
@@ -61,7 +61,7 @@ struct Run {
     hit_ratios: Vec<hits::Ratio>,
     through: Vec<through::Row>,
     through_ratios: Vec<through::Ratio>,
-    goals: Vec<Goal>,
+    goals: Vec<Target>,
 }
 
 /// How much is measured.
@@ -196,7 +196,7 @@ impl Run {
         Ok(())
     }
 
-    fn judged(&self) -> Vec<Goal> {
+    fn judged(&self) -> Vec<Target> {
         let small = hits::Read::GetSmall.name();
         let hit = self
             .hit_ratios
@@ -217,8 +217,8 @@ impl Run {
     }
 }
 
-fn goal(name: String, value: f64, least: f64) -> Goal {
-    Goal {
+fn goal(name: String, value: f64, least: f64) -> Target {
+    Target {
         name,
         value,
         goal: format!("at least {least}"),

@@ -11,7 +11,8 @@ use nearcache_cli::text::duration;
 use nearcache_cli::trace;
 use serde::Serialize;
 
-use crate::fleet::plan::{self, Plan};
+use crate::fleet::header::HEADER;
+use crate::fleet::plan::Plan;
 use crate::fleet::traffic::Traffic;
 use crate::machine::now_ns;
 
@@ -115,7 +116,7 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
             .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
             .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
     };
-    let value_size = |size| bytes("value-size", size, plan::HEADER as u64, 512 << 20);
+    let value_size = |size| bytes("value-size", size, HEADER as u64, 512 << 20);
     let value_bytes = args.value_size.map(value_size).transpose()?;
     let capacity_bytes = bytes("capacity", args.capacity, 64 << 10, isize::MAX as u64)?;
     if args.rate.is_some_and(|rate| !(1.0..=1e8).contains(&rate)) {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use nearcache_cli::grid::Grid;
-use nearcache_cli::page::Line;
+use nearcache_cli::page::Compared;
 use nearcache_cli::show::{bytes, count, time};
 
 use super::report::{Figures, Row, Run};
@@ -30,12 +30,12 @@ pub(crate) fn arms(run: &Run, columns: usize) -> String {
 }
 
 /// The same, figure by figure.
-pub(crate) fn compared(run: &Run) -> Vec<Line> {
+pub(crate) fn compared(run: &Run) -> Vec<Compared> {
     let arms: Vec<&Figures> = run.arms().map(|(_, figures)| figures).collect();
     let mut lines = Vec::new();
     let group = Cell::new("the read call");
     let mut row = |name: &str, show: &dyn Fn(&Figures) -> String| {
-        lines.push(Line {
+        lines.push(Compared {
             group: group.get(),
             name: name.to_owned(),
             cells: arms.iter().map(|figures| show(figures)).collect(),

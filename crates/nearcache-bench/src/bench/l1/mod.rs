@@ -53,13 +53,13 @@ struct Run {
     seed: u64,
     rows: Vec<Row>,
     overhead: Vec<Overhead>,
-    ratios: Vec<Goal>,
+    ratios: Vec<Target>,
     hit_ratio: Vec<Ratio>,
 }
 
 /// A figure that follows from rows, and what it should be.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Goal {
+pub(super) struct Target {
     pub(super) name: String,
     pub(super) value: f64,
     pub(super) goal: String,
@@ -209,7 +209,7 @@ impl Run {
         Ok(())
     }
 
-    fn goals(&self) -> Vec<Goal> {
+    fn goals(&self) -> Vec<Target> {
         let median = |library: &str, value_bytes: usize| {
             let row = self.rows.iter().find(|row| {
                 row.library == library
@@ -220,7 +220,7 @@ impl Run {
         };
         let own = median("nearcache", SMALL);
         let overhead = self.overhead.iter().find(|row| row.library == "nearcache");
-        let goal = |name: &str, value: f64, most: f64, goal: &str| Goal {
+        let goal = |name: &str, value: f64, most: f64, goal: &str| Target {
             name: name.to_owned(),
             value,
             goal: goal.to_owned(),

@@ -8,7 +8,8 @@ use nearcache_cli::outcome::Failure;
 use nearcache_cli::text::duration;
 use serde::Serialize;
 
-use crate::fleet::plan::{self, Plan};
+use crate::fleet::header::HEADER;
+use crate::fleet::plan::Plan;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
@@ -111,7 +112,7 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
             .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
             .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
     };
-    let least = plan::HEADER as u64;
+    let least = HEADER as u64;
     let value_bytes = bytes("value-size", args.value_size, least, 512 << 20)?;
     let data = u64::from(args.keys) * value_bytes as u64;
     let half = ByteSize::b((data / 2).max(64 << 10));

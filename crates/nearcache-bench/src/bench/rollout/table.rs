@@ -1,7 +1,7 @@
 //! The figures as people read them: warm beside cold, the goals, and what to know.
 
 use nearcache_cli::grid::Grid;
-use nearcache_cli::page::Line;
+use nearcache_cli::page::Compared;
 use nearcache_cli::show::{bytes, count, time};
 
 use super::report::{First, Run, Side, Stage};
@@ -23,7 +23,7 @@ pub(super) fn compared(run: &Run, columns: usize) -> String {
 }
 
 /// The same, figure by figure.
-pub(super) fn lines(run: &Run) -> Vec<Line> {
+pub(super) fn lines(run: &Run) -> Vec<Compared> {
     let mut lines = Vec::new();
     let rolling: fn(&Side) -> Option<&Stage> = |side| side.rolling.as_ref();
     let join: fn(&Side) -> Option<&Stage> = |side| side.join.as_ref();
@@ -36,7 +36,7 @@ pub(super) fn lines(run: &Run) -> Vec<Line> {
             continue;
         }
         let mut row = |name: &str, show: &dyn Fn(&Stage) -> String| {
-            lines.push(Line {
+            lines.push(Compared {
                 group,
                 name: name.to_owned(),
                 cells: stages.iter().map(|stage| show(stage)).collect(),

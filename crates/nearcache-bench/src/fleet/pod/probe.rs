@@ -12,8 +12,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::fleet::header::Header;
 use crate::fleet::message::{Command, Event, How, Probe, Probed, Seen, Setup, Start};
-use crate::fleet::plan::Header;
 use crate::machine::{now_ns, resident_bytes};
 use crate::zipf::{Rng, Zipf};
 
