@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod fleet;
+mod limits;
 mod machine;
 mod measured;
 mod zipf;

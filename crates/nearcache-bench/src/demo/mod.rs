@@ -21,13 +21,14 @@ use crate::fleet::control::{Control, Place};
 use crate::fleet::header::HEADER;
 use crate::fleet::measure::{Work, measure};
 use crate::fleet::message::Load;
-use crate::fleet::plan::{Arm, Plan};
+use crate::fleet::plan::{Arm, Asked, Plan};
 use crate::fleet::pods::Fleet;
 use crate::fleet::program;
 use crate::fleet::progress::Progress;
 use crate::fleet::server::Server;
 use crate::fleet::side::{Phases, Side};
 use crate::fleet::writer::{Updates, Writer};
+use crate::limits;
 use crate::machine::Hardware;
 use html::Drawn;
 use report::Run;
@@ -147,38 +148,27 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
             "--rate must be above 0 and at most 1000000 reads per second and pod".to_owned(),
         );
     }
-    if !(0.0..=1e5).contains(&args.writes) {
-        return Err("--writes must be from 0 to 100000 a second".to_owned());
-    }
-    if !(0.0..=10.0).contains(&args.zipf) {
-        return Err("--zipf must be from 0 to 10".to_owned());
-    }
-    let seconds = args.duration.as_secs();
-    if seconds > 3600 {
-        return Err("--duration must be at most 1h".to_owned());
-    }
+    let writes = limits::per_second("writes", args.writes, 0.0, 1e5)?;
+    let zipf = limits::zipf(args.zipf)?;
+    let seconds = limits::seconds(args.duration)?;
     Ok(Plan {
-        pods: args.pods.into(),
-        keys: args.keys,
-        value_bytes,
-        zipf: args.zipf,
-        reads_per_pod: args.rate,
-        writes: args.writes,
+        watched_writes: 4.0,
         tasks: args.tasks.into(),
         pool: args.pool.into(),
-        capacity_bytes,
-        watched_writes: 4.0,
-        sidecar_ttl_ms: 0,
-        seconds,
         cold_seconds: seconds.min(2),
         flat_out_seconds: seconds.min(2),
-        max_staleness_ms: 1000,
-        validated: false,
-        #[cfg(feature = "break")]
-        sabotage: crate::fleet::sabotage::Sabotage::None,
-        seed: args.seed,
-        traffic: None,
-        prefix: "nearcache-demo:".to_owned(),
+        ..Plan::new(Asked {
+            pods: args.pods.into(),
+            keys: args.keys,
+            value_bytes,
+            zipf,
+            reads_per_pod: args.rate,
+            writes,
+            capacity_bytes,
+            seconds,
+            seed: args.seed,
+            prefix: "nearcache-demo:".to_owned(),
+        })
     })
 }
 

@@ -57,7 +57,48 @@ pub(crate) struct Plan {
     pub(crate) traffic: Option<Arc<Traffic>>,
 }
 
+/// What every command decides of its plan.
+pub(crate) struct Asked {
+    pub(crate) pods: usize,
+    pub(crate) keys: u32,
+    pub(crate) value_bytes: usize,
+    pub(crate) zipf: f64,
+    pub(crate) reads_per_pod: f64,
+    pub(crate) writes: f64,
+    pub(crate) capacity_bytes: usize,
+    pub(crate) seconds: u64,
+    pub(crate) seed: u64,
+    pub(crate) prefix: String,
+}
+
 impl Plan {
+    /// A plan that is the usual one in all else.
+    pub(crate) fn new(asked: Asked) -> Self {
+        Self {
+            pods: asked.pods,
+            keys: asked.keys,
+            value_bytes: asked.value_bytes,
+            zipf: asked.zipf,
+            reads_per_pod: asked.reads_per_pod,
+            writes: asked.writes,
+            watched_writes: 0.5,
+            tasks: 1,
+            pool: 1,
+            capacity_bytes: asked.capacity_bytes,
+            sidecar_ttl_ms: 0,
+            cold_seconds: 0,
+            flat_out_seconds: 0,
+            seconds: asked.seconds,
+            max_staleness_ms: 1000,
+            validated: false,
+            #[cfg(feature = "break")]
+            sabotage: super::sabotage::Sabotage::None,
+            seed: asked.seed,
+            prefix: asked.prefix,
+            traffic: None,
+        }
+    }
+
     /// The name of a key.
     pub(crate) fn name(&self, key: u32) -> String {
         match key {

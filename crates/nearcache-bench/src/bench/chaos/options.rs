@@ -8,7 +8,8 @@ use nearcache_cli::outcome::Failure;
 use serde::Serialize;
 
 use crate::fleet::header::HEADER;
-use crate::fleet::plan::Plan;
+use crate::fleet::plan::{Asked, Plan};
+use crate::limits;
 use crate::machine::now_ns;
 
 /// What the benchmark can be told.
@@ -91,20 +92,8 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     };
     let duration_ms = within("duration", args.duration, 5_000, 4 * 3_600_000)?;
     let every_ms = within("every", args.every, 100, 600_000)?;
-    let rate = |name: &str, rate: f64, most: f64| match (1.0..=most).contains(&rate) {
-        true => Ok(rate),
-        false => Err(format!("--{name} must be from 1 to {most} a second")),
-    };
-    if !(0.0..=10.0).contains(&args.zipf) {
-        return Err("--zipf must be from 0 to 10".to_owned());
-    }
-    let bytes = |name: &str, size: ByteSize, least: u64, most: u64| {
-        usize::try_from(size.as_u64())
-            .ok()
-            .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
-            .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
-    };
-    let value_bytes = bytes("value-size", args.value_size, HEADER as u64, 1 << 20)?;
+    let zipf = limits::zipf(args.zipf)?;
+    let value_bytes = limits::bytes("value-size", args.value_size, HEADER as u64, 1 << 20)?;
     let half = ByteSize::b((u64::from(args.keys) * value_bytes as u64 / 2).max(64 << 10));
     let capacity = args.capacity.unwrap_or(half);
     let pods = usize::from(args.pods);
@@ -113,30 +102,25 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         every_ms,
         groups: pods.min(5),
     };
-    let plan = Plan {
+    let asked = Asked {
         pods,
         keys: args.keys,
         value_bytes,
-        zipf: args.zipf,
-        reads_per_pod: rate("reads", args.reads, 1e4)?,
-        writes: rate("writes", args.writes, 1e4)?,
-        watched_writes: 0.0,
-        tasks: 1,
-        pool: 1,
-        capacity_bytes: bytes("capacity", capacity, 64 << 10, isize::MAX as u64)?,
-        sidecar_ttl_ms: 0,
+        zipf,
+        reads_per_pod: limits::per_second("reads", args.reads, 1.0, 1e4)?,
+        writes: limits::per_second("writes", args.writes, 1.0, 1e4)?,
+        capacity_bytes: limits::capacity(capacity)?,
         seconds: duration_ms / 1000,
-        cold_seconds: 0,
-        flat_out_seconds: 0,
-        max_staleness_ms: 1000,
-        validated: false,
+        seed: args.seed,
+        prefix: format!("nearcache-chaos:{:x}-{:x}:", std::process::id(), now_ns()),
+    };
+    let plan = Plan {
+        watched_writes: 0.0,
         #[cfg(feature = "break")]
         sabotage: args
             .sabotage
             .unwrap_or(crate::fleet::sabotage::Sabotage::None),
-        seed: args.seed,
-        traffic: None,
-        prefix: format!("nearcache-chaos:{:x}-{:x}:", std::process::id(), now_ns()),
+        ..Plan::new(asked)
     };
     Ok((plan, options))
 }

@@ -12,12 +12,12 @@ use nearcache_cli::trace;
 use serde::Serialize;
 
 use crate::fleet::header::HEADER;
-use crate::fleet::plan::Plan;
+use crate::fleet::plan::{Asked, Plan};
 use crate::fleet::traffic::Traffic;
+use crate::limits;
 use crate::machine::now_ns;
 
 const KEYS_MAX: u32 = 10_000_000;
-const DURATION_MAX_S: u64 = 3600;
 const VALUE_BYTES: usize = 200_000;
 const WRITES_PERCENT: f64 = 0.01;
 const WRITES_MIN: f64 = 2.0;
@@ -110,15 +110,9 @@ impl Options {
 
 /// Checks what was asked for.
 pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
-    let bytes = |name: &str, size: ByteSize, least: u64, most: u64| {
-        usize::try_from(size.as_u64())
-            .ok()
-            .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
-            .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
-    };
-    let value_size = |size| bytes("value-size", size, HEADER as u64, 512 << 20);
+    let value_size = |size| limits::bytes("value-size", size, HEADER as u64, 512 << 20);
     let value_bytes = args.value_size.map(value_size).transpose()?;
-    let capacity_bytes = bytes("capacity", args.capacity, 64 << 10, isize::MAX as u64)?;
+    let capacity_bytes = limits::capacity(args.capacity)?;
     if args.rate.is_some_and(|rate| !(1.0..=1e8).contains(&rate)) {
         return Err("--rate must be from 1 to 100000000 reads per second of the fleet".to_owned());
     }
@@ -127,39 +121,27 @@ pub(crate) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     if !(0.0..=100.0).contains(&writes_percent) {
         return Err("--writes must be from 0 to 100 per cent of the reads".to_owned());
     }
-    if !(0.0..=1e5).contains(&writes_min_per_s) {
-        return Err("--writes-min must be from 0 to 100000 a second".to_owned());
-    }
-    if !(0.0..=10.0).contains(&args.zipf) {
-        return Err("--zipf must be from 0 to 10".to_owned());
-    }
-    let seconds = args.duration.as_secs();
-    if seconds > DURATION_MAX_S {
-        return Err("--duration must be at most 1h".to_owned());
-    }
+    limits::per_second("writes-min", writes_min_per_s, 0.0, 1e5)?;
+    let zipf = limits::zipf(args.zipf)?;
+    let seconds = limits::seconds(args.duration)?;
     let mut plan = Plan {
-        pods: args.pods.into(),
-        keys: args.keys,
-        value_bytes: value_bytes.unwrap_or(VALUE_BYTES),
-        zipf: args.zipf,
-        reads_per_pod: 0.0,
-        writes: writes_min_per_s,
-        watched_writes: 0.5,
         tasks: args.pool.into(),
         pool: args.pool.into(),
-        capacity_bytes,
         sidecar_ttl_ms: args.sidecar_ttl.as_secs() * 1000,
-        seconds,
-        cold_seconds: 0,
         flat_out_seconds: seconds.div_ceil(2),
-        max_staleness_ms: 1000,
-        validated: false,
-        #[cfg(feature = "break")]
-        sabotage: crate::fleet::sabotage::Sabotage::None,
-        seed: args.seed,
-        traffic: None,
-        // Of this run alone: another one on the same server must not write what this one checks.
-        prefix: format!("nearcache-bench:{:x}-{:x}:", std::process::id(), now_ns()),
+        ..Plan::new(Asked {
+            pods: args.pods.into(),
+            keys: args.keys,
+            value_bytes: value_bytes.unwrap_or(VALUE_BYTES),
+            zipf,
+            reads_per_pod: 0.0,
+            writes: writes_min_per_s,
+            capacity_bytes,
+            seconds,
+            seed: args.seed,
+            // Of this run alone: another one on the same server must not write what this one checks.
+            prefix: format!("nearcache-bench:{:x}-{:x}:", std::process::id(), now_ns()),
+        })
     };
     let mut options = Options {
         writes_percent,

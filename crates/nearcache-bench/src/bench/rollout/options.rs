@@ -9,7 +9,8 @@ use nearcache_cli::text::duration;
 use serde::Serialize;
 
 use crate::fleet::header::HEADER;
-use crate::fleet::plan::Plan;
+use crate::fleet::plan::{Asked, Plan};
+use crate::limits;
 
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
@@ -106,27 +107,16 @@ pub(super) struct Options {
 /// Checks what was asked for.
 pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     let settings = nearcache::Settings::default();
-    let bytes = |name: &str, size: ByteSize, least: u64, most: u64| {
-        usize::try_from(size.as_u64())
-            .ok()
-            .filter(|bytes| (least..=most).contains(&(*bytes as u64)))
-            .ok_or_else(|| format!("--{name} must be from {least} to {most} bytes"))
-    };
-    let least = HEADER as u64;
-    let value_bytes = bytes("value-size", args.value_size, least, 512 << 20)?;
+    let value_bytes = limits::bytes("value-size", args.value_size, HEADER as u64, 512 << 20)?;
     let data = u64::from(args.keys) * value_bytes as u64;
     let half = ByteSize::b((data / 2).max(64 << 10));
     let capacity = args.capacity.unwrap_or(half);
-    let capacity_bytes = bytes("capacity", capacity, 64 << 10, isize::MAX as u64)?;
+    let capacity_bytes = limits::capacity(capacity)?;
     if !(1.0..=1e6).contains(&args.rate) {
         return Err("--rate must be from 1 to 1000000 reads per second of the fleet".to_owned());
     }
-    if !(0.0..=1e5).contains(&args.writes) {
-        return Err("--writes must be from 0 to 100000 a second".to_owned());
-    }
-    if !(0.0..=10.0).contains(&args.zipf) {
-        return Err("--zipf must be from 0 to 10".to_owned());
-    }
+    let writes = limits::per_second("writes", args.writes, 0.0, 1e5)?;
+    let zipf = limits::zipf(args.zipf)?;
     let pods = usize::from(args.pods);
     let restarts = args.restarts.map_or(pods, usize::from);
     if restarts > pods {
@@ -141,9 +131,7 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     if restarts + join == 0 {
         return Err("with --restarts 0 and --join 0 there is nothing to measure".to_owned());
     }
-    if args.duration > Duration::from_secs(3600) {
-        return Err("--duration must be at most 1h".to_owned());
-    }
+    let seconds = limits::seconds(args.duration)?;
     let ms = |name: &str, value: Duration, least: u64| {
         let ms = value.as_millis() as u64;
         match (least..=600_000).contains(&ms) {
@@ -171,27 +159,19 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
         },
     };
     let plan = Plan {
-        pods,
-        keys: args.keys,
-        value_bytes,
-        zipf: args.zipf,
-        reads_per_pod: args.rate / pods as f64,
-        writes: args.writes,
-        watched_writes: 0.5,
         tasks: 2,
-        pool: 1,
-        capacity_bytes,
-        sidecar_ttl_ms: 0,
-        seconds: args.duration.as_secs(),
-        cold_seconds: 0,
-        flat_out_seconds: 0,
-        max_staleness_ms: 1000,
-        validated: false,
-        #[cfg(feature = "break")]
-        sabotage: crate::fleet::sabotage::Sabotage::None,
-        seed: args.seed,
-        traffic: None,
-        prefix: "nearcache-bench:".to_owned(),
+        ..Plan::new(Asked {
+            pods,
+            keys: args.keys,
+            value_bytes,
+            zipf,
+            reads_per_pod: args.rate / pods as f64,
+            writes,
+            capacity_bytes,
+            seconds,
+            seed: args.seed,
+            prefix: "nearcache-bench:".to_owned(),
+        })
     };
     Ok((plan, options))
 }

@@ -8,6 +8,8 @@ use bytesize::ByteSize;
 use nearcache_cli::outcome::Failure;
 use serde::Serialize;
 
+use crate::limits;
+
 /// What the benchmark can be told.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -85,12 +87,8 @@ pub(super) fn parse(args: &Args) -> Result<Options, Failure> {
     if !(2_000..=24 * 3_600_000).contains(&duration_ms) {
         return Err("--duration must be from 2s to 24h".to_owned());
     }
-    if !(0.0..=10.0).contains(&args.zipf) {
-        return Err("--zipf must be from 0 to 10".to_owned());
-    }
-    if !(0.0..=10_000.0).contains(&args.writes) {
-        return Err("--writes must be from 0 to 10000 a second".to_owned());
-    }
+    let zipf = limits::zipf(args.zipf)?;
+    let writes_per_s = limits::per_second("writes", args.writes, 0.0, 1e4)?;
     let least = ByteSize::mib(1).as_u64();
     for (name, size) in [
         ("capacity", args.capacity),
@@ -106,9 +104,9 @@ pub(super) fn parse(args: &Args) -> Result<Options, Failure> {
         sample_ms: (duration_ms / 100).min(1000),
         capacity_bytes: args.capacity.as_u64() as usize,
         keys: args.keys,
-        zipf: args.zipf,
+        zipf,
         threads: args.threads.into(),
-        writes_per_s: args.writes,
+        writes_per_s,
         server_memory_bytes: args.server_memory.as_u64(),
         allocator: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))

@@ -6,7 +6,7 @@ use super::*;
 use crate::bench::fleet::options::Options;
 use crate::bench::fleet::report::{Figures, Kind, Row, Second};
 use crate::bench::goal::Goal;
-use crate::fleet::plan::Plan;
+use crate::fleet::plan::{Asked, Plan};
 use crate::fleet::side::Side;
 use crate::machine::Hardware;
 
@@ -67,27 +67,22 @@ fn run() -> Run {
         figures: figures(1.0),
     };
     let plan = Plan {
-        pods: 3,
-        keys: 60,
-        value_bytes: 2000,
-        zipf: 0.99,
-        traffic: None,
-        reads_per_pod: 0.0,
-        writes: 2.0,
-        watched_writes: 0.5,
         tasks: 10,
         pool: 10,
-        capacity_bytes: 1 << 20,
         sidecar_ttl_ms: 3000,
-        cold_seconds: 0,
         flat_out_seconds: 1,
-        seconds: 2,
-        max_staleness_ms: 1000,
-        validated: false,
-        #[cfg(feature = "break")]
-        sabotage: crate::fleet::sabotage::Sabotage::None,
-        seed: 7,
-        prefix: String::new(),
+        ..Plan::new(Asked {
+            pods: 3,
+            keys: 60,
+            value_bytes: 2000,
+            zipf: 0.99,
+            reads_per_pod: 0.0,
+            writes: 2.0,
+            capacity_bytes: 1 << 20,
+            seconds: 2,
+            seed: 7,
+            prefix: String::new(),
+        })
     };
     Run {
         format: 1,
