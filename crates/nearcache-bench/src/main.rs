@@ -3,7 +3,9 @@
 
 mod bench;
 mod demo;
+mod document;
 mod fleet;
+mod goal;
 mod limits;
 mod machine;
 mod measured;

@@ -8,14 +8,12 @@ mod contrast;
 mod dropin;
 mod errors;
 mod fleet;
-pub(crate) mod goal;
 #[cfg(feature = "bench")]
 mod l1;
 mod rollout;
 mod soak;
 mod statistics;
 
-use std::fs;
 use std::path::Path;
 
 use nearcache_cli::outcome::{Failure, Outcome};
@@ -113,14 +111,4 @@ fn place(url: &str, asked: Option<&Path>) -> Result<(Place, Option<Server>), Fai
         server.url()
     ));
     Ok((Place::Server { url: server.url() }, Some(server)))
-}
-
-/// Writes figures as JSON.
-fn write(path: &Path, run: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(run).map_err(|error| error.to_string())?;
-    put(path, &(text + "\n"))
-}
-
-fn put(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

@@ -10,6 +10,7 @@ use nearcache_cli::outcome::{Failure, Outcome};
 use nearcache_cli::terminal::outln;
 use serde::Serialize;
 
+use crate::document;
 use crate::machine::{Hardware, thread_ns};
 use crate::zipf::{Rng, Zipf};
 
@@ -130,7 +131,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         rows,
     };
     if let Some(path) = &args.json {
-        super::write(path, &run)?;
+        document::write(path, &run)?;
     }
     Ok(Outcome::of(good))
 }

@@ -6,11 +6,12 @@ use nearcache_cli::show::{bytes, count};
 
 use super::report::Run;
 use super::table;
+use crate::document::Document;
 use crate::fleet::load::merged;
 use crate::fleet::plan::Arm;
 use crate::fleet::side::Measured;
 use crate::measured::percentiles::{buckets, percentiles, steps};
-use crate::measured::{self, Fact};
+use crate::measured::{self, Fact, Page};
 
 /// What is drawn of a side.
 #[derive(Debug, Default)]
@@ -49,12 +50,10 @@ fn at_l2(phase: &Measured) -> Vec<(f64, f64)> {
 }
 
 /// The page: the finding, then what there is to see, then all figures.
-pub(super) fn page(run: &Run, drawn: &[Drawn; 2], command: &str) -> String {
+pub(super) fn page(document: &Document<Run>, drawn: &[Drawn; 2], command: &str) -> String {
+    let run = &document.run;
     let plan = &run.plan;
-    let mut page = page::head(&format!("nearcache demo: {} pods", plan.pods));
-    let title = format!("{} pods, before and after, the same reads", plan.pods);
-    page += &page::opening(&title, &run.verdict, run.good);
-    page += &page::tiles(&measured::before_after("", &run.before, &run.after));
+    let mut body = page::tiles(&measured::before_after("", &run.before, &run.after));
     let before = match run.pods_are_processes {
         true => format!("every read asks L2, {} pooled connections a pod", plan.pool),
         false => "nearcache that keeps nothing".to_owned(),
@@ -63,8 +62,8 @@ pub(super) fn page(run: &Run, drawn: &[Drawn; 2], command: &str) -> String {
         "nearcache in front of the same L2, {} a pod",
         bytes(run.capacity_bytes as f64)
     );
-    page += &page::legend([("before", "before", before), ("after", "after", after)]);
-    page += "<h2>What changes</h2>\n<div class=\"charts\">";
+    body += &page::legend([("before", "before", before), ("after", "after", after)]);
+    body += "<h2>What changes</h2>\n<div class=\"charts\">";
     let latencies = drawn.iter().zip(CLASSES).map(|(side, class)| Line {
         class,
         points: steps(
@@ -73,14 +72,14 @@ pub(super) fn page(run: &Run, drawn: &[Drawn; 2], command: &str) -> String {
         ),
         marked: false,
     });
-    page += &percentiles(
+    body += &percentiles(
         "How long all but the slowest reads took",
         "latency",
         latencies,
     );
-    page += &reads("Reads at L2, from a cold start", drawn, |side| &side.cold);
-    page += &reads("Reads at L2, timed", drawn, |side| &side.timed);
-    page += "</div>\n<h2>Side by side</h2>\n";
+    body += &reads("Reads at L2, from a cold start", drawn, |side| &side.cold);
+    body += &reads("Reads at L2, timed", drawn, |side| &side.timed);
+    body += "</div>\n<h2>Side by side</h2>\n";
     let columns = [("before", "before"), ("after", "after"), ("", "")];
     let lines: Vec<page::Compared> = table::rows(run)
         .into_iter()
@@ -90,10 +89,18 @@ pub(super) fn page(run: &Run, drawn: &[Drawn; 2], command: &str) -> String {
             cells: vec![before, after, change],
         })
         .collect();
-    page += &page::compared(&columns, &lines);
-    page += &page::facts(&facts(run), command);
-    page += &page::notes(&table::notes(run));
-    page + "</body></html>\n"
+    body += &page::compared(&columns, &lines);
+    let page = Page {
+        title: format!("nearcache demo: {} pods", plan.pods),
+        opening: format!("{} pods, before and after, the same reads", plan.pods),
+        body,
+        of_goals: "",
+        facts: &facts(document),
+        command,
+        notes: &table::notes(document),
+        end: String::new(),
+    };
+    page.text(document)
 }
 
 const CLASSES: [&str; 2] = ["before", "after"];
@@ -127,7 +134,8 @@ fn reads(title: &str, drawn: &[Drawn; 2], pick: fn(&Drawn) -> &Vec<(f64, f64)>) 
     chart(title, "", &x, &y, &lines)
 }
 
-fn facts(run: &Run) -> Vec<Fact> {
+fn facts(document: &Document<Run>) -> Vec<Fact> {
+    let run = &document.run;
     let plan = &run.plan;
     let name = |arm: Arm| arm.name();
     let mut facts = vec![
@@ -148,12 +156,6 @@ fn facts(run: &Run) -> Vec<Fact> {
             ),
         ),
     ];
-    let version = env!("CARGO_PKG_VERSION");
-    facts.extend(measured::setting(
-        run.seed,
-        &run.hardware,
-        version,
-        &run.server,
-    ));
+    facts.extend(measured::setting(document));
     facts
 }

@@ -5,7 +5,6 @@ mod html;
 mod report;
 mod table;
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use nearcache_cli::show;
 use nearcache_cli::terminal::{self, outln};
 use nearcache_cli::text::command;
 
+use crate::document::{self, Document, Head};
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::header::HEADER;
@@ -100,33 +100,26 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut control = Control::open(&place)?;
     let server = control.describe()?;
     announce(&plan, &place, &server, args.embedded);
-    let result = compare(&plan, &place, &mut control, server, hardware);
+    let head = Head {
+        seed: plan.seed,
+        hardware,
+        server,
+    };
+    let result = compare(&plan, &place, &mut control, head);
     let cleaned = control.clean(&plan);
-    let (run, drawn) = result?;
+    let (document, drawn) = result?;
     cleaned?;
-    outln!("\n{}", table::table(&run, terminal::columns()));
-    terminal::paragraph(&run.verdict);
-    outln!("");
-    for note in table::notes(&run) {
-        terminal::item(&note);
-    }
-    terminal::item(&format!(
-        "Seed {}; {}; {}.",
-        run.seed,
-        run.server,
-        run.hardware.line()
-    ));
+    outln!("\n{}", table::table(&document.run, terminal::columns()));
+    document.say(&table::notes(&document));
+    terminal::item(&document.origin());
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&run).map_err(|error| error.to_string())?;
-        fs::write(path, text + "\n")
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        document::write_pretty(path, &document)?;
     }
     if let Some(path) = &args.html {
-        let page = html::page(&run, &drawn, &command(std::env::args().skip(1)));
-        fs::write(path, page)
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let command = command(std::env::args().skip(1));
+        document::put(path, &html::page(&document, &drawn, &command))?;
     }
-    Ok(Outcome::of(run.good))
+    Ok(document.outcome())
 }
 
 fn plan(args: &Args) -> Result<Plan, Failure> {
@@ -223,9 +216,8 @@ fn compare(
     plan: &Plan,
     place: &Place,
     control: &mut Control,
-    server: String,
-    hardware: Hardware,
-) -> Result<(Run, [Drawn; 2]), Failure> {
+    head: Head,
+) -> Result<(Document<Run>, [Drawn; 2]), Failure> {
     let mut progress = Progress::new();
     progress.say("filling L2");
     let mut writer = Writer::new(place, plan)?;
@@ -245,21 +237,16 @@ fn compare(
         sides.pop().unwrap_or_default(),
         sides.pop().unwrap_or_default(),
     );
-    let (verdict, good) = report::verdict(&before, &after, plan.max_staleness_ms);
+    let verdict = report::verdict(&before, &after, plan.max_staleness_ms);
     let run = Run {
-        seed: plan.seed,
-        hardware,
-        server,
         pods_are_processes: matches!(place, Place::Server { .. }),
         capacity_bytes: plan.capacity_bytes,
         data_bytes: plan.data_bytes(),
         plan: plan.clone(),
         before,
         after,
-        verdict,
-        good,
     };
-    Ok((run, drawn))
+    Ok((Document::plain(head, run, verdict), drawn))
 }
 
 fn side(

@@ -5,17 +5,10 @@ use serde::Serialize;
 
 use crate::fleet::plan::Plan;
 use crate::fleet::side::Side;
-use crate::machine::Hardware;
 
-/// A whole run.
+/// What was asked for, and what was found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
-    /// What all choices followed from.
-    pub(crate) seed: u64,
-    /// The machine.
-    pub(crate) hardware: Hardware,
-    /// What L2 was.
-    pub(crate) server: String,
     /// Whether pods were processes, or threads of one process.
     pub(crate) pods_are_processes: bool,
     /// Bytes L1 may hold, per pod.
@@ -28,10 +21,6 @@ pub(crate) struct Run {
     pub(crate) before: Side,
     /// With it.
     pub(crate) after: Side,
-    /// The finding in one sentence.
-    pub(crate) verdict: String,
-    /// Whether it is a good one.
-    pub(crate) good: bool,
 }
 
 /// The finding in one sentence, and whether it is a good one.

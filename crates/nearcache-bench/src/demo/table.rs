@@ -4,6 +4,7 @@ use nearcache_cli::grid::Grid;
 use nearcache_cli::show::{bytes, count, factor, time};
 
 use super::report::Run;
+use crate::document::Document;
 use crate::fleet::side::Side;
 
 /// The table of a run, in lines that fit.
@@ -139,7 +140,8 @@ pub(super) fn rows(run: &Run) -> Vec<[String; 4]> {
 }
 
 /// What a reader of the table should know.
-pub(crate) fn notes(run: &Run) -> Vec<String> {
+pub(crate) fn notes(document: &Document<Run>) -> Vec<String> {
+    let run = &document.run;
     let plan = &run.plan;
     let mut notes = vec![
         format!(
@@ -177,7 +179,7 @@ pub(crate) fn notes(run: &Run) -> Vec<String> {
             bytes(run.capacity_bytes as f64)
         ));
     }
-    notes.extend(run.hardware.busy().map(|busy| format!("Note: {busy}.")));
+    notes.extend(document.busy());
     for (name, side) in [("before", &run.before), ("after", &run.after)] {
         let strained = side.reads_late + side.reads_shed;
         if strained * 100 > side.reads {

@@ -5,14 +5,14 @@ pub(crate) mod percentiles;
 
 use std::fmt::Write as _;
 
-use nearcache_cli::page::Tile;
+use nearcache_cli::page::{self, Tile};
 use nearcache_cli::show::{bytes, count, factor, time};
 use nearcache_cli::text::escape;
 
-use crate::bench::goal::Goal;
+use crate::document::Document;
 use crate::fleet::plan::Plan;
 use crate::fleet::side::Side;
-use crate::machine::Hardware;
+use crate::goal::Goal;
 
 /// A name and its value.
 pub(crate) type Fact = (&'static str, String);
@@ -30,25 +30,65 @@ pub(crate) fn data(plan: &Plan, data_bytes: u64, capacity_bytes: usize) -> Fact 
 }
 
 /// What would have to be the same for the same run.
-pub(crate) fn setting(seed: u64, hardware: &Hardware, version: &str, server: &str) -> [Fact; 3] {
-    let versions = format!("nearcache {version}; {server}");
+pub(crate) fn setting<R>(document: &Document<R>) -> [Fact; 3] {
+    let versions = format!(
+        "nearcache {}; {}",
+        env!("CARGO_PKG_VERSION"),
+        document.server
+    );
     [
-        ("seed", seed.to_string()),
-        ("machine", hardware.line()),
+        ("seed", document.seed.to_string()),
+        ("machine", document.hardware.line()),
         ("versions", versions),
     ]
 }
 
 /// What else the machine did, and how long it took.
-pub(crate) fn effort(hardware: &Hardware, elapsed_seconds: f64) -> [Fact; 2] {
-    let load = hardware.load_before;
+pub(crate) fn effort<R>(document: &Document<R>) -> [Fact; 2] {
+    let load = document.hardware.load_before;
+    let took = document.elapsed_seconds.unwrap_or_default();
     [
         (
             "load average before",
             load.map_or_else(|| "unknown".to_owned(), |load| format!("{load:.2}")),
         ),
-        ("took", format!("{elapsed_seconds:.0} s")),
+        ("took", format!("{took:.0} s")),
     ]
+}
+
+/// The page of a run: the finding, then what there is to see, then how it was measured.
+pub(crate) struct Page<'a> {
+    /// Of the browser's tab.
+    pub(crate) title: String,
+    /// What was done.
+    pub(crate) opening: String,
+    /// Everything that is to be seen of this run alone.
+    pub(crate) body: String,
+    /// What is said of the goals.
+    pub(crate) of_goals: &'a str,
+    /// How it was measured.
+    pub(crate) facts: &'a [Fact],
+    /// What does it again.
+    pub(crate) command: &'a str,
+    /// What a reader should know.
+    pub(crate) notes: &'a [String],
+    /// Elements after all else.
+    pub(crate) end: String,
+}
+
+impl Page<'_> {
+    /// The page as text.
+    pub(crate) fn text<R>(&self, document: &Document<R>) -> String {
+        let parts = [
+            &page::opening(&self.opening, &document.verdict, document.good),
+            &self.body,
+            &goals(document.goals(), self.of_goals),
+            &page::facts(self.facts, self.command),
+            &page::notes(self.notes),
+            &self.end,
+        ];
+        page::whole(&self.title, &parts.map(String::as_str).concat())
+    }
 }
 
 /// The four that matter of two sides.
@@ -87,7 +127,7 @@ pub(crate) fn before_after(at: &str, before: &Side, after: &Side) -> [Tile; 4] {
 }
 
 /// What was to be reached, and what was.
-pub(crate) fn goals(goals: &[Goal], what: &str) -> String {
+fn goals(goals: &[Goal], what: &str) -> String {
     if goals.is_empty() {
         return String::new();
     }

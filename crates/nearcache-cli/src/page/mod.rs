@@ -8,13 +8,13 @@ use crate::text::escape;
 /// The style of all pages.
 const STYLE: &str = include_str!("page.css");
 
-/// The beginning of a page, up to its body.
-pub fn head(title: &str) -> String {
+/// A whole page.
+pub fn whole(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" \
          content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"><meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{}</title>\
-         <style>\n{STYLE}</style></head>\n<body>\n",
+         <style>\n{STYLE}</style></head>\n<body>\n{body}</body></html>\n",
         escape(title)
     )
 }

@@ -19,6 +19,7 @@ use nearcache_cli::outcome::{Failure, Outcome};
 use nearcache_cli::show;
 use nearcache_cli::terminal::{self, outln};
 
+use crate::document::{self, Document, Head};
 use crate::fleet::control::{Control, Place};
 use crate::fleet::message::{Event, Probed, Seen};
 use crate::fleet::plan::Plan;
@@ -72,12 +73,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         trial.watch.count(&error, times);
     }
     trial.stop(plan.pods)?;
-    let run = trial.report(plan.clone(), options, hardware, product, server_bytes_max);
-    outln!("\n{}", table::table(&run, terminal::columns()));
+    let head = Head {
+        seed: plan.seed,
+        hardware,
+        server: product,
+    };
+    let document = trial.report(plan.clone(), options, head, server_bytes_max);
+    outln!("\n{}", table::table(&document, terminal::columns()));
     if let Some(path) = &args.json {
-        super::write(path, &run)?;
+        document::write(path, &document)?;
     }
-    Ok(Outcome::of(run.good))
+    Ok(document.outcome())
 }
 
 /// A run under way.
@@ -220,10 +226,9 @@ impl Trial<'_> {
         self,
         plan: Plan,
         options: Options,
-        hardware: Hardware,
-        server: String,
+        head: Head,
         server_bytes_max: u64,
-    ) -> Run {
+    ) -> Document<Run> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let violations: u64 = self.violations.values().sum();
         let reads = self.watch.answers();
@@ -243,12 +248,8 @@ impl Trial<'_> {
                 plan.seed
             ),
         };
-        Run {
-            format: 1,
-            version: env!("CARGO_PKG_VERSION"),
-            seed: plan.seed,
-            hardware,
-            server,
+        let elapsed_ns = now_ns() - self.start_ns;
+        let run = Run {
             options,
             reads,
             stale_by_policy: self.watch.reads.get(marked).copied().unwrap_or(0),
@@ -267,11 +268,9 @@ impl Trial<'_> {
             resident_bytes_max: self.watch.resident_bytes,
             l1_bytes_max: self.watch.l1_bytes,
             server_bytes_max,
-            elapsed_seconds: (now_ns() - self.start_ns) as f64 / 1e9,
-            verdict,
-            good,
             plan,
-        }
+        };
+        Document::new(head, run, elapsed_ns, (verdict, good))
     }
 }
 

@@ -8,21 +8,10 @@ use super::options::Options;
 use super::schedule::Fault;
 use super::watch::Mark;
 use crate::fleet::plan::Plan;
-use crate::machine::Hardware;
 
-/// A whole run.
+/// What was asked for, and what was found.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
-    /// Which form this is.
-    pub(super) format: u32,
-    /// The release of nearcache.
-    pub(super) version: &'static str,
-    /// What all choices followed from.
-    pub(super) seed: u64,
-    /// The machine.
-    pub(super) hardware: Hardware,
-    /// What L2 was.
-    pub(super) server: String,
     /// What every pod was told.
     pub(super) plan: Plan,
     /// What else was asked for.
@@ -61,12 +50,6 @@ pub(super) struct Run {
     pub(super) l1_bytes_max: u64,
     /// The most memory the server had set aside, asked before and after the faults.
     pub(super) server_bytes_max: u64,
-    /// How long it took.
-    pub(super) elapsed_seconds: f64,
-    /// The finding in one sentence.
-    pub(super) verdict: String,
-    /// Whether it is a good one.
-    pub(super) good: bool,
 }
 
 /// All faults of one kind.

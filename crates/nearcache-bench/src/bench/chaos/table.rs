@@ -5,9 +5,11 @@ use nearcache_cli::show::{bytes, count};
 
 use super::report::Run;
 use crate::bench::errors;
+use crate::document::Document;
 
 /// Everything that is shown at the end.
-pub(super) fn table(run: &Run, columns: usize) -> String {
+pub(super) fn table(document: &Document<Run>, columns: usize) -> String {
+    let run = &document.run;
     let mut grid = Grid::new([
         "fault",
         ">times",
@@ -81,7 +83,7 @@ pub(super) fn table(run: &Run, columns: usize) -> String {
             violation.late_ms
         );
     }
-    text + "\n" + &run.verdict
+    text + "\n" + &document.verdict
 }
 
 fn time(ms: u64) -> String {

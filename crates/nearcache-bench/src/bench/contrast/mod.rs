@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::l1::releases;
+use crate::document;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::program;
 use crate::fleet::proxy::Proxy;
@@ -71,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     table(&run);
     if let Some(path) = &args.json {
-        super::write(path, &run)?;
+        document::write(path, &run)?;
     }
     Ok(Outcome::Good)
 }

@@ -9,7 +9,6 @@ mod table;
 mod through;
 mod watch;
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::l1::{Target, counting, releases};
+use crate::document;
 use crate::fleet::control::{Place, info};
 use crate::fleet::server::Server;
 use crate::machine::Hardware;
@@ -112,9 +112,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     run.goals = run.judged();
     table::print(&run);
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&run).map_err(|error| error.to_string())?;
-        fs::write(path, text + "\n")
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        document::write_pretty(path, &run)?;
     }
     clients.cache.shutdown();
     Ok(Outcome::Good)

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::behind;
 use super::options::{self, Args};
+use crate::document;
 use crate::fleet::check::{Acks, Findings};
 use crate::fleet::control::Control;
 use crate::fleet::measure::{Work, measure};
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &Args, broken: Sabotage) -> Result<Outcome, Failure> {
         found.scenarios.push(scenario);
     }
     if let Some(path) = &args.json {
-        crate::bench::write(path, &found)?;
+        document::write(path, &found)?;
     }
     Ok(Outcome::of(found.stale_reads == 0))
 }

@@ -18,7 +18,7 @@ use nearcache_cli::outcome::{Failure, Outcome};
 use nearcache_cli::show;
 use nearcache_cli::terminal::{self, outln};
 
-use crate::bench::goal;
+use crate::document::{self, Document, Head};
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
 use crate::fleet::plan::Plan;
@@ -27,7 +27,7 @@ use crate::fleet::progress::Progress;
 use crate::fleet::proxy::Proxy;
 use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, free_bytes, now_ns};
-use arms::{Arms, Bench};
+use arms::Bench;
 pub(crate) use options::Args;
 use options::Options;
 use report::Run;
@@ -53,6 +53,11 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut control = Control::open(&place)?;
     let server = control.describe()?;
     announce(&plan, &options, &server);
+    let head = Head {
+        seed: plan.seed,
+        hardware,
+        server,
+    };
     let mut bench = Bench {
         plan: &plan,
         options: &options,
@@ -72,24 +77,30 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let arms = result?;
     cleaned?;
     let rows = bench.rows;
-    let run = finish(
+    let run = Run {
+        pods_are_processes: true,
+        capacity_bytes: plan.capacity_bytes,
+        data_bytes: plan.data_bytes(),
         plan,
         options,
-        hardware,
-        server,
-        arms,
+        base_rate_per_s: arms.base_rate_per_s,
+        before: arms.before,
+        after: arms.after,
+        sidecar: arms.sidecar,
         rows,
-        now_ns() - start_ns,
-    );
-    show(&run);
+    };
+    let verdict = verdict::verdict(&run);
+    let mut document = Document::new(head, run, now_ns() - start_ns, verdict);
+    document.goals = Some(verdict::goals(&document));
+    show(&document);
     if let Some(path) = &args.json {
-        super::write(path, &run)?;
+        document::write(path, &document)?;
     }
     if let Some(path) = &args.html {
         let command = html::command(std::env::args().skip(1));
-        super::put(path, &html::page(&run, &command))?;
+        document::put(path, &html::page(&document, &command))?;
     }
-    Ok(Outcome::of(run.good))
+    Ok(document.outcome())
 }
 
 /// Fills L2.
@@ -103,51 +114,12 @@ fn fill(bench: &mut Bench<'_>, place: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-fn finish(
-    plan: Plan,
-    options: Options,
-    hardware: Hardware,
-    server: String,
-    arms: Arms,
-    rows: Vec<report::Row>,
-    elapsed_ns: u64,
-) -> Run {
-    let mut run = Run {
-        format: 1,
-        version: env!("CARGO_PKG_VERSION"),
-        seed: plan.seed,
-        hardware,
-        server,
-        pods_are_processes: true,
-        capacity_bytes: plan.capacity_bytes,
-        data_bytes: plan.data_bytes(),
-        plan,
-        options,
-        base_rate_per_s: arms.base_rate_per_s,
-        before: arms.before,
-        after: arms.after,
-        sidecar: arms.sidecar,
-        rows,
-        goals: Vec::new(),
-        elapsed_seconds: elapsed_ns as f64 / 1e9,
-        verdict: String::new(),
-        good: false,
-    };
-    run.goals = verdict::goals(&run);
-    (run.verdict, run.good) = verdict::verdict(&run);
-    run
-}
-
-fn show(run: &Run) {
+fn show(document: &Document<Run>) {
     let columns = terminal::columns();
-    outln!("\n{}", table::arms(run, columns));
-    outln!("{}", table::rows(run, columns));
-    outln!("{}", goal::table(&run.goals, terminal::columns()));
-    terminal::paragraph(&run.verdict);
-    outln!("");
-    for note in table::notes(run) {
-        terminal::item(&note);
-    }
+    outln!("\n{}", table::arms(&document.run, columns));
+    outln!("{}", table::rows(&document.run, columns));
+    outln!("{}", document.goals_table(columns));
+    document.say(&table::notes(document));
 }
 
 /// The same server through a proxy, where there is to be a delay.

@@ -4,24 +4,12 @@
 use serde::Serialize;
 
 use super::options::Options;
-use crate::bench::goal::Goal;
 use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::side::Side;
-use crate::machine::Hardware;
 
-/// A whole run.
+/// What was asked for, and what was found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
-    /// Which form this is.
-    pub(crate) format: u32,
-    /// The release of nearcache.
-    pub(crate) version: &'static str,
-    /// What all choices followed from.
-    pub(crate) seed: u64,
-    /// The machine.
-    pub(crate) hardware: Hardware,
-    /// What L2 was.
-    pub(crate) server: String,
     /// Always; as in the demo's figures.
     pub(crate) pods_are_processes: bool,
     /// Bytes L1 may hold, per pod.
@@ -42,14 +30,6 @@ pub(crate) struct Run {
     pub(crate) sidecar: Option<Figures>,
     /// Every phase of the run, in its order.
     pub(crate) rows: Vec<Row>,
-    /// What was to be reached, and what was.
-    pub(crate) goals: Vec<Goal>,
-    /// How long all of it took.
-    pub(crate) elapsed_seconds: f64,
-    /// The finding in one sentence.
-    pub(crate) verdict: String,
-    /// Whether it is a good one.
-    pub(crate) good: bool,
 }
 
 impl Run {

@@ -8,6 +8,7 @@ use nearcache_cli::show::{bytes, count, time};
 
 use super::report::{Figures, Row, Run};
 use super::verdict::{stale, times_own};
+use crate::document::Document;
 use crate::fleet::plan::Arm;
 
 pub(crate) fn percent(share: f64) -> String {
@@ -190,7 +191,8 @@ pub(crate) fn rows(run: &Run, columns: usize) -> String {
 }
 
 /// What a reader of the tables should know.
-pub(crate) fn notes(run: &Run) -> Vec<String> {
+pub(crate) fn notes(document: &Document<Run>) -> Vec<String> {
+    let run = &document.run;
     let plan = &run.plan;
     let mut notes = vec![
         "Call: from the call to its value, waiting for a connection of the pool included. Due p99 and since intended \
@@ -213,7 +215,7 @@ pub(crate) fn notes(run: &Run) -> Vec<String> {
         format!(
             "{} pods share {} cores: a read is preempted by whichever pod has one due, and that is most of what lies between \
              p50 and p99 of a hit here.",
-            plan.pods, run.hardware.cores
+            plan.pods, document.hardware.cores
         ),
         "`before` is not repeated in the sensitivity rows: neither capacity nor updates of this size change it."
             .to_owned(),
@@ -281,14 +283,7 @@ pub(crate) fn notes(run: &Run) -> Vec<String> {
             ));
         }
     }
-    notes.extend(run.hardware.busy().map(|busy| format!("Note: {busy}.")));
-    notes.push(format!(
-        "Seed {}; nearcache {}; {}; {}; {:.0} s in all.",
-        run.seed,
-        run.version,
-        run.server,
-        run.hardware.line(),
-        run.elapsed_seconds
-    ));
+    notes.extend(document.busy());
+    notes.push(document.origin());
     notes
 }

@@ -7,7 +7,6 @@ mod libraries;
 mod overhead;
 mod ratio;
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use nearcache_cli::trace;
 use nearcache_sim::Lines;
 use serde::Serialize;
 
+use crate::document;
 use crate::machine::Hardware;
 use hits::{Effort, Row};
 use overhead::Overhead;
@@ -124,9 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         })?;
     }
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&run).map_err(|error| error.to_string())?;
-        fs::write(path, text + "\n")
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        document::write_pretty(path, &run)?;
     }
     Ok(Outcome::Good)
 }

@@ -6,19 +6,14 @@ use nearcache_cli::show::{bytes, count, time};
 
 use super::report::{Newcomer, Run, Side, Stage};
 use super::table;
-use crate::measured::{self, Fact};
+use crate::document::Document;
+use crate::measured::{self, Fact, Page};
 
 /// The page: the finding, then what there is to see, then all figures.
-pub(super) fn page(run: &Run, command: &str) -> String {
-    let title = format!("nearcache bench rollout: {} pods", run.plan.pods);
-    let mut page = page::head(&title);
-    let title = format!(
-        "{} pods are replaced, and {} join at once",
-        run.options.restarts, run.options.join
-    );
-    page += &page::opening(&title, &run.verdict, run.good);
-    page += &tiles(run);
-    page += &page::legend([
+pub(super) fn page(document: &Document<Run>, command: &str) -> String {
+    let run = &document.run;
+    let mut body = tiles(run);
+    body += &page::legend([
         (
             "after",
             "warm",
@@ -32,16 +27,26 @@ pub(super) fn page(run: &Run, command: &str) -> String {
             .filter_map(|(name, side)| Some((name, pick(side)?)))
             .collect();
         if !stages.is_empty() {
-            page += &section(title, &stages);
+            body += &section(title, &stages);
         }
     }
     let names: Vec<(&str, &str)> = run.sides().map(|(name, _)| (class(name), name)).collect();
-    page += "<h2>Side by side</h2>\n";
-    page += &page::compared(&names, &table::lines(run));
-    page += &measured::goals(&run.goals, "");
-    page += &page::facts(&facts(run), command);
-    page += &page::notes(&table::notes(run));
-    page + "</body></html>\n"
+    body += "<h2>Side by side</h2>\n";
+    body += &page::compared(&names, &table::lines(run));
+    let page = Page {
+        title: format!("nearcache bench rollout: {} pods", run.plan.pods),
+        opening: format!(
+            "{} pods are replaced, and {} join at once",
+            run.options.restarts, run.options.join
+        ),
+        body,
+        of_goals: "",
+        facts: &facts(document),
+        command,
+        notes: &table::notes(document),
+        end: String::new(),
+    };
+    page.text(document)
 }
 
 /// The figures that matter of the first change that was tried: warm, and what it is without.
@@ -86,7 +91,8 @@ const STAGES: [(&str, Pick); 2] = [
     ("Pods joining at the same moment", |side| side.join.as_ref()),
 ];
 
-fn facts(run: &Run) -> Vec<Fact> {
+fn facts(document: &Document<Run>) -> Vec<Fact> {
+    let run = &document.run;
     let (plan, options) = (&run.plan, &run.options);
     let mut facts = vec![
         measured::data(plan, run.data_bytes, run.capacity_bytes),
@@ -109,13 +115,8 @@ fn facts(run: &Run) -> Vec<Fact> {
             ),
         ),
     ];
-    facts.extend(measured::setting(
-        run.seed,
-        &run.hardware,
-        run.version,
-        &run.server,
-    ));
-    facts.extend(measured::effort(&run.hardware, run.elapsed_seconds));
+    facts.extend(measured::setting(document));
+    facts.extend(measured::effort(document));
     facts
 }
 

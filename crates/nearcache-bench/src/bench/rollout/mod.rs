@@ -14,7 +14,7 @@ use nearcache_cli::outcome::{Failure, Outcome};
 use nearcache_cli::show;
 use nearcache_cli::terminal::{self, outln};
 
-use crate::bench::goal;
+use crate::document::{self, Document, Head};
 use crate::fleet::check::Acks;
 use crate::fleet::control::Control;
 use crate::fleet::plan::Plan;
@@ -57,34 +57,31 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let cleaned = control.clean(&plan).and(bench.clean());
     let (warm, cold) = result?;
     cleaned?;
-    let mut run = Run {
-        format: 1,
-        version: env!("CARGO_PKG_VERSION"),
-        seed: plan.seed,
-        hardware,
-        server,
+    let run = Run {
         capacity_bytes: plan.capacity_bytes,
         data_bytes: plan.data_bytes(),
         plan: plan.clone(),
         options: options.clone(),
         warm,
         cold,
-        goals: Vec::new(),
-        elapsed_seconds: (now_ns() - start_ns) as f64 / 1e9,
-        verdict: String::new(),
-        good: false,
     };
-    run.goals = verdict::goals(&run);
-    (run.verdict, run.good) = verdict::verdict(&run);
-    show(&run);
+    let head = Head {
+        seed: plan.seed,
+        hardware,
+        server,
+    };
+    let (goals, verdict) = (verdict::goals(&run), verdict::verdict(&run));
+    let mut document = Document::new(head, run, now_ns() - start_ns, verdict);
+    document.goals = Some(goals);
+    show(&document);
     if let Some(path) = &args.json {
-        super::write(path, &run)?;
+        document::write(path, &document)?;
     }
     if let Some(path) = &args.html {
         let command = nearcache_cli::text::command(std::env::args().skip(1));
-        super::put(path, &html::page(&run, &command))?;
+        document::put(path, &html::page(&document, &command))?;
     }
-    Ok(Outcome::of(run.good))
+    Ok(document.outcome())
 }
 
 /// With the warm start, and without it.
@@ -119,14 +116,11 @@ fn stage(bench: &mut Bench<'_>, warm: bool, change: Change) -> Result<Stage, Fai
     ))
 }
 
-fn show(run: &Run) {
-    outln!("\n{}", table::compared(run, terminal::columns()));
-    outln!("{}", goal::table(&run.goals, terminal::columns()));
-    terminal::paragraph(&run.verdict);
-    outln!("");
-    for note in table::notes(run) {
-        terminal::item(&note);
-    }
+fn show(document: &Document<Run>) {
+    let columns = terminal::columns();
+    outln!("\n{}", table::compared(&document.run, columns));
+    outln!("{}", document.goals_table(columns));
+    document.say(&table::notes(document));
 }
 
 fn announce(plan: &Plan, options: &Options, server: &str) {

@@ -3,23 +3,11 @@
 use serde::Serialize;
 
 use super::options::Options;
-use crate::bench::goal::Goal;
 use crate::fleet::plan::Plan;
-use crate::machine::Hardware;
 
-/// A whole run.
+/// What was asked for, and what was found.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
-    /// Which form this is.
-    pub(super) format: u32,
-    /// The release of nearcache.
-    pub(super) version: &'static str,
-    /// What all choices followed from.
-    pub(super) seed: u64,
-    /// The machine.
-    pub(super) hardware: Hardware,
-    /// What L2 was.
-    pub(super) server: String,
     /// Bytes L1 may hold, per pod.
     pub(super) capacity_bytes: usize,
     /// Bytes of all values.
@@ -32,14 +20,6 @@ pub(super) struct Run {
     pub(super) warm: Option<Side>,
     /// Without it.
     pub(super) cold: Option<Side>,
-    /// What was to be reached, and what was.
-    pub(super) goals: Vec<Goal>,
-    /// How long all of it took.
-    pub(super) elapsed_seconds: f64,
-    /// The finding in one sentence.
-    pub(super) verdict: String,
-    /// Whether it is a good one.
-    pub(super) good: bool,
 }
 
 impl Run {

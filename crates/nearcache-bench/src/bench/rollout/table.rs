@@ -6,6 +6,7 @@ use nearcache_cli::show::{bytes, count, time};
 
 use super::report::{First, Run, Side, Stage};
 use crate::bench::fleet::{or_dash, percent};
+use crate::document::Document;
 
 /// The sides beside each other, in lines that fit.
 pub(super) fn compared(run: &Run, columns: usize) -> String {
@@ -142,7 +143,8 @@ fn of_first(first: &First) -> String {
 }
 
 /// What a reader of the tables should know.
-pub(super) fn notes(run: &Run) -> Vec<String> {
+pub(super) fn notes(document: &Document<Run>) -> Vec<String> {
+    let run = &document.run;
     let (plan, options) = (&run.plan, &run.options);
     let joining = options.join as f64 * (plan.capacity_bytes as f64).min(run.data_bytes as f64);
     let mut notes = vec![
@@ -173,7 +175,7 @@ pub(super) fn notes(run: &Run) -> Vec<String> {
         format!(
             "{} pods share {} cores with the server and the load: the start of a process alone takes a core for some \
              milliseconds from all others, warm or cold. Compare the two sides, not p99 with that of a real node.",
-            plan.pods, run.hardware.cores
+            plan.pods, document.hardware.cores
         ),
     ];
     for (name, side) in run.sides() {
@@ -200,15 +202,8 @@ pub(super) fn notes(run: &Run) -> Vec<String> {
             }
         }
     }
-    notes.extend(run.hardware.busy().map(|busy| format!("Note: {busy}.")));
-    notes.push(format!(
-        "Seed {}; nearcache {}; {}; {}; {:.0} s in all.",
-        run.seed,
-        run.version,
-        run.server,
-        run.hardware.line(),
-        run.elapsed_seconds
-    ));
+    notes.extend(document.busy());
+    notes.push(document.origin());
     notes
 }
 

@@ -5,7 +5,7 @@ use nearcache_cli::show::{count, time};
 use super::report::{Run, Side, Stage};
 use super::table;
 use crate::bench::fleet::percent;
-use crate::bench::goal::Goal;
+use crate::goal::Goal;
 
 /// From the start of a process until it is ready, at most, in seconds.
 const READY: f64 = 5.0;

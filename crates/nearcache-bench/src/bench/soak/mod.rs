@@ -16,6 +16,7 @@ use nearcache_cli::outcome::{Failure, Outcome};
 use nearcache_cli::show;
 use nearcache_cli::terminal::{self, outln};
 
+use crate::document::{self, Document, Head};
 use crate::fleet::control::{Control, Place};
 use crate::fleet::program;
 use crate::fleet::progress::{Count, Progress};
@@ -62,17 +63,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         load.end();
         seen
     })?;
-    let elapsed_seconds = (now_ns() - start_ns) as f64 / 1e9;
+    let elapsed_ns = now_ns() - start_ns;
     let stats = cache.stats();
     let tenths = samples::tenths(&samples);
     let last = tenths.last().map_or(0, |tenth| tenth.resident_bytes_median);
     let most = |of: fn(&Sample) -> u64| samples.iter().map(of).max().unwrap_or(0);
-    let mut run = Run {
-        format: 1,
-        version: env!("CARGO_PKG_VERSION"),
-        seed: options.seed,
-        hardware,
-        server: product,
+    let run = Run {
         value_bytes: sizes,
         reads: load.reads.load(Ordering::Relaxed),
         hits: stats.totals.hits_total,
@@ -91,17 +87,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         options: options.clone(),
         tenths,
         samples,
-        goals: Vec::new(),
-        elapsed_seconds,
-        verdict: String::new(),
-        good: false,
     };
-    run.judge();
-    outln!("\n{}", table::table(&run, terminal::columns()));
+    let head = Head {
+        seed: options.seed,
+        hardware,
+        server: product,
+    };
+    let (goals, verdict) = (run.goals(), run.verdict());
+    let mut document = Document::new(head, run, elapsed_ns, verdict);
+    document.goals = Some(goals);
+    outln!("\n{}", table::table(&document, terminal::columns()));
     if let Some(path) = &args.json {
-        super::write(path, &run)?;
+        document::write(path, &document)?;
     }
-    Ok(Outcome::of(run.good))
+    Ok(document.outcome())
 }
 
 /// The cache under test: everything as it comes, but for large values, which are cached as well.

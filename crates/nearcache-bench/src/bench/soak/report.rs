@@ -8,25 +8,14 @@ use serde::Serialize;
 use super::options::Options;
 use super::samples::{Sample, Tenth};
 use super::values::Distribution;
-use crate::bench::goal::Goal;
-use crate::machine::Hardware;
+use crate::goal::Goal;
 
 /// By how much the memory of the last tenth may differ from that of the third: by then L1 is full.
 const FLAT: f64 = 0.05;
 
-/// A whole run.
+/// What was asked for, and what was found.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
-    /// Which form this is.
-    pub(super) format: u32,
-    /// The release of nearcache.
-    pub(super) version: &'static str,
-    /// What all choices followed from.
-    pub(super) seed: u64,
-    /// The machine.
-    pub(super) hardware: Hardware,
-    /// What L2 was.
-    pub(super) server: String,
     /// What was asked for.
     pub(super) options: Options,
     /// Sizes of the values, in bytes.
@@ -63,14 +52,6 @@ pub(super) struct Run {
     pub(super) tenths: Vec<Tenth>,
     /// Every look.
     pub(super) samples: Vec<Sample>,
-    /// What was to be so.
-    pub(super) goals: Vec<Goal>,
-    /// How long it took.
-    pub(super) elapsed_seconds: f64,
-    /// The finding in one sentence.
-    pub(super) verdict: String,
-    /// Whether it is a good one.
-    pub(super) good: bool,
 }
 
 impl Run {
@@ -88,11 +69,14 @@ impl Run {
         Some(last.resident_bytes_median as f64 / median - 1.0)
     }
 
-    /// Says what was to be so, and the verdict.
-    pub(super) fn judge(&mut self) {
+    fn flat(&self) -> bool {
+        self.drift().is_some_and(|drift| drift.abs() <= FLAT)
+    }
+
+    /// What was to be so.
+    pub(super) fn goals(&self) -> Vec<Goal> {
         let drift = self.drift();
-        let flat = drift.is_some_and(|drift| drift.abs() <= FLAT);
-        self.goals = vec![
+        vec![
             Goal {
                 name: "within capacity: the most that L1 counted".to_owned(),
                 wanted: format!("at most {}", bytes(self.options.capacity_bytes as u64)),
@@ -103,11 +87,15 @@ impl Run {
                 name: "flat: median memory of the last tenth beside the third's".to_owned(),
                 wanted: format!("within {:.0} %", FLAT * 100.0),
                 found: drift.map_or("-".to_owned(), |drift| format!("{:+.1} %", drift * 100.0)),
-                reached: flat,
+                reached: self.flat(),
             },
-        ];
-        self.good = self.within_capacity() && self.reads > 0 && self.wrong_values == 0;
-        self.verdict = if !self.within_capacity() {
+        ]
+    }
+
+    /// The finding, and whether it is a good one.
+    pub(super) fn verdict(&self) -> (String, bool) {
+        let good = self.within_capacity() && self.reads > 0 && self.wrong_values == 0;
+        let text = if !self.within_capacity() {
             "L1 counted more than its capacity: that must not happen.".to_owned()
         } else if self.wrong_values > 0 {
             format!(
@@ -117,7 +105,7 @@ impl Run {
         } else if self.reads == 0 {
             "Nothing was tried: no read was answered.".to_owned()
         } else {
-            let growth = match flat {
+            let growth = match self.flat() {
                 true => "and the memory of the process did not grow with time",
                 false => "but the memory of the process did not stay the same",
             };
@@ -126,6 +114,7 @@ impl Run {
                 show::count(self.evictions as f64)
             )
         };
+        (text, good)
     }
 }
 
@@ -166,12 +155,7 @@ mod tests {
             allocator: BTreeMap::new(),
             seed: 0,
         };
-        let mut run = Run {
-            format: 1,
-            version: "",
-            seed: 0,
-            hardware: Hardware::detect(),
-            server: String::new(),
+        Run {
             options,
             value_bytes: Values::new(1).distribution(1),
             reads,
@@ -190,29 +174,25 @@ mod tests {
             resident_bytes_per_minute: None,
             tenths: resident.map(tenth).into(),
             samples: Vec::new(),
-            goals: Vec::new(),
-            elapsed_seconds: 0.0,
-            verdict: String::new(),
-            good: false,
-        };
-        run.judge();
-        run
+        }
     }
 
     #[test]
     fn only_what_must_not_happen_is_bad() {
         let resident = [10, 50, 100, 0, 0, 0, 0, 0, 0, 104];
         let run = judged(resident, 1000, 1, 0);
-        assert!(run.good && run.goals.iter().all(|goal| goal.reached));
+        assert!(run.verdict().1 && run.goals().iter().all(|goal| goal.reached));
         let grown = judged([100, 100, 100, 0, 0, 0, 0, 0, 0, 106], 1000, 1, 0);
-        assert!(grown.good && !grown.goals[1].reached, "{}", grown.verdict);
+        let (verdict, good) = grown.verdict();
+        assert!(good && !grown.goals()[1].reached, "{verdict}");
         for (l1_bytes_max, reads, wrong, said) in [
             (1001, 1, 0, "more than its capacity"),
             (1000, 1, 1, "not those of their key"),
             (1000, 0, 0, "Nothing was tried"),
         ] {
             let run = judged(resident, l1_bytes_max, reads, wrong);
-            assert!(!run.good && run.verdict.contains(said), "{}", run.verdict);
+            let (verdict, good) = run.verdict();
+            assert!(!good && verdict.contains(said), "{verdict}");
         }
     }
 }

@@ -4,10 +4,12 @@ use nearcache_cli::grid::Grid;
 use nearcache_cli::show::count;
 
 use super::report::{Run, bytes};
-use crate::bench::{errors, goal};
+use crate::bench::errors;
+use crate::document::Document;
 
 /// Everything that is shown at the end.
-pub(super) fn table(run: &Run, columns: usize) -> String {
+pub(super) fn table(document: &Document<Run>, columns: usize) -> String {
+    let run = &document.run;
     let capacity = run.options.capacity_bytes as u64;
     let mut grid = Grid::new([
         "until",
@@ -63,8 +65,8 @@ pub(super) fn table(run: &Run, columns: usize) -> String {
     );
     text += &errors::listed(&run.errors, columns);
     text += "\n";
-    text += &goal::table(&run.goals, columns);
-    text + "\n" + &run.verdict
+    text += &document.goals_table(columns);
+    text + "\n" + &document.verdict
 }
 
 fn share(share: f64) -> String {

@@ -11,23 +11,18 @@ pub(super) use nearcache_cli::text::command;
 
 use super::report::Run;
 use super::{table, verdict};
+use crate::document::Document;
 use crate::fleet::plan::Arm;
-use crate::measured::{self, Fact};
+use crate::measured::{self, Fact, Page};
 
 const SCRIPT: &str = include_str!("cost.js");
 
 /// The page: the finding, then what there is to see, then all figures.
-pub(super) fn page(run: &Run, command: &str) -> String {
+pub(super) fn page(document: &Document<Run>, command: &str) -> String {
+    let run = &document.run;
     let plan = &run.plan;
-    let title = format!(
-        "{} pods, {} architectures, the same reads",
-        plan.pods,
-        run.arms().count()
-    );
-    let mut page = page::head(&format!("nearcache bench fleet: {} pods", plan.pods));
-    page += &page::opening(&title, &run.verdict, run.good);
-    page += &tiles(run);
-    page += &page::legend(run.arms().map(|(arm, _)| {
+    let mut body = tiles(run);
+    body += &page::legend(run.arms().map(|(arm, _)| {
         let what = match arm {
             Arm::Before => format!(
                 "every read asks the shared server, {} pooled connections a pod",
@@ -38,19 +33,27 @@ pub(super) fn page(run: &Run, command: &str) -> String {
         };
         (arm.name(), arm.name(), what)
     }));
-    page += &plots::distributions(run);
-    page += &plots::over_time(run);
-    page += &tables::compared(run);
-    page += &tables::sensitivity(run);
-    page += &cost::cost(run);
-    page += &tables::phases(run);
-    page += &measured::goals(
-        &run.goals,
-        "Set for the defaults on 2 cores; with other parameters they are only figures.",
-    );
-    page += &page::facts(&facts(run), command);
-    page += &page::notes(&table::notes(run));
-    page + &format!("<script>\n{SCRIPT}</script>\n</body></html>\n")
+    body += &plots::distributions(run);
+    body += &plots::over_time(run);
+    body += &tables::compared(run);
+    body += &tables::sensitivity(run);
+    body += &cost::cost(run);
+    body += &tables::phases(run);
+    let page = Page {
+        title: format!("nearcache bench fleet: {} pods", plan.pods),
+        opening: format!(
+            "{} pods, {} architectures, the same reads",
+            plan.pods,
+            run.arms().count()
+        ),
+        body,
+        of_goals: "Set for the defaults on 2 cores; with other parameters they are only figures.",
+        facts: &facts(document),
+        command,
+        notes: &table::notes(document),
+        end: format!("<script>\n{SCRIPT}</script>\n"),
+    };
+    page.text(document)
 }
 
 /// The figures that matter, where a fleet is run.
@@ -61,7 +64,8 @@ fn tiles(run: &Run) -> String {
     page::tiles(&measured::before_after(&at, &before.side, &after.side))
 }
 
-fn facts(run: &Run) -> Vec<Fact> {
+fn facts(document: &Document<Run>) -> Vec<Fact> {
+    let run = &document.run;
     let (plan, options) = (&run.plan, &run.options);
     let mut rows = vec![measured::data(plan, run.data_bytes, run.capacity_bytes)];
     let mut pair = |name, value: &str| rows.push((name, value.to_owned()));
@@ -104,13 +108,8 @@ fn facts(run: &Run) -> Vec<Fact> {
         let seconds = plan.sidecar_ttl_ms as f64 / 1e3;
         pair("time to live in a sidecar", &format!("{seconds} s"));
     }
-    rows.extend(measured::setting(
-        run.seed,
-        &run.hardware,
-        run.version,
-        &run.server,
-    ));
-    rows.extend(measured::effort(&run.hardware, run.elapsed_seconds));
+    rows.extend(measured::setting(document));
+    rows.extend(measured::effort(document));
     rows
 }
 

@@ -5,9 +5,10 @@ use nearcache_cli::text::command;
 use super::*;
 use crate::bench::fleet::options::Options;
 use crate::bench::fleet::report::{Figures, Kind, Row, Second};
-use crate::bench::goal::Goal;
+use crate::document::{Document, Head};
 use crate::fleet::plan::{Asked, Plan};
 use crate::fleet::side::Side;
+use crate::goal::Goal;
 use crate::machine::Hardware;
 
 const EVIL: &str = "</td><script>alert('\"&')</script>";
@@ -58,7 +59,7 @@ fn figures(scale: f64) -> Figures {
     }
 }
 
-fn run() -> Run {
+fn document() -> Document<Run> {
     let row = |arm, kind, name: &str| Row {
         arm,
         kind,
@@ -84,18 +85,14 @@ fn run() -> Run {
             prefix: String::new(),
         })
     };
-    Run {
-        format: 1,
-        version: "0.0.0",
-        seed: 7,
-        hardware: Hardware {
-            cpu: EVIL.to_owned(),
-            cores: 2,
-            memory_bytes: None,
-            system: String::new(),
-            load_before: Some(0.25),
-        },
-        server: EVIL.to_owned(),
+    let hardware = Hardware {
+        cpu: EVIL.to_owned(),
+        cores: 2,
+        memory_bytes: None,
+        system: String::new(),
+        load_before: Some(0.25),
+    };
+    let run = Run {
         pods_are_processes: true,
         capacity_bytes: 1 << 20,
         data_bytes: 120_000,
@@ -118,16 +115,20 @@ fn run() -> Run {
             row(Arm::After, Kind::Rate, EVIL),
             row(Arm::After, Kind::Sensitivity, EVIL),
         ],
-        goals: vec![Goal {
-            name: EVIL.to_owned(),
-            wanted: EVIL.to_owned(),
-            found: EVIL.to_owned(),
-            reached: false,
-        }],
-        elapsed_seconds: 12.0,
-        verdict: EVIL.to_owned(),
-        good: true,
-    }
+    };
+    let head = Head {
+        seed: 7,
+        hardware,
+        server: EVIL.to_owned(),
+    };
+    let mut document = Document::new(head, run, 12_000_000_000, (EVIL.to_owned(), true));
+    document.goals = Some(vec![Goal {
+        name: EVIL.to_owned(),
+        wanted: EVIL.to_owned(),
+        found: EVIL.to_owned(),
+        reached: false,
+    }]);
+    document
 }
 
 /// Fails where a tag is not closed by its own.
@@ -148,7 +149,7 @@ fn balanced(page: &str) {
 
 #[test]
 fn the_page_is_whole_and_alone() {
-    let page = page(&run(), &command([EVIL.to_owned()].into_iter()));
+    let page = page(&document(), &command([EVIL.to_owned()].into_iter()));
     balanced(&page);
     for outside in [
         "://", "src=", "href=", "@import", "url(", "NaN", "inf,", ",inf",
@@ -173,7 +174,8 @@ fn the_page_is_whole_and_alone() {
 
 #[test]
 fn what_matters_comes_first_and_is_of_four_fifths_of_the_rate() {
-    let mut run = run();
+    let mut document = document();
+    let run = &mut document.run;
     for (arm, scale) in [(Arm::Before, 700.0), (Arm::After, 7.0)] {
         let mut figures = figures(scale);
         figures.asked_reads_per_s = Some(80.0);
@@ -188,7 +190,7 @@ fn what_matters_comes_first_and_is_of_four_fifths_of_the_rate() {
             figures,
         });
     }
-    let (verdict, good) = crate::bench::fleet::verdict::verdict(&run);
+    let (verdict, good) = crate::bench::fleet::verdict::verdict(run);
     assert!(good, "{verdict}");
     for part in [
         "80 reads/s of 3 pods, 80 % of before's maximum",
@@ -197,7 +199,7 @@ fn what_matters_comes_first_and_is_of_four_fifths_of_the_rate() {
     ] {
         assert!(verdict.contains(part), "no {part} in {verdict}");
     }
-    let page = page(&run, "");
+    let page = page(&document, "");
     balanced(&page);
     assert_eq!(page.matches("class=\"tile\"").count(), 4);
     let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part}"));
@@ -208,9 +210,10 @@ fn what_matters_comes_first_and_is_of_four_fifths_of_the_rate() {
 
 #[test]
 fn ages_have_a_chart_where_something_was_old() {
-    let mut run = run();
+    let mut document = document();
+    let run = &mut document.run;
     run.sidecar.as_mut().unwrap().age_buckets = vec![(2_000_000.0, 3), (9_000_000.0, 1)];
-    let page = page(&run, "");
+    let page = page(&document, "");
     balanced(&page);
     assert_eq!(page.matches("<svg").count(), 9);
     assert!(page.contains("Age of what was served"));
@@ -218,7 +221,7 @@ fn ages_have_a_chart_where_something_was_old() {
 
 #[test]
 fn text_stays_text() {
-    let page = page(&run(), &command([EVIL.to_owned()].into_iter()));
+    let page = page(&document(), &command([EVIL.to_owned()].into_iter()));
     assert_eq!(page.matches("<script>").count(), 1, "its own");
     assert!(!page.contains("alert('"));
     let times = page.matches("alert(&#39;&quot;&amp;&#39;)").count();
@@ -227,7 +230,8 @@ fn text_stays_text() {
 
 #[test]
 fn a_run_without_figures_has_a_page() {
-    let mut run = run();
+    let mut document = document();
+    let run = &mut document.run;
     for figures in [&mut run.before, &mut run.after] {
         figures.latency_buckets.clear();
         figures.intended_buckets.clear();
@@ -235,7 +239,7 @@ fn a_run_without_figures_has_a_page() {
     }
     run.sidecar = None;
     run.rows.clear();
-    let page = page(&run, "");
+    let page = page(&document, "");
     balanced(&page);
     assert!(!page.contains("<svg") && !page.contains("id=\"cost-sidecar\""));
 }

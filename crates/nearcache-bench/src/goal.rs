@@ -13,7 +13,7 @@ pub(crate) struct Goal {
 }
 
 /// What was to be reached and what was, as a table in lines that fit.
-pub(super) fn table(goals: &[Goal], columns: usize) -> String {
+pub(crate) fn table(goals: &[Goal], columns: usize) -> String {
     if goals.is_empty() {
         return String::new();
     }
