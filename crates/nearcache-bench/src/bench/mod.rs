@@ -17,7 +17,6 @@ mod statistics;
 use std::path::Path;
 
 use nearcache_cli::outcome::{Failure, Outcome};
-use nearcache_cli::terminal;
 
 use crate::fleet::control::Place;
 use crate::fleet::program;
@@ -104,11 +103,6 @@ fn place(url: &str, asked: Option<&Path>) -> Result<(Place, Option<Server>), Fai
         return Ok((Place::Server { url }, None));
     }
     let program = program::needed(asked)?;
-    let server = Server::start(&program, &[])?;
-    terminal::paragraph(&format!(
-        "Started {} at {}.",
-        program.display(),
-        server.url()
-    ));
+    let server = Server::announced(&program)?;
     Ok((Place::Server { url: server.url() }, Some(server)))
 }

@@ -176,12 +176,7 @@ fn place(args: &Args) -> Result<(Place, Option<Server>), Failure> {
     let Some(program) = program::find(args.server.as_deref())? else {
         return Ok((Place::Embedded(MemoryL2::new()), None));
     };
-    let server = Server::start(&program, &[])?;
-    terminal::paragraph(&format!(
-        "Started {} at {}.",
-        program.display(),
-        server.url()
-    ));
+    let server = Server::announced(&program)?;
     Ok((Place::Server { url: server.url() }, Some(server)))
 }
 

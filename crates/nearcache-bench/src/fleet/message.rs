@@ -54,7 +54,7 @@ pub(crate) struct Service {
 
 /// What a pod is told afterwards.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Command {
+pub(crate) enum Instruction {
     /// Does a stretch of work and reports it.
     Run(Phase),
     /// Serves this many reads a second from now on.

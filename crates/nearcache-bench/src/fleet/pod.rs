@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::header::Header;
 use super::load::Pod;
-use super::message::{Command, Event, Phase, Report, Setup, Sighting};
+use super::message::{Event, Instruction, Phase, Report, Setup, Sighting};
 use super::plan::WATCHED;
 use super::reader::Reader;
 use crate::machine::{now_ns, resident_bytes};
@@ -29,7 +29,7 @@ const WATCH_ANYWAY: Duration = Duration::from_millis(500);
 /// How often in a row it is read while it does not stay.
 const WATCH_TRIES: usize = 4;
 
-/// The pod's side of the process: reads its set-up and its commands from standard input.
+/// The pod's side of the process: reads its set-up and its instructions from standard input.
 pub(crate) fn run_process() -> Result<Outcome, Failure> {
     let mut lines = BufReader::new(std::io::stdin()).lines();
     let first = match lines.next() {
@@ -40,19 +40,19 @@ pub(crate) fn run_process() -> Result<Outcome, Failure> {
     };
     let setup: Setup =
         serde_json::from_str(&first).map_err(|error| format!("bad set-up of a pod: {error}"))?;
-    let (send, commands) = unbounded_channel();
+    let (send, instructions) = unbounded_channel();
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            let Ok(command) = serde_json::from_str(&line) else {
+            let Ok(instruction) = serde_json::from_str(&line) else {
                 break;
             };
-            if send.send(command).is_err() {
+            if send.send(instruction).is_err() {
                 break;
             }
         }
         leave();
     });
-    run(&setup, None, commands, &mut |event| {
+    run(&setup, None, instructions, &mut |event| {
         let mut text = serde_json::to_string(&event).expect("events have only string keys");
         text.push('\n');
         // Nobody left to tell: the input has ended as well, and that ends the pod.
@@ -70,18 +70,18 @@ fn leave() {
     std::process::exit(0);
 }
 
-/// Does what the commands say until they end. What happens goes to `tell`, a failure too.
+/// Does what the instructions say until they end. What happens goes to `tell`, a failure too.
 pub(crate) fn run(
     setup: &Setup,
     store: Option<MemoryL2>,
-    commands: UnboundedReceiver<Command>,
+    instructions: UnboundedReceiver<Instruction>,
     tell: &mut dyn FnMut(Event),
 ) {
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tell(Event::Failed(format!("cannot start a runtime: {error}"))),
     };
-    let worked = LocalSet::new().block_on(&runtime, work(setup, store, commands, tell));
+    let worked = LocalSet::new().block_on(&runtime, work(setup, store, instructions, tell));
     if let Err(why) = worked {
         tell(Event::Failed(why));
     }
@@ -90,20 +90,20 @@ pub(crate) fn run(
 async fn work(
     setup: &Setup,
     store: Option<MemoryL2>,
-    mut commands: UnboundedReceiver<Command>,
+    mut instructions: UnboundedReceiver<Instruction>,
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), Failure> {
     #[cfg(feature = "break")]
     setup.plan.sabotage.apply();
     if let Some(probe) = &setup.probe {
-        return probe::probe(setup, probe, &mut commands, tell).await;
+        return probe::probe(setup, probe, &mut instructions, tell).await;
     }
     let reader = Reader::open(setup, store).await?;
     let start = reader.start();
     let pod = Rc::new(Pod::new(setup, reader));
     if let Some(service) = &setup.service {
         tell(Event::Serving(Box::new(start)));
-        return serve::serve(&pod, service, &mut commands, tell).await;
+        return serve::serve(&pod, service, &mut instructions, tell).await;
     }
     let (seen, mut sightings) = unbounded_channel();
     let watched = setup.plan.name(WATCHED);
@@ -112,7 +112,7 @@ async fn work(
         watch(&watcher, &watched, |sighting| seen.send(sighting).is_ok()).await;
     });
     tell(Event::Ready);
-    while let Some(Command::Run(phase)) = commands.recv().await {
+    while let Some(Instruction::Run(phase)) = instructions.recv().await {
         while sightings.try_recv().is_ok() {}
         let mut report = phase_of(&pod, phase, tell).await?;
         while let Ok((sighting, reads)) = sightings.try_recv() {

@@ -13,7 +13,7 @@ use nearcache_cli::outcome::Failure;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::control::Place;
-use super::message::{Command, Event, Phase, Report, Setup};
+use super::message::{Event, Instruction, Phase, Report, Setup};
 use super::plan::{Arm, Plan};
 use super::pod;
 use super::progress::{Count, Progress};
@@ -42,7 +42,7 @@ pub(crate) enum Handle {
     },
     /// A thread of this process.
     Thread {
-        input: Option<UnboundedSender<Command>>,
+        input: Option<UnboundedSender<Instruction>>,
         thread: Option<JoinHandle<()>>,
     },
 }
@@ -123,7 +123,7 @@ impl Fleet {
         mut tell: impl FnMut(Count) -> Result<(), Failure>,
     ) -> Result<Vec<Report>, Failure> {
         for handle in &mut self.pods {
-            handle.tell(&Command::Run(phase))?;
+            handle.tell(&Instruction::Run(phase))?;
         }
         let before = Count {
             number: 0,
@@ -186,7 +186,7 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         for handle in &mut self.pods {
             // The end of its input is the end of a pod as well.
-            let _ = handle.tell(&Command::Stop);
+            let _ = handle.tell(&Instruction::Stop);
             handle.hang_up();
         }
         let deadline = Instant::now() + STOP;
@@ -228,9 +228,9 @@ impl Handle {
 
     /// A pod in a thread of this process.
     fn thread(setup: Setup, store: MemoryL2, events: Sender<(usize, Event)>) -> Self {
-        let (input, commands) = unbounded_channel();
+        let (input, instructions) = unbounded_channel();
         let thread = thread::spawn(move || {
-            pod::run(&setup, Some(store), commands, &mut |event| {
+            pod::run(&setup, Some(store), instructions, &mut |event| {
                 let _ = events.send((setup.pod, event));
             });
         });
@@ -241,13 +241,13 @@ impl Handle {
     }
 
     /// Tells it to do something.
-    pub(crate) fn tell(&mut self, command: &Command) -> Result<(), Failure> {
+    pub(crate) fn tell(&mut self, instruction: &Instruction) -> Result<(), Failure> {
         match self {
-            Self::Process { .. } => self.write(command),
+            Self::Process { .. } => self.write(instruction),
             Self::Thread { input, .. } => {
                 let sent = input
                     .as_ref()
-                    .is_some_and(|input| input.send(command.clone()).is_ok());
+                    .is_some_and(|input| input.send(instruction.clone()).is_ok());
                 if sent {
                     Ok(())
                 } else {

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nearcache_cli::outcome::Failure;
+use nearcache_cli::terminal;
 
 const START: Duration = Duration::from_secs(10);
 
@@ -33,6 +34,17 @@ impl Server {
             }
         }
         Err(format!("{} does not start: {why}", program.display()))
+    }
+
+    /// Starts the program, and says so.
+    pub(crate) fn announced(program: &Path) -> Result<Self, Failure> {
+        let server = Self::start(program, &[])?;
+        terminal::paragraph(&format!(
+            "Started {} at {}.",
+            program.display(),
+            server.url()
+        ));
+        Ok(server)
     }
 
     /// Its address.

@@ -30,7 +30,7 @@ use crate::machine::{Hardware, now_ns};
 use history::{History, Wrong};
 pub(super) use options::Args;
 use options::Options;
-use report::{Kind, Run, Violation};
+use report::{FaultKind, Run, Violation};
 use schedule::{Planned, schedule};
 use stage::Stage;
 use watch::Watch;
@@ -258,7 +258,7 @@ impl Trial<'_> {
             shed: self.watch.shed,
             writes: history.acknowledged(),
             faults,
-            fault_kinds: Kind::all(&self.watch.marks),
+            fault_kinds: FaultKind::all(&self.watch.marks),
             pods_killed: self.stage.killed,
             evicted: self.stage.evicted,
             errors: self.watch.errors,

@@ -31,7 +31,7 @@ pub(super) struct Run {
     /// Faults that were survived.
     pub(super) faults: u64,
     /// The same by kind.
-    pub(super) fault_kinds: Vec<Kind>,
+    pub(super) fault_kinds: Vec<FaultKind>,
     /// Pods killed and replaced.
     pub(super) pods_killed: u64,
     /// Keys that the server evicted under pressure.
@@ -54,7 +54,7 @@ pub(super) struct Run {
 
 /// All faults of one kind.
 #[derive(Debug, Serialize)]
-pub(super) struct Kind {
+pub(super) struct FaultKind {
     /// Which.
     pub(super) fault: Fault,
     /// How many.
@@ -71,7 +71,7 @@ pub(super) struct Kind {
     pub(super) failed_reads: u64,
 }
 
-impl Kind {
+impl FaultKind {
     /// Puts the faults of each kind together.
     pub(super) fn all(marks: &[Mark]) -> Vec<Self> {
         let of = |fault| {

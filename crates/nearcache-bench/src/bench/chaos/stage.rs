@@ -12,7 +12,7 @@ use super::history::History;
 use super::options::Options;
 use super::schedule::{Fault, Planned};
 use crate::fleet::control::info;
-use crate::fleet::message::{Command, Event, Probe, Setup};
+use crate::fleet::message::{Event, Instruction, Probe, Setup};
 use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::pods::Handle;
 use crate::fleet::proxy::Proxy;
@@ -185,7 +185,7 @@ impl<'a> Stage<'a> {
     /// Tells the pods to end.
     pub(super) fn stop(&mut self) -> Result<(), Failure> {
         for slot in &mut self.slots {
-            slot.handle.tell(&Command::Stop)?;
+            slot.handle.tell(&Instruction::Stop)?;
         }
         Ok(())
     }

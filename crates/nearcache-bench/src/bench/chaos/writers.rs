@@ -104,7 +104,7 @@ impl Writers {
 }
 
 /// What is known of a write that failed.
-enum Outcome {
+enum Fate {
     NotDone,
     Unknown,
 }
@@ -174,8 +174,8 @@ impl Writer {
             Err((error, outcome)) => {
                 *self.errors.entry(error).or_default() += 1;
                 match outcome {
-                    Outcome::NotDone => self.history().void(key, now_ns()),
-                    Outcome::Unknown => {
+                    Fate::NotDone => self.history().void(key, now_ns()),
+                    Fate::Unknown => {
                         if self.settle() {
                             self.history().settled(key, now_ns());
                         }
@@ -185,7 +185,7 @@ impl Writer {
         }
     }
 
-    fn by_sdk(&mut self, key: u32, sequence: u64, deed: Deed) -> Result<(), (String, Outcome)> {
+    fn by_sdk(&mut self, key: u32, sequence: u64, deed: Deed) -> Result<(), (String, Fate)> {
         let (name, value) = (self.plan.name(key), self.value(key, sequence));
         if self.sdk.is_none() {
             let opened = NearCache::builder()
@@ -196,7 +196,7 @@ impl Writer {
                 .connect_blocking();
             match opened {
                 Ok(opened) => self.sdk = Some(opened),
-                Err(_) => return Err(("writer: no handle".to_owned(), Outcome::NotDone)),
+                Err(_) => return Err(("writer: no handle".to_owned(), Fate::NotDone)),
             }
         }
         let Some(sdk) = &self.sdk else {
@@ -210,20 +210,20 @@ impl Writer {
             Deed::Delete => sdk.delete(name).map(drop),
         };
         done.map_err(|error| match error.write_outcome() {
-            Some(WriteOutcome::NotSent) => ("write: not sent".to_owned(), Outcome::NotDone),
-            Some(WriteOutcome::Refused) => ("write: refused".to_owned(), Outcome::NotDone),
-            _ => ("write: unknown outcome".to_owned(), Outcome::Unknown),
+            Some(WriteOutcome::NotSent) => ("write: not sent".to_owned(), Fate::NotDone),
+            Some(WriteOutcome::Refused) => ("write: refused".to_owned(), Fate::NotDone),
+            _ => ("write: unknown outcome".to_owned(), Fate::Unknown),
         })
     }
 
-    fn by_command(&mut self, key: u32, sequence: u64, deed: Deed) -> Result<(), (String, Outcome)> {
+    fn by_command(&mut self, key: u32, sequence: u64, deed: Deed) -> Result<(), (String, Fate)> {
         let (name, value) = (self.plan.name(key), self.value(key, sequence));
         if self.plain.is_none() {
             self.plain = open(&self.url);
         }
         let renamed = self.way == Way::Plain && self.rng.below(5) == 0;
         let Some(connection) = &mut self.plain else {
-            return Err(("writer: no connection".to_owned(), Outcome::NotDone));
+            return Err(("writer: no connection".to_owned(), Fate::NotDone));
         };
         let done = match (deed, self.way) {
             (Deed::Delete, Way::Script) => redis::cmd("EVAL")
@@ -262,8 +262,8 @@ impl Writer {
         };
         done.map_err(|error| match error.code() {
             // It is the server that says no, so it has read it and not done it.
-            Some(_) => ("write: refused".to_owned(), Outcome::NotDone),
-            None => ("write: unknown outcome".to_owned(), Outcome::Unknown),
+            Some(_) => ("write: refused".to_owned(), Fate::NotDone),
+            None => ("write: unknown outcome".to_owned(), Fate::Unknown),
         })
     }
 

@@ -7,7 +7,7 @@ use nearcache_cli::outcome::Failure;
 
 use super::figures::Done;
 use super::options::Options;
-use super::report::{Figures, Kind, Row};
+use super::report::{Figures, PhaseKind, Row};
 use super::sidecar::{Servers, between};
 use crate::fleet::check::Acks;
 use crate::fleet::control::{Control, Place};
@@ -98,10 +98,10 @@ impl Bench<'_> {
         let mut stage = self.stage(Arm::Before, self.plan)?;
         let warm = self.step(Load::FlatOut, self.share(0.1), 0.0);
         let warm = self.phase(&mut stage, "warming up", warm)?;
-        self.keep(&warm, Kind::Prepare, "warming up");
+        self.keep(&warm, PhaseKind::Prepare, "warming up");
         let step = self.step(Load::FlatOut, self.share(0.5), 0.0);
         let max = self.phase(&mut stage, "own maximum", step)?;
-        self.keep(&max, Kind::Max, "own maximum");
+        self.keep(&max, PhaseKind::Max, "own maximum");
         let measured = max.measured.sum(|report| report.reads) as f64 / max.measured.seconds;
         let base = self.options.rate.unwrap_or(measured).max(1.0);
         let timed = self.rates(&mut stage, base)?;
@@ -114,14 +114,14 @@ impl Bench<'_> {
         let mut stage = self.stage(arm, self.plan)?;
         let fill = self.step(Load::Fill, 0.0, base);
         let fill = self.phase(&mut stage, "filling", fill)?;
-        self.keep(&fill, Kind::Fill, "filling");
+        self.keep(&fill, PhaseKind::Fill, "filling");
         let timed = self.rates(&mut stage, base)?;
         if arm == Arm::After {
             self.more_writes(&mut stage, base)?;
         }
         let step = self.step(Load::FlatOut, self.share(0.4), base);
         let max = self.phase(&mut stage, "own maximum", step)?;
-        self.keep(&max, Kind::Max, "own maximum");
+        self.keep(&max, PhaseKind::Max, "own maximum");
         if arm == Arm::After {
             let own = max.measured.sum(|report| report.reads) as f64 / max.measured.seconds;
             // Not so far above that it would be another maximum.
@@ -129,7 +129,7 @@ impl Bench<'_> {
             let name = self.part(100.0 * far / base);
             let step = self.paced(0.6, far, base);
             let done = self.phase(&mut stage, &name, step)?;
-            self.keep(&done, Kind::Rate, &name);
+            self.keep(&done, PhaseKind::Rate, &name);
         }
         Ok(timed.with(&fill.measured, &max.measured, &self.acks))
     }
@@ -138,7 +138,7 @@ impl Bench<'_> {
         if let Some(own) = self.own_rate() {
             let step = self.step(Load::Paced, self.share(1.0), own);
             let done = self.phase(stage, OWN_RATE, step)?;
-            self.keep(&done, Kind::Rate, OWN_RATE);
+            self.keep(&done, PhaseKind::Rate, OWN_RATE);
         }
         let mut last = None;
         for percent in RATES {
@@ -146,7 +146,7 @@ impl Bench<'_> {
             let rate = base * f64::from(percent) / 100.0;
             let step = self.paced(1.0, rate, base);
             let done = self.phase(stage, &name, step)?;
-            self.keep(&done, Kind::Rate, &name);
+            self.keep(&done, PhaseKind::Rate, &name);
             last = Some(done);
         }
         last.ok_or_else(|| "no rate was timed".to_owned())
@@ -171,7 +171,7 @@ impl Bench<'_> {
                 step.updates.skewed = skewed;
                 step.updates.traced = false;
                 let done = self.phase(stage, &name, step)?;
-                self.keep(&done, Kind::Sensitivity, &name);
+                self.keep(&done, PhaseKind::Sensitivity, &name);
             }
         }
         Ok(())
@@ -188,14 +188,14 @@ impl Bench<'_> {
         let mut stage = self.stage(Arm::After, &plan)?;
         let fill = self.step(Load::Fill, 0.0, base);
         let fill = self.phase(&mut stage, "filling, a tenth", fill)?;
-        self.keep(&fill, Kind::Prepare, "filling, a tenth");
+        self.keep(&fill, PhaseKind::Prepare, "filling, a tenth");
         // What is kept settles while the load is that of the timed part.
         let settle = self.paced(0.3, base, base);
         let settle = self.phase(&mut stage, "settling, a tenth", settle)?;
-        self.keep(&settle, Kind::Prepare, "settling, a tenth");
+        self.keep(&settle, PhaseKind::Prepare, "settling, a tenth");
         let step = self.paced(0.6, base, base);
         let done = self.phase(&mut stage, name, step)?;
-        self.keep(&done, Kind::Sensitivity, name);
+        self.keep(&done, PhaseKind::Sensitivity, name);
         Ok(())
     }
 
@@ -298,7 +298,7 @@ impl Bench<'_> {
         })
     }
 
-    fn keep(&mut self, done: &Done, kind: Kind, name: &str) {
+    fn keep(&mut self, done: &Done, kind: PhaseKind, name: &str) {
         self.rows.push(Row {
             arm: done.arm,
             kind,

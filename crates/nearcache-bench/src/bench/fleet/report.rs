@@ -52,7 +52,7 @@ impl Run {
         let rate = self.base_rate_per_s * USUAL;
         let rows = self.rows.iter();
         let row = rows
-            .filter(|row| row.arm == arm && row.kind == Kind::Rate)
+            .filter(|row| row.arm == arm && row.kind == PhaseKind::Rate)
             .find(|row| {
                 let asked = row.figures.asked_reads_per_s.unwrap_or(0.0);
                 (asked - rate).abs() < rate * 1e-6
@@ -68,7 +68,7 @@ const USUAL: f64 = 0.8;
 /// Which kind of phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
+pub(crate) enum PhaseKind {
     /// So that what follows is not the beginning: only its checks count.
     Prepare,
     /// From empty pods: each key once that there is room for.
@@ -88,7 +88,7 @@ pub(crate) struct Row {
     #[serde(serialize_with = "arm_name")]
     pub(crate) arm: Arm,
     /// Which kind.
-    pub(crate) kind: Kind,
+    pub(crate) kind: PhaseKind,
     /// What was done, in words.
     pub(crate) name: String,
     /// Bytes L1 could hold, per pod.

@@ -2,7 +2,7 @@
 
 use nearcache_cli::show::{bytes, count, time};
 
-use super::report::{Figures, Kind, Row, Run};
+use super::report::{Figures, PhaseKind, Row, Run};
 use crate::document::Document;
 use crate::fleet::plan::Arm;
 use crate::goal::Goal;
@@ -85,7 +85,7 @@ pub(crate) fn goals(document: &Document<Run>) -> Vec<Goal> {
 fn warm(run: &Run) -> Option<&Row> {
     let timed = |row: &&Row| {
         let enough = row.figures.asked_reads_per_s >= Some(run.base_rate_per_s);
-        row.arm == Arm::After && row.kind == Kind::Rate && enough
+        row.arm == Arm::After && row.kind == PhaseKind::Rate && enough
     };
     run.rows
         .iter()
@@ -115,7 +115,7 @@ fn checked(run: &Run, arm: Arm) -> u64 {
 fn own(run: &Run) -> Option<String> {
     let rate = run.options.trace_reads_per_s?;
     let at = |arm| {
-        let rows = of(run, arm).filter(|row| row.kind == Kind::Rate);
+        let rows = of(run, arm).filter(|row| row.kind == PhaseKind::Rate);
         let mut rows = rows.filter(|row| row.figures.asked_reads_per_s == Some(rate));
         rows.next().map(|row| &row.figures)
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nearcache_cli::outcome::Failure;
 
 use crate::fleet::control::{Control, Place, Snapshot};
-use crate::fleet::message::{Command, Event, Load, Phase, Report, Service, Setup, Start};
+use crate::fleet::message::{Event, Instruction, Load, Phase, Report, Service, Setup, Start};
 use crate::fleet::plan::{Arm, Plan};
 use crate::fleet::pods::Handle;
 use crate::fleet::progress::{Count, Progress};
@@ -130,7 +130,7 @@ impl<'a> Crew<'a> {
             reads: None,
         };
         for life in &mut self.lives {
-            life.tell(&Command::Run(phase))?;
+            life.tell(&Instruction::Run(phase))?;
         }
         self.until(PATIENCE, |crew| {
             crew.lives.iter().all(|life| life.report.is_some())
@@ -155,7 +155,7 @@ impl<'a> Crew<'a> {
     pub(super) fn stop(&mut self, pod: usize) -> Result<(), Failure> {
         self.lives[pod].stopped_ns = Some(now_ns());
         self.rebalance()?;
-        self.lives[pod].tell(&Command::Stop)
+        self.lives[pod].tell(&Instruction::Stop)
     }
 
     /// Whether a pod has ended, and said what it served.
@@ -170,7 +170,7 @@ impl<'a> Crew<'a> {
         for life in &mut self.lives {
             if life.stopped_ns.is_none() {
                 life.stopped_ns = Some(now);
-                life.tell(&Command::Stop)?;
+                life.tell(&Instruction::Stop)?;
             }
         }
         self.until(PATIENCE, |crew| {
@@ -296,7 +296,7 @@ impl<'a> Crew<'a> {
         }
         let share = self.rate / serving as f64;
         for life in self.lives.iter_mut().filter(|life| serves(life)) {
-            life.tell(&Command::Serve(share))?;
+            life.tell(&Instruction::Serve(share))?;
         }
         self.spread = Some(serving);
         Ok(())
@@ -326,9 +326,9 @@ impl Life {
         }
     }
 
-    fn tell(&mut self, command: &Command) -> Result<(), Failure> {
+    fn tell(&mut self, instruction: &Instruction) -> Result<(), Failure> {
         match &mut self.handle {
-            Some(handle) => handle.tell(command),
+            Some(handle) => handle.tell(instruction),
             None => Ok(()),
         }
     }

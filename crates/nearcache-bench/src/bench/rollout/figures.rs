@@ -2,7 +2,7 @@
 
 use super::options::Options;
 use super::report::{First, Newcomer, Second, Span, Stage};
-use super::stages::{LOOKED_AT, Measured};
+use super::stages::{Course, LOOKED_AT};
 use crate::fleet::check::{Acks, Findings};
 use crate::fleet::control::Snapshot;
 use crate::fleet::message::{Report, Served};
@@ -20,7 +20,7 @@ struct Read {
 }
 
 /// The figures of a stage.
-pub(super) fn stage(measured: &Measured, plan: &Plan, options: &Options, acks: &Acks) -> Stage {
+pub(super) fn stage(measured: &Course, plan: &Plan, options: &Options, acks: &Acks) -> Stage {
     let reads = reads(measured);
     let zero = measured.served_ns;
     let span = |from, to| span(&reads, &measured.looks, from, to);
@@ -84,7 +84,7 @@ fn seconds(at_ns: u64, zero_ns: u64) -> f64 {
 }
 
 /// All reads, in the order in which they were due.
-fn reads(measured: &Measured) -> Vec<Read> {
+fn reads(measured: &Course) -> Vec<Read> {
     let lives = measured.lives.iter();
     let mut reads: Vec<Read> = lives
         .flat_map(|life| {
@@ -237,7 +237,7 @@ fn by_second(reads: &[Read], zero_ns: u64, end_ns: u64) -> Vec<Second> {
         .collect()
 }
 
-fn newcomers(measured: &Measured, reads: &[Read]) -> Vec<Newcomer> {
+fn newcomers(measured: &Course, reads: &[Read]) -> Vec<Newcomer> {
     let new = measured.lives.iter().filter(|life| life.newcomer);
     new.map(|life| {
         let start = life.start.clone().unwrap_or_default();
@@ -291,7 +291,7 @@ fn first(newcomers: &[Newcomer], pick: impl Fn(&Newcomer) -> (Option<f64>, Optio
     }
 }
 
-fn check(measured: &Measured, acks: &Acks, bound_ns: u64) -> Findings {
+fn check(measured: &Course, acks: &Acks, bound_ns: u64) -> Findings {
     let mut found = Findings::default();
     for report in measured
         .lives

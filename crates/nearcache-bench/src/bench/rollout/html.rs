@@ -4,7 +4,7 @@ use nearcache_cli::chart::{Axis, Line, chart};
 use nearcache_cli::page;
 use nearcache_cli::show::{bytes, count, time};
 
-use super::report::{Newcomer, Run, Side, Stage};
+use super::report::{Newcomer, Run, Stage, Stages};
 use super::table;
 use crate::document::Document;
 use crate::measured::{self, Fact, Page};
@@ -77,12 +77,12 @@ fn tiles(run: &Run) -> String {
     ])
 }
 
-fn first(side: &Option<Side>) -> Option<&Stage> {
+fn first(side: &Option<Stages>) -> Option<&Stage> {
     let side = side.as_ref()?;
     side.rolling.as_ref().or(side.join.as_ref())
 }
 
-type Pick = fn(&Side) -> Option<&Stage>;
+type Pick = fn(&Stages) -> Option<&Stage>;
 
 const STAGES: [(&str, Pick); 2] = [
     ("Pods replaced one after the other", |side| {

@@ -23,7 +23,7 @@ use crate::fleet::writer::Writer;
 use crate::machine::{Hardware, now_ns};
 pub(super) use options::Args;
 use options::Options;
-use report::{Run, Side, Stage};
+use report::{Run, Stage, Stages};
 use stages::{Bench, Change};
 
 /// Runs the benchmark.
@@ -85,10 +85,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// With the warm start, and without it.
-fn sides(bench: &mut Bench<'_>) -> Result<(Option<Side>, Option<Side>), Failure> {
+fn sides(bench: &mut Bench<'_>) -> Result<(Option<Stages>, Option<Stages>), Failure> {
     let (mut warm, mut cold) = (None, None);
     for with in bench.options.arms.clone() {
-        let side = Side {
+        let side = Stages {
             rolling: match bench.options.restarts {
                 0 => None,
                 _ => Some(stage(bench, with, Change::Rolling)?),

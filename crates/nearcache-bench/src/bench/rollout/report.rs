@@ -17,14 +17,14 @@ pub(super) struct Run {
     /// What else was asked for.
     pub(super) options: Options,
     /// With the warm start.
-    pub(super) warm: Option<Side>,
+    pub(super) warm: Option<Stages>,
     /// Without it.
-    pub(super) cold: Option<Side>,
+    pub(super) cold: Option<Stages>,
 }
 
 impl Run {
     /// The sides that were measured, by name.
-    pub(super) fn sides(&self) -> impl Iterator<Item = (&'static str, &Side)> {
+    pub(super) fn sides(&self) -> impl Iterator<Item = (&'static str, &Stages)> {
         let all = [("warm", &self.warm), ("cold", &self.cold)];
         all.into_iter()
             .filter_map(|(name, side)| Some((name, side.as_ref()?)))
@@ -33,7 +33,7 @@ impl Run {
 
 /// One side of the comparison.
 #[derive(Debug, Serialize)]
-pub(super) struct Side {
+pub(super) struct Stages {
     /// Pods replaced one after the other.
     pub(super) rolling: Option<Stage>,
     /// Many that joined at the same moment.

@@ -46,7 +46,7 @@ pub(super) struct Bench<'a> {
 }
 
 /// What a stage was, as it was measured.
-pub(super) struct Measured {
+pub(super) struct Course {
     /// All pods, those that ended included.
     pub(super) lives: Vec<Life>,
     /// What the server said.
@@ -77,7 +77,7 @@ pub(super) enum Change {
 
 impl Bench<'_> {
     /// One change, in a fleet of its own, beside a writer.
-    pub(super) fn stage(&mut self, warm: bool, change: Change) -> Result<Measured, Failure> {
+    pub(super) fn stage(&mut self, warm: bool, change: Change) -> Result<Course, Failure> {
         let writer = self.writer.take().ok_or("the writer is gone")?;
         let updates = Updates {
             per_s: self.plan.writes,
@@ -94,7 +94,7 @@ impl Bench<'_> {
         measured
     }
 
-    fn watched(&mut self, warm: bool, change: Change) -> Result<Measured, Failure> {
+    fn watched(&mut self, warm: bool, change: Change) -> Result<Course, Failure> {
         let (plan, options) = (self.plan, self.options);
         let side = if warm { "warm" } else { "cold" };
         // Not even the next run against the same server is to find what this one learned.
@@ -142,7 +142,7 @@ impl Bench<'_> {
         let end_ns = crew.look()?.at_ns;
         crew.title(&format!("{side}: stopping"), 0.0);
         crew.stop_all()?;
-        Ok(Measured {
+        Ok(Course {
             lives: std::mem::take(&mut crew.lives),
             looks: std::mem::take(&mut crew.looks),
             served_ns,

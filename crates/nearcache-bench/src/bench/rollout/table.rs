@@ -4,7 +4,7 @@ use nearcache_cli::grid::Grid;
 use nearcache_cli::page::Compared;
 use nearcache_cli::show::{bytes, count, time};
 
-use super::report::{First, Run, Side, Stage};
+use super::report::{First, Run, Stage, Stages};
 use crate::bench::fleet::{or_dash, percent};
 use crate::document::Document;
 
@@ -26,8 +26,8 @@ pub(super) fn compared(run: &Run, columns: usize) -> String {
 /// The same, figure by figure.
 pub(super) fn lines(run: &Run) -> Vec<Compared> {
     let mut lines = Vec::new();
-    let rolling: fn(&Side) -> Option<&Stage> = |side| side.rolling.as_ref();
-    let join: fn(&Side) -> Option<&Stage> = |side| side.join.as_ref();
+    let rolling: fn(&Stages) -> Option<&Stage> = |side| side.rolling.as_ref();
+    let join: fn(&Stages) -> Option<&Stage> = |side| side.join.as_ref();
     for (group, pick) in [
         ("pods replaced one after the other", rolling),
         ("pods joining at the same moment", join),

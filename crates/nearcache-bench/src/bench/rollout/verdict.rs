@@ -2,7 +2,7 @@
 
 use nearcache_cli::show::{count, time};
 
-use super::report::{Run, Side, Stage};
+use super::report::{Run, Stage, Stages};
 use super::table;
 use crate::bench::fleet::percent;
 use crate::goal::Goal;
@@ -99,7 +99,7 @@ fn spike(stage: &Stage, cold: Option<&Stage>) -> Goal {
     }
 }
 
-fn stages(side: &Side) -> impl Iterator<Item = &Stage> {
+fn stages(side: &Stages) -> impl Iterator<Item = &Stage> {
     [&side.rolling, &side.join].into_iter().flatten()
 }
 

@@ -11,7 +11,7 @@ use nearcache_cli::outcome::Failure;
 use redis::Commands as _;
 
 use super::options::Options;
-use super::values::{Copying, Decoded, Kind, Values, same};
+use super::values::{Copying, Decoded, KeyKind, Values, same};
 use crate::bench::errors;
 use crate::machine::{now_ns, sleep_until};
 use crate::zipf::{Rng, Zipf};
@@ -79,10 +79,10 @@ impl<'a> Load<'a> {
         while !self.ended.load(Ordering::Relaxed) {
             let key = self.zipf.sample(&mut rng);
             let done = match Values::kind(key) {
-                Kind::Typed => self.read_typed(&typed, key),
-                Kind::Hash => self.read_hash(&mut drop_in, key),
-                Kind::Plain if rng.below(16) == 0 => self.read_many(&mut rng),
-                Kind::Plain => self.read_plain(key),
+                KeyKind::Typed => self.read_typed(&typed, key),
+                KeyKind::Hash => self.read_hash(&mut drop_in, key),
+                KeyKind::Plain if rng.below(16) == 0 => self.read_many(&mut rng),
+                KeyKind::Plain => self.read_plain(key),
             };
             self.noted(done);
         }
@@ -97,7 +97,7 @@ impl<'a> Load<'a> {
     fn read_many(&self, rng: &mut Rng) -> Result<(), Failure> {
         let drawn = std::iter::repeat_with(|| self.zipf.sample(rng)).take(TOGETHER);
         let keys: Vec<u32> = drawn
-            .filter(|key| Values::kind(*key) == Kind::Plain)
+            .filter(|key| Values::kind(*key) == KeyKind::Plain)
             .collect();
         let names: Vec<String> = keys.iter().map(|key| Values::name(*key)).collect();
         let found = self.cache.get_many(&names);
@@ -181,7 +181,7 @@ impl<'a> Load<'a> {
         let name = Values::name(key);
         let done = if deletes {
             redis::cmd("DEL").arg(&name).exec(connection)
-        } else if Values::kind(key) == Kind::Hash {
+        } else if Values::kind(key) == KeyKind::Hash {
             let mut command = redis::cmd("HSET");
             command.arg(&name);
             for (field, part) in pairs(&self.values.fields(key)) {

@@ -21,7 +21,7 @@ pub(super) const FIELDS: usize = 4;
 
 /// How a key is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     /// As bytes, alone or with others.
     Plain,
     /// As a value that is decoded once.
@@ -66,11 +66,11 @@ impl Values {
     }
 
     /// How a key is read.
-    pub(super) fn kind(key: u32) -> Kind {
+    pub(super) fn kind(key: u32) -> KeyKind {
         match key % 16 {
-            5 => Kind::Typed,
-            11 => Kind::Hash,
-            _ => Kind::Plain,
+            5 => KeyKind::Typed,
+            11 => KeyKind::Hash,
+            _ => KeyKind::Plain,
         }
     }
 

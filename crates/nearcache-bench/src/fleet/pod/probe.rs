@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::fleet::header::Header;
-use crate::fleet::message::{Command, Event, How, Probe, Probed, Seen, Setup, Start};
+use crate::fleet::message::{Event, How, Instruction, Probe, Probed, Seen, Setup, Start};
 use crate::machine::{now_ns, resident_bytes};
 use crate::zipf::{Rng, Zipf};
 
@@ -35,7 +35,7 @@ const NOBODYS: u64 = u64::MAX;
 pub(super) async fn probe(
     setup: &Setup,
     probe: &Probe,
-    commands: &mut UnboundedReceiver<Command>,
+    instructions: &mut UnboundedReceiver<Instruction>,
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), Failure> {
     let url = setup.url.as_deref().ok_or("a pod has no server")?;
@@ -66,7 +66,7 @@ pub(super) async fn probe(
     let mut told = Instant::now() + TELL;
     loop {
         tokio::select! {
-            command = commands.recv() => if !matches!(command, Some(Command::Serve(_) | Command::Run(_))) {
+            instruction = instructions.recv() => if !matches!(instruction, Some(Instruction::Serve(_) | Instruction::Run(_))) {
                 break;
             },
             () = sleep_until(told) => {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{PROGRESS, phase_of};
 use crate::fleet::load::Pod;
-use crate::fleet::message::{Command, Event, Load, Phase, Report, Service};
+use crate::fleet::message::{Event, Instruction, Load, Phase, Report, Service};
 use crate::machine::{now_ns, resident_bytes};
 
 /// Stream of the random choices of a pod that serves; phases before have lower ones.
@@ -23,7 +23,7 @@ const LONGEST_NS: u64 = 3_600_000_000_000;
 pub(super) async fn serve(
     pod: &Rc<Pod>,
     service: &Service,
-    commands: &mut UnboundedReceiver<Command>,
+    instructions: &mut UnboundedReceiver<Instruction>,
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), Failure> {
     let mut serving = service.reads_per_s.map(|rate| begin(pod, rate));
@@ -35,8 +35,8 @@ pub(super) async fn serve(
                 None => pending().await,
             }
         };
-        let command = tokio::select! {
-            command = commands.recv() => command,
+        let instruction = tokio::select! {
+            instruction = instructions.recv() => instruction,
             // It ends by itself only when it cannot be made.
             report = ended => {
                 let report = report.map_err(|error| format!("the load ended early: {error}"))?;
@@ -48,14 +48,14 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        match command {
-            Some(Command::Run(phase)) => {
+        match instruction {
+            Some(Instruction::Run(phase)) => {
                 let report = phase_of(pod, phase, tell).await?;
                 tell(Event::Done(Box::new(report)));
             }
-            Some(Command::Serve(rate)) if serving.is_some() => pod.set_rate(rate),
-            Some(Command::Serve(rate)) => serving = Some(begin(pod, rate)),
-            Some(Command::Stop) | None => break,
+            Some(Instruction::Serve(rate)) if serving.is_some() => pod.set_rate(rate),
+            Some(Instruction::Serve(rate)) => serving = Some(begin(pod, rate)),
+            Some(Instruction::Stop) | None => break,
         }
     }
     pod.end();

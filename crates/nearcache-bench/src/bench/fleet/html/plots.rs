@@ -5,7 +5,7 @@ use nearcache_cli::show::{bytes, count};
 use nearcache_cli::text::escape;
 
 use super::super::arms::OWN_RATE;
-use super::super::report::{Figures, Kind, Run, Second};
+use super::super::report::{Figures, PhaseKind, Run, Second};
 use super::super::verdict::share;
 use crate::fleet::plan::Arm;
 use crate::measured::percentiles::{Buckets, percentiles, steps};
@@ -20,7 +20,7 @@ pub(super) fn distributions(run: &Run) -> String {
             let own = run.options.trace_reads_per_s?;
             let mut rows = run.rows.iter();
             let row = rows.find(|row| {
-                row.arm == arm && row.kind == Kind::Rate && asked(&row.figures) == own
+                row.arm == arm && row.kind == PhaseKind::Rate && asked(&row.figures) == own
             })?;
             Some((arm, &row.figures))
         })
@@ -90,7 +90,7 @@ pub(super) fn over_time(run: &Run) -> String {
     let filling: Vec<(Arm, &Figures)> = run
         .rows
         .iter()
-        .filter(|row| row.kind == Kind::Fill)
+        .filter(|row| row.kind == PhaseKind::Fill)
         .map(|row| (row.arm, &row.figures))
         .collect();
     let full: Vec<(Arm, &Figures)> = run.arms().collect();

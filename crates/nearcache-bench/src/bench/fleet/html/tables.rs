@@ -6,7 +6,7 @@ use nearcache_cli::page;
 use nearcache_cli::show::{bytes, count, time};
 use nearcache_cli::text::escape;
 
-use super::super::report::{Kind, Row, Run};
+use super::super::report::{PhaseKind, Row, Run};
 use super::super::table::{self, or_dash, percent};
 use crate::fleet::plan::Arm;
 
@@ -26,9 +26,9 @@ pub(super) fn compared(run: &Run) -> String {
 
 /// What other parameters make of it.
 pub(super) fn sensitivity(run: &Run) -> String {
-    let of = |row: &&Row| row.kind == Kind::Sensitivity;
+    let of = |row: &&Row| row.kind == PhaseKind::Sensitivity;
     let usual = run.rows.iter().filter(|row| {
-        row.kind == Kind::Rate
+        row.kind == PhaseKind::Rate
             && row.figures.asked_reads_per_s == Some(run.base_rate_per_s)
             && run.rows.iter().filter(of).any(|other| other.arm == row.arm)
     });
@@ -46,7 +46,7 @@ pub(super) fn phases(run: &Run) -> String {
     let rows: Vec<&Row> = run
         .rows
         .iter()
-        .filter(|row| row.kind != Kind::Sensitivity)
+        .filter(|row| row.kind != PhaseKind::Sensitivity)
         .collect();
     format!("<h2>All phases</h2>\n{}", phases_of(&rows))
 }

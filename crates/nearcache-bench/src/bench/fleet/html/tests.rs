@@ -4,7 +4,7 @@ use nearcache_cli::text::command;
 
 use super::*;
 use crate::bench::fleet::options::Options;
-use crate::bench::fleet::report::{Figures, Kind, Row, Second};
+use crate::bench::fleet::report::{Figures, PhaseKind, Row, Second};
 use crate::document::{Document, Head};
 use crate::fleet::plan::{Asked, Plan};
 use crate::fleet::side::Side;
@@ -111,9 +111,9 @@ fn document() -> Document<Run> {
         after: figures(1.0),
         sidecar: Some(figures(10.0)),
         rows: vec![
-            row(Arm::After, Kind::Fill, EVIL),
-            row(Arm::After, Kind::Rate, EVIL),
-            row(Arm::After, Kind::Sensitivity, EVIL),
+            row(Arm::After, PhaseKind::Fill, EVIL),
+            row(Arm::After, PhaseKind::Rate, EVIL),
+            row(Arm::After, PhaseKind::Sensitivity, EVIL),
         ],
     };
     let head = Head {
@@ -184,7 +184,7 @@ fn what_matters_comes_first_and_is_of_four_fifths_of_the_rate() {
         figures.side.l2_reads_per_s = scale;
         run.rows.push(Row {
             arm,
-            kind: Kind::Rate,
+            kind: PhaseKind::Rate,
             name: String::new(),
             capacity_bytes: 1 << 20,
             figures,

@@ -45,7 +45,7 @@ fn a_new_pod_is_compared_with_the_others_at_the_same_time() {
     let new = (0..100)
         .map(|n| read(1000 + n * 10, 1000, n % 2 == 0))
         .collect();
-    let measured = Measured {
+    let measured = Course {
         lives: vec![life(false, old), life(true, new)],
         looks: vec![
             look(0, 0),
