@@ -34,6 +34,16 @@ pub fn count(number: f64) -> String {
     text
 }
 
+/// A share as a percentage.
+pub fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+/// A figure, or a dash where there is none.
+pub fn or_dash(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}
+
 /// How many times less the second is.
 pub fn factor(before: f64, after: f64) -> String {
     match before / after {

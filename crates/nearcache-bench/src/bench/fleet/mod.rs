@@ -31,7 +31,6 @@ use arms::Bench;
 pub(crate) use options::Args;
 use options::Options;
 use report::Run;
-pub(super) use table::{or_dash, percent};
 
 /// Runs the benchmark.
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -179,7 +178,7 @@ fn announce(plan: &Plan, options: &Options, server: &str) {
         plan.pods,
         show::count(plan.keys.into()),
         show::bytes(plan.value_bytes as f64),
-        table::percent(options.writes_percent / 100.0),
+        show::percent(options.writes_percent / 100.0),
         options.writes_min_per_s,
         show::bytes(plan.capacity_bytes as f64),
         plan.seconds,

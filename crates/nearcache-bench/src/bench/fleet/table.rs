@@ -4,20 +4,12 @@ use std::cell::Cell;
 
 use nearcache_cli::grid::Grid;
 use nearcache_cli::page::Compared;
-use nearcache_cli::show::{bytes, count, time};
+use nearcache_cli::show::{bytes, count, or_dash, percent, time};
 
 use super::report::{Figures, Row, Run};
 use super::verdict::{stale, times_own};
 use crate::document::Document;
 use crate::fleet::plan::Arm;
-
-pub(crate) fn percent(share: f64) -> String {
-    format!("{:.2} %", share * 100.0)
-}
-
-pub(crate) fn or_dash(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
-    value.map_or_else(|| "-".to_owned(), show)
-}
 
 /// The arms at the 100 % rate.
 pub(crate) fn arms(run: &Run, columns: usize) -> String {

@@ -7,6 +7,7 @@ use nearcache_cli::show::{bytes, count, time};
 use super::report::{Newcomer, Run, Stage, Stages};
 use super::table;
 use crate::document::Document;
+use crate::measured::percentiles::round_time;
 use crate::measured::{self, Fact, Page};
 
 /// The page: the finding, then what there is to see, then all figures.
@@ -146,7 +147,7 @@ fn section(title: &str, stages: &[(&str, &Stage)]) -> String {
         stages,
         true,
         second(|s| Some(s.p99_us)),
-        micros,
+        round_time,
     );
     text += &over_time(
         "P99 of the pods that were there before",
@@ -155,7 +156,7 @@ fn section(title: &str, stages: &[(&str, &Stage)]) -> String {
         stages,
         true,
         second(|s| s.p99_old_us),
-        micros,
+        round_time,
     );
     text += &over_time(
         "Hit rate of the fleet",
@@ -219,15 +220,6 @@ fn round(us: f64) -> String {
     match us {
         us if us < 1.0 => "0".to_owned(),
         us => time(us),
-    }
-}
-
-/// A power of ten of microseconds.
-fn micros(us: f64) -> String {
-    match us {
-        us if us >= 1e6 => format!("{:.0} s", us / 1e6),
-        us if us >= 1e3 => format!("{:.0} ms", us / 1e3),
-        us => format!("{us:.0} us"),
     }
 }
 

@@ -2,10 +2,9 @@
 
 use nearcache_cli::grid::Grid;
 use nearcache_cli::page::Compared;
-use nearcache_cli::show::{bytes, count, time};
+use nearcache_cli::show::{bytes, count, or_dash, percent, time};
 
 use super::report::{First, Run, Stage, Stages};
-use crate::bench::fleet::{or_dash, percent};
 use crate::document::Document;
 
 /// The sides beside each other, in lines that fit.

@@ -1,10 +1,9 @@
 //! What was to be reached and what was, and the finding in one sentence.
 
-use nearcache_cli::show::{count, time};
+use nearcache_cli::show::{count, percent, time};
 
 use super::report::{Run, Stage, Stages};
 use super::table;
-use crate::bench::fleet::percent;
 use crate::goal::Goal;
 
 /// From the start of a process until it is ready, at most, in seconds.

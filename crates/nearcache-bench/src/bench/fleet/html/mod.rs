@@ -6,7 +6,7 @@ mod plots;
 mod tables;
 
 use nearcache_cli::page;
-use nearcache_cli::show::{count, time};
+use nearcache_cli::show::{count, percent, time};
 pub(super) use nearcache_cli::text::command;
 
 use super::report::Run;
@@ -89,7 +89,7 @@ fn facts(document: &Document<Run>) -> Vec<Fact> {
         "updates",
         &format!(
             "{} of the reads and at least {}/s, {}",
-            table::percent(options.writes_percent / 100.0),
+            percent(options.writes_percent / 100.0),
             options.writes_min_per_s,
             match &plan.traffic {
                 Some(traffic) if !traffic.writes.is_empty() => "of the keys that the trace writes",

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use nearcache_cli::page;
-use nearcache_cli::show::{bytes, count, time};
+use nearcache_cli::show::{bytes, count, or_dash, percent, time};
 use nearcache_cli::text::escape;
 
 use super::super::report::{PhaseKind, Row, Run};
-use super::super::table::{self, or_dash, percent};
+use super::super::table;
 use crate::fleet::plan::Arm;
 
 /// The architectures side by side.
