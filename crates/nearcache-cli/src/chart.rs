@@ -21,16 +21,20 @@ const STYLE: &str = include_str!("chart.css");
 const MARKED: usize = 40;
 
 /// From where to where, in the units of the points, and what is written beside it.
-pub(crate) struct Axis {
-    pub(crate) name: &'static str,
-    pub(crate) from: f64,
-    pub(crate) to: f64,
-    pub(crate) ticks: Vec<(f64, String)>,
+pub struct Axis {
+    /// What the figures are.
+    pub name: &'static str,
+    /// The least that is shown.
+    pub from: f64,
+    /// The most that is shown.
+    pub to: f64,
+    /// Where something is written, and what.
+    pub ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// From nothing to a round number that is not below `most`.
-    pub(crate) fn linear(name: &'static str, most: f64, show: impl Fn(f64) -> String) -> Self {
+    pub fn linear(name: &'static str, most: f64, show: impl Fn(f64) -> String) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
         let step = round_up(most / 5.0);
         let steps = (most / step - 1e-9).ceil();
@@ -45,11 +49,7 @@ impl Axis {
     }
 
     /// Whole powers of ten around all of these; points are logarithms.
-    pub(crate) fn decades(
-        name: &'static str,
-        range: (f64, f64),
-        show: impl Fn(f64) -> String,
-    ) -> Self {
+    pub fn decades(name: &'static str, range: (f64, f64), show: impl Fn(f64) -> String) -> Self {
         let from = range.0.floor();
         let to = range.1.ceil().max(from + 1.0);
         let every = ((to - from) / 8.0).ceil().max(1.0);
@@ -86,16 +86,17 @@ fn round_up(value: f64) -> f64 {
 }
 
 /// The points of one line.
-pub(crate) struct Line {
+pub struct Line {
     /// Its class in the style sheet.
-    pub(crate) class: &'static str,
-    pub(crate) points: Vec<(f64, f64)>,
+    pub class: &'static str,
+    /// Along and up, in the units of the axes.
+    pub points: Vec<(f64, f64)>,
     /// Whether each point is marked, where they are few.
-    pub(crate) marked: bool,
+    pub marked: bool,
 }
 
 /// The chart, as a figure with a caption.
-pub(crate) fn chart(title: &str, caption: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
+pub fn chart(title: &str, caption: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     let mut svg = format!(
         "<figure><svg viewBox=\"0 0 {INLINE} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{}</svg>",
         escape(title),
@@ -108,7 +109,7 @@ pub(crate) fn chart(title: &str, caption: &str, x: &Axis, y: &Axis, lines: &[Lin
 }
 
 /// The chart as a file of its own; `legend` has a class and a text for each line that is explained.
-pub(crate) fn file(
+pub fn file(
     title: &str,
     legend: &[(&'static str, String)],
     x: &Axis,

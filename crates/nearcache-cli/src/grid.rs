@@ -1,7 +1,7 @@
 //! A table that fits a terminal: what is too wide has its longest texts wrapped, then its columns in several parts below
 //! each other. Knows nothing of what the cells mean.
 
-use crate::fleet::show::wrapped;
+use crate::show::wrapped;
 
 /// No column is made narrower than this.
 const LEAST: usize = 14;
@@ -9,7 +9,7 @@ const LEAST: usize = 14;
 const GAP: usize = 2;
 
 /// Heads and rows; the first column names the row and is in every part.
-pub(crate) struct Grid {
+pub struct Grid {
     heads: Vec<String>,
     right: Vec<bool>,
     rows: Vec<Row>,
@@ -22,7 +22,7 @@ enum Row {
 
 impl Grid {
     /// One head for each column; those that begin with `>` are aligned to the right.
-    pub(crate) fn new(heads: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn new(heads: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let heads: Vec<String> = heads.into_iter().map(Into::into).collect();
         Self {
             right: heads.iter().map(|head| head.starts_with('>')).collect(),
@@ -35,7 +35,7 @@ impl Grid {
     }
 
     /// Adds a row; what it lacks is empty.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         let cells = cells.into_iter().map(Into::into);
         let empty = std::iter::repeat_with(String::new);
         self.rows.push(Row::Cells(
@@ -44,12 +44,12 @@ impl Grid {
     }
 
     /// Adds a line above the rows that belong together.
-    pub(crate) fn group(&mut self, name: &str) {
+    pub fn group(&mut self, name: &str) {
         self.rows.push(Row::Group(name.to_owned()));
     }
 
     /// The table in lines of at most `columns` characters.
-    pub(crate) fn text(&self, columns: usize) -> String {
+    pub fn text(&self, columns: usize) -> String {
         let widths = self.widths(columns);
         let mut text = String::new();
         for part in parts(&widths, columns) {

@@ -1,28 +1,11 @@
-//! The `nearcache` command: a demonstration of what a near cache changes, and the benchmarks behind the figures.
-//! Exit codes: 0 ok, 1 a negative result, 2 an error, 141 nobody reads the output any more.
+//! The `nearcache` command: what a near cache would do for your traffic.
 
-mod bench;
-mod chart;
-mod demo;
-mod fleet;
-mod grid;
-mod machine;
-mod page;
-mod record;
-mod simulate;
-mod terminal;
-mod text;
-mod trace;
-mod zipf;
-
-use std::panic;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use nearcache_cli::{Command, outcome};
 
-use terminal::{Unread, errln};
-
-/// A near cache in front of a shared Redis or Valkey: see it work, and measure it.
+/// A near cache in front of a shared Redis or Valkey: record what your clients ask, and see what one would do for them.
 #[derive(Parser)]
 #[command(name = "nearcache", version, arg_required_else_help = true)]
 struct Cli {
@@ -30,62 +13,8 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Runs pods against one server, first with an ordinary connection pool, then with nearcache, and compares; 30 s.
-    Demo(demo::Args),
-    /// Measures: a fleet in three architectures, or L1 next to other caches.
-    Bench(bench::Args),
-    /// Replays a trace through a simulated fleet: hit rates, the load on L2, what a restart costs, and how large L1 should be.
-    Simulate(simulate::Args),
-    /// Makes a trace file from what clients ask a live server.
-    Record(record::Args),
-}
-
-/// How a command ended that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// It found what it was to find.
-    Good,
-    /// It worked, and the finding is a bad one.
-    Negative,
-}
-
-/// Why a command failed, for its user.
-type Failure = String;
-
 fn main() -> ExitCode {
-    match panic::catch_unwind(run) {
-        Ok(code) => code,
-        // As the shell tells of a program that a closed pipe ended.
-        Err(end) if end.is::<Unread>() => ExitCode::from(141),
-        Err(panic) => panic::resume_unwind(panic),
-    }
-}
-
-fn run() -> ExitCode {
-    // One pod of a fleet, which a fleet starts: no command, or it would be offered to those who mistype one.
-    let outcome = match std::env::args_os().nth(1) {
-        Some(word) if word == fleet::POD => fleet::run_pod(),
-        _ => parsed(),
-    };
-    match outcome {
-        Ok(Outcome::Good) => ExitCode::SUCCESS,
-        Ok(Outcome::Negative) => ExitCode::from(1),
-        Err(why) => {
-            errln!("nearcache: {why}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-fn parsed() -> Result<Outcome, Failure> {
-    match Cli::parse().command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Simulate(args) => simulate::run(&args),
-        Command::Record(args) => record::run(&args),
-    }
+    outcome::exit(|| Cli::parse().command.run())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Arguments;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::panic;
 
-use crate::fleet::show::wrapped;
+use crate::show::wrapped;
 
 /// The widest that text without columns becomes.
 const TEXT: usize = 110;
@@ -13,22 +13,24 @@ const TEXT: usize = 110;
 const LEAST: usize = 24;
 
 /// What unwinds the command when nobody reads its output any more. Unwinding ends the servers and pods it started.
-pub(crate) struct Unread;
+pub struct Unread;
 
 /// A line of standard output.
+#[macro_export]
 macro_rules! outln {
     ($($word:tt)*) => { $crate::terminal::out(format_args!("{}\n", format_args!($($word)*))) };
 }
 
 /// A line of standard error.
+#[macro_export]
 macro_rules! errln {
     ($($word:tt)*) => { $crate::terminal::err(format_args!("{}\n", format_args!($($word)*))) };
 }
 
-pub(crate) use {errln, outln};
+pub use crate::{errln, outln};
 
 /// Prints to standard output; lines that are too long are broken between words.
-pub(crate) fn out(text: Arguments<'_>) {
+pub fn out(text: Arguments<'_>) {
     let text = folded(&text.to_string(), columns());
     let mut stdout = io::stdout().lock();
     let printed = stdout
@@ -42,7 +44,7 @@ pub(crate) fn out(text: Arguments<'_>) {
 }
 
 /// Prints to standard error. Where that is not possible there is nobody to tell.
-pub(crate) fn err(text: Arguments<'_>) {
+pub fn err(text: Arguments<'_>) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_fmt(text).and_then(|()| stderr.flush());
 }
@@ -65,17 +67,17 @@ fn folded(text: &str, columns: usize) -> String {
 }
 
 /// Text, in lines that fit.
-pub(crate) fn paragraph(text: &str) {
+pub fn paragraph(text: &str) {
     outln!("{}", wrapped(text, "", columns().min(TEXT)));
 }
 
 /// An item of a list, in lines that fit.
-pub(crate) fn item(text: &str) {
+pub fn item(text: &str) {
     outln!("- {}", wrapped(text, "  ", columns().min(TEXT) - 2));
 }
 
 /// Columns of the terminal; where standard output is none, those that `COLUMNS` says.
-pub(crate) fn columns() -> usize {
+pub fn columns() -> usize {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal().then(|| size(&stdout)).flatten();
     let variable = || std::env::var("COLUMNS").ok()?.parse().ok();
@@ -83,7 +85,7 @@ pub(crate) fn columns() -> usize {
 }
 
 /// Columns of the terminal that progress is shown on; `None` where it is none.
-pub(crate) fn progress_columns() -> Option<usize> {
+pub fn progress_columns() -> Option<usize> {
     let stderr = io::stderr();
     stderr
         .is_terminal()

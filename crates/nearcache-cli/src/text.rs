@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 /// What `--duration` takes, of every command: `30`, `30s`, `1m 30s`, `2h`; whole seconds up to a day.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+///
+/// Says what it takes.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(text),
@@ -15,7 +19,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Text as it may stand between tags and in quoted attributes.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -31,7 +35,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// The command again, to be shown to others: without folders, and without the secrets of an address.
-pub(crate) fn command(args: impl Iterator<Item = String>) -> String {
+pub fn command(args: impl Iterator<Item = String>) -> String {
     let words = args.map(|word| {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (format!("{name}="), value),

@@ -6,12 +6,16 @@ use std::path::Path;
 
 use nearcache_sim::Lines;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Reads a file; how it is packed and laid out is seen from its content.
-pub(crate) fn read(path: &Path) -> Result<Lines, Failure> {
+///
+/// # Errors
+///
+/// The file cannot be read, or is no trace: says which, and where in it.
+pub fn read(path: &Path) -> Result<Lines, Failure> {
     let failed = |why: &dyn std::fmt::Display| format!("trace {}: {why}", path.display());
     let file = File::open(path).map_err(|error| failed(&error))?;
     let mut input = BufReader::with_capacity(1 << 16, file);

@@ -1,4 +1,4 @@
-//! `nearcache record` on a real server while a client works, and that `bench` reads what it made.
+//! `nearcache record` on a real server while a client works, and what it made of it.
 
 #[path = "../../nearcache-redis/tests/support/front.rs"]
 mod front;

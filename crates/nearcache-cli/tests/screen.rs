@@ -1,4 +1,4 @@
-//! What a command shows: that it fits the terminal, ends quietly when nobody reads on, and offers only what there is.
+//! What a command shows: that it fits the terminal, and ends quietly when nobody reads on.
 
 use std::fs;
 use std::io::Read as _;
@@ -10,27 +10,12 @@ fn nearcache(args: &[&str]) -> Command {
     command
 }
 
-fn output(args: &[&str]) -> Output {
-    nearcache(args)
-        .output()
-        .expect("the program was built for this test")
-}
-
 fn small_trace(name: &str) -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("nearcache-{name}-{}.csv", std::process::id()));
     let rows = (0..3000).map(|at| format!("{},c{},get,key{},500\n", at * 20, at % 3, at * 7 % 40));
     let text = "ts_ms,client,op,key,size\n".to_owned() + &rows.collect::<String>();
     fs::write(&path, text).expect("a file for the test");
     path
-}
-
-fn demo(columns: &str) -> Output {
-    let args = ["demo", "--embedded", "--pods", "1", "--keys", "20"];
-    nearcache(&args)
-        .args(["--rate", "100", "--duration", "1s"])
-        .env("COLUMNS", columns)
-        .output()
-        .expect("the program was built for this test")
 }
 
 /// Fails where a line is wider than the terminal, or a figure is missing.
@@ -43,12 +28,6 @@ fn fits(out: &Output, columns: usize, figures: &[&str]) {
     for figure in figures {
         assert!(text.contains(figure), "no {figure} at {columns}:\n{text}");
     }
-}
-
-#[test]
-fn tables_fit_the_terminal() {
-    let figures = ["before", "after", "p99.9", "stale", "reads/s"];
-    fits(&demo("40"), 40, &figures);
 }
 
 #[test]
@@ -92,47 +71,22 @@ fn a_simulation_fits_and_ends_quietly_when_nobody_reads_on() {
 }
 
 #[test]
-fn who_mistypes_is_offered_only_what_there_is() {
-    for typo in ["demo-po", "demox", "demo_pod", "deom"] {
-        let out = output(&[typo]);
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{said}");
-        assert!(!said.replace(typo, "").contains("demo-pod"), "{said}");
-        assert!(said.contains("'demo'"), "{said}");
+fn a_duration_means_what_it_does_in_other_commands() {
+    let redis = "redis://127.0.0.1:1";
+    let args = ["record", "--redis", redis, "-o", "/dev/null", "--duration"];
+    let said = |more: &[&str]| {
+        let out = nearcache(&args).args(more).output();
+        let out = out.expect("the program was built for this test");
+        assert_eq!(out.status.code(), Some(2), "{out:?}");
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    for bad in ["soon", "1500ms", "0"] {
+        let said = said(&[bad]);
+        assert!(said.contains("a time from 1s to 24h"), "{said}");
     }
-}
-
-#[test]
-fn a_duration_means_the_same_everywhere() {
-    let commands: [&[&str]; 6] = [
-        &["demo"],
-        &["bench", "fleet"],
-        &["bench", "rollout"],
-        &["bench", "chaos"],
-        &["bench", "soak"],
-        &[
-            "record",
-            "--redis",
-            "redis://127.0.0.1:1",
-            "-o",
-            "/dev/null",
-        ],
-    ];
-    for command in commands {
-        for bad in ["soon", "1500ms", "0"] {
-            let out = output(&[command, &["--duration", bad]].concat());
-            let said = String::from_utf8_lossy(&out.stderr);
-            assert_eq!(out.status.code(), Some(2), "{command:?}: {said}");
-            assert!(
-                said.contains("a time from 1s to 24h"),
-                "{command:?}: {said}"
-            );
-        }
-        // What follows is an error of another kind: the time was understood.
-        for good in ["90", "90s", "1m 30s"] {
-            let out = output(&[command, &["--duration", good, "--no-such-option"]].concat());
-            let said = String::from_utf8_lossy(&out.stderr);
-            assert!(said.contains("--no-such-option"), "{command:?}: {said}");
-        }
+    // What follows is an error of another kind: the time was understood.
+    for good in ["90", "90s", "1m 30s"] {
+        let said = said(&[good, "--no-such-option"]);
+        assert!(said.contains("--no-such-option"), "{said}");
     }
 }

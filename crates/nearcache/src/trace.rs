@@ -13,7 +13,7 @@ use crate::NearCache;
 pub struct TraceExport(Owned<Arc<ReadTrace>>);
 
 impl NearCache {
-    /// Begins a trace of what this pod reads, in the format of `nearcache simulate` and `nearcache bench fleet --trace`,
+    /// Begins a trace of what this pod reads, in the format of `nearcache simulate` and `bench fleet --trace`,
     /// from the samples that it counts reads with anyway. At most `most_bytes` of lines wait to be
     /// [taken](TraceExport::take); further ones are left out and counted.
     ///

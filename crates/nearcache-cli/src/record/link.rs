@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a read waits, so that the end of the recording is noticed on a quiet server.

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fleet::show;
+use crate::outcome::{Failure, Outcome};
+use crate::show;
 use crate::terminal::outln;
-use crate::{Failure, Outcome};
 use commands::Op;
 use fills::Fills;
 use link::{Got, Link, Target};
@@ -27,7 +27,7 @@ use sizes::Sizes;
 
 /// What is recorded, and how carefully.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {
+pub struct Args {
     /// The server, for example redis://user:password@127.0.0.1:6379
     #[arg(long, value_name = "URL")]
     redis: String,
@@ -58,7 +58,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const CLIENTS: usize = 65_536;
 
 /// Records.
-pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+///
+/// # Errors
+///
+/// The server cannot be reached or does not allow it, or the file cannot be written.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let authority = args.cacert.as_ref().map(|path| {
         fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     });
@@ -93,10 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let end = recorder.start + args.duration;
     let bad = listen(&mut recorder, &target, link, end)?;
     recorder.say(args, bad);
-    Ok(match recorder.requests() {
-        0 => Outcome::Negative,
-        _ => Outcome::Good,
-    })
+    Ok(Outcome::of(recorder.requests() > 0))
 }
 
 /// Takes what comes until the end; how many lines could not be read. Fails only where the file cannot be written: a

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nearcache_sim::Lines;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// Bytes that are collected before they are written.
 const COLLECTED: usize = 64 << 10;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use redis::Client;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// Keys whose size is remembered; at 16 bytes or so each.
 const KNOWN: usize = 1_000_000;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use nearcache_sim::{Exchange, ExchangeCost, ExchangeKind};
 
 use super::MergeUs;
-use crate::fleet::show::{bytes, count};
 use crate::grid::Grid;
+use crate::show::{bytes, count};
 use crate::terminal;
 
 /// What `--exchange` is given.

@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use nearcache_sim::{Key, Lines, Request, Sizes, Trace};
 
 use super::Args;
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// The size of values where neither the trace nor the command line says any.
 const VALUE_BYTES: u32 = 1000;

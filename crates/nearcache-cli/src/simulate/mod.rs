@@ -14,12 +14,13 @@ use bytesize::ByteSize;
 use nearcache_sim::{Arm, Capacity, Exchange, ExchangeOptions, MergeTimes, Options, Report, Sizes};
 use serde::Serialize;
 
+use crate::outcome::{Failure, Outcome};
 use crate::terminal::{errln, outln};
-use crate::{Failure, Outcome, trace};
+use crate::trace;
 
 /// What the simulation can be told.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {
+pub struct Args {
     /// Requests to replay: CSV with the header ts_ms,client,op,key,size, or one key a line; may be compressed with zstd
     #[arg(long, value_name = "FILE")]
     trace: PathBuf,
@@ -140,7 +141,11 @@ fn cpu_time() -> Duration {
 }
 
 /// Simulates, and says what was found.
-pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+///
+/// # Errors
+///
+/// There is no such trace, nothing in it to replay, or no place to write to.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let (trace, guessed) = input::prepare(trace::read(&args.trace)?, args)?;
     let options = options(args);
     let (start, cpu) = (Instant::now(), cpu_time());

@@ -5,8 +5,8 @@ use std::path::Path;
 use nearcache_sim::{Arm, FrontierRow, Join, Options, Point, Report};
 
 use super::table::{capacity, name};
-use crate::Failure;
 use crate::chart::{Axis, Line, file};
+use crate::outcome::Failure;
 
 /// Writes the files that there are findings for.
 pub(super) fn write(report: &Report, options: &Options, folder: &Path) -> Result<(), Failure> {

@@ -6,8 +6,8 @@ use nearcache_sim::{Arm, Capacity, Options, Report};
 
 use super::Speed;
 use super::input::Guessed;
-use crate::fleet::show::{bytes, count};
 use crate::grid::Grid;
+use crate::show::{bytes, count};
 use crate::terminal;
 
 /// What is printed.

@@ -4,7 +4,7 @@ use nearcache_sim::{Capacity, Options, Report, SizingRow};
 
 use super::input::Guessed;
 use super::table::span;
-use crate::fleet::show::{bytes, count};
+use crate::show::{bytes, count};
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
