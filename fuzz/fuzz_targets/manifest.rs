@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(reads >= 0.0 && reads.is_finite());
         }
         let known = [Key::new(0, b"k"), Key::new(1, data)];
-        let named = manifest.items.iter().filter_map(|item| item.slot());
+        let named = manifest.items.iter().filter_map(|item| item.key());
         let slots: Vec<_> = named.chain(known).collect();
         assert!(manifest.matching(&slots).items.len() <= slots.len());
     });

@@ -31,7 +31,6 @@ mod fleet;
 mod held;
 mod lane;
 mod load;
-pub mod memory;
 mod op;
 mod pod;
 mod primary;

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use crate::convert::{call_error, value};
 use crate::pipe::{self, Driver};
-use crate::{IoThread, Owned, PerProcess};
+use nearcache_io::{IoThread, Owned, PerProcess};
 use words::{owned, unpack, words};
 
 /// One handle: a connection state of its own, on a shared L1 and lane.

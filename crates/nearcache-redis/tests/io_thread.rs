@@ -1,5 +1,6 @@
 //! The IO thread: callers without a runtime, reconnects, its end, and that nothing ever hangs.
 
+#[path = "../../nearcache-io/tests/support/mod.rs"]
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nearcache_io::{IoThread, MemoryL2};
 use nearcache_proto::{
     BoxFuture, Cache, Connection, Endpoint, Error, ErrorKind, Events, L2, PodConfig, Protocol,
     ReadPolicy, Source, Tracking,
 };
-use nearcache_redis::{IoThread, MemoryL2, RedisL2};
+use nearcache_redis::RedisL2;
 use nearcache_testkit::{Server, eventually};
 use support::{answering, pod, pod_with, wait};
 

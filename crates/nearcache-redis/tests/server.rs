@@ -1,5 +1,6 @@
 //! The L2 on a real server: order of pushes and replies, errors in place, and how a connection ends.
 
+#[path = "../../nearcache-io/tests/support/mod.rs"]
 mod support;
 
 use std::io::{Read, Write};

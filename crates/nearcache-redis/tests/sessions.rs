@@ -1,5 +1,6 @@
 //! Sessions on a real server: a connection of their own each, and no influence on anybody else.
 
+#[path = "../../nearcache-io/tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;

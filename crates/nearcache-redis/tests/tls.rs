@@ -2,6 +2,7 @@
 
 #[path = "support/front.rs"]
 mod front;
+#[path = "../../nearcache-io/tests/support/mod.rs"]
 mod support;
 
 use std::error::Error as StdError;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
-use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
+use nearcache_memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::{Batch, Reply};
 use nearcache_proto::{BatchReply, Events, Op};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::{Key, StoreConfig, Timestamp, Weigher};
-use nearcache_proto::memory::ConnId;
+use nearcache_memory::ConnId;
 use nearcache_proto::warm::{Background, WarmConfig, WarmReport};
 use nearcache_proto::working_set::Manifest;
 use nearcache_proto::{

@@ -7,13 +7,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nearcache_io::{IoThread, MemoryL2, PerProcess, SnapshotFile};
 use nearcache_l1::{Key, RemovalCause, StoreConfig, Weigher};
 use nearcache_proto::warm::{Snapshots, WarmConfig};
 use nearcache_proto::working_set::KeyNames;
 use nearcache_proto::{
     Cache, Error, ErrorKind, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key,
 };
-use nearcache_redis::{IoThread, MemoryL2, PerProcess, RedisL2, SnapshotFile, TlsFiles};
+use nearcache_redis::{RedisL2, TlsFiles};
 
 use crate::settings::{
     MEMORY_URL, ManifestKeys, Service, SettingValue, setting_methods, settings_table,
@@ -367,6 +368,6 @@ fn lane_config(settings: &Settings, l2: &dyn L2, resting_db: u32) -> LaneConfig 
 /// A number nobody can foresee: each hasher of the standard library is keyed anew. A forked child inherits what comes
 /// next; its id and the moment set it apart from its parent and from whoever had that id before.
 pub(crate) fn random() -> u64 {
-    let moment = nearcache_redis::now().as_micros();
+    let moment = nearcache_io::now().as_micros();
     RandomState::new().hash_one((std::process::id(), moment))
 }

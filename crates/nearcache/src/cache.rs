@@ -10,12 +10,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nearcache_io::{IoThread, PerProcess};
 use nearcache_l1::Promise;
 use nearcache_proto::warm::{Readiness, WarmReport};
 use nearcache_proto::{
     Cache, Call, Error, ErrorKind, LoadPolicy, Loaded, Protocol, Read, ReadPolicy, check_ttl,
 };
-use nearcache_redis::{Handle, IoThread, PerProcess};
+use nearcache_redis::Handle;
 
 use crate::settings::DB_MAX;
 use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};

@@ -52,6 +52,7 @@ pub use codec::Json;
 #[cfg(feature = "msgpack")]
 pub use codec::MessagePack;
 pub use codec::{Codec, Raw};
+pub use nearcache_io::MemoryL2;
 pub use nearcache_l1::{DefaultWeigher, Key, RemovalCause, RemovalHook, StoreStats, Weigher};
 pub use nearcache_proto::resp::Reply;
 pub use nearcache_proto::warm::{Phase, Readiness, WarmEnd, WarmReport};
@@ -60,9 +61,9 @@ pub use nearcache_proto::{
     Error, ErrorKind, Freshness, L2, LaneState, LoadPolicy, OnL2Down, Read, ReadPolicy, Reason,
     Source, Totals, WhileAway, WriteOutcome, fleet_key,
 };
+pub use nearcache_redis::RedisL2;
 /// The client that is used below, in the release that is used: for `redis::ConnectionInfo`.
 pub use nearcache_redis::redis as redis_rs;
-pub use nearcache_redis::{MemoryL2, RedisL2};
 pub use session::Session;
 pub use settings::{ManifestKeys, Settings, SettingsBuilder};
 pub use stats::{LaneStats, Stats};
@@ -77,10 +78,11 @@ pub use versioned::versioned;
 /// [`Events`](l2::Events) hear of changes. A store that cannot tell of changes says so with
 /// [`Tracking::None`](l2::Tracking): its entries then live for a bounded time.
 pub mod l2 {
+    pub use nearcache_io::MemoryL2;
     pub use nearcache_proto::resp::Reply;
     pub use nearcache_proto::{
         BatchReply, BoxFuture, Connection, ConnectionId, Endpoint, Events, Invalidations, L2, Op,
         OpError, OpReply, PrimaryId, Protocol, Tracking, Traits,
     };
-    pub use nearcache_redis::{MemoryL2, RedisL2};
+    pub use nearcache_redis::RedisL2;
 }

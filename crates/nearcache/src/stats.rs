@@ -6,9 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use nearcache_io::IoThread;
 use nearcache_l1::StoreStats;
 use nearcache_proto::{Cache, Io, LaneState, Totals};
-use nearcache_redis::IoThread;
 
 /// A snapshot of one pod. Its [`Display`](fmt::Display) is a summary of a few lines.
 #[derive(Clone, Debug)]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nearcache_io::Owned;
 use nearcache_proto::working_set::{ReadTrace, TraceNames};
 use nearcache_proto::{Error, ErrorKind};
-use nearcache_redis::Owned;
 
 use crate::NearCache;
 
@@ -51,7 +51,7 @@ impl NearCache {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        let zero = unix_ms.saturating_sub(nearcache_redis::now().as_micros() / 1000);
+        let zero = unix_ms.saturating_sub(nearcache_io::now().as_micros() / 1000);
         // Half of it is as good a number of a pod.
         let client = crate::builder::random() as u32;
         let trace = Arc::new(ReadTrace::new(names, client, zero, most_bytes));

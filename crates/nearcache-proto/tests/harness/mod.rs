@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::{StoreConfig, Timestamp};
-use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
+use nearcache_memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp;
 use nearcache_proto::*;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
-use nearcache_proto::memory::{ConnId, Output, Push};
+use nearcache_memory::{ConnId, Output, Push};
 use nearcache_proto::resp::{self, Reply, Span};
 use nearcache_proto::{BatchId, BatchReply, ConnectionId, Error, Events, Op, OpReply};
 

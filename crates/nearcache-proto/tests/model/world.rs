@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::{Hit, StoreConfig, Timestamp};
-use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
+use nearcache_memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
     Action, Cache, ConnectionId, Error, ErrorKind, Events, Freshness, Lane, LaneConfig, Line, Pod,

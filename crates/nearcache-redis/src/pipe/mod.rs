@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::convert::call_error;
 use crate::server::io_error;
-use crate::{IoThread, Owned};
+use nearcache_io::{IoThread, Owned};
 use steps::{Step, Steps, aborted};
 
 /// Bytes of commands that wait, and of replies that nobody has read: with more, whoever makes them waits. One command or

@@ -12,7 +12,7 @@ use nearcache_proto::{Protocol, Session};
 
 use super::Outcome;
 use super::wire::{self, Malformed};
-use crate::{IoThread, Owned};
+use nearcache_io::{IoThread, Owned};
 
 type Command = Vec<Bytes>;
 

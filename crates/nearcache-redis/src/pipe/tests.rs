@@ -95,7 +95,7 @@ fn seat() -> Seat {
     let pod = Arc::new(Pod::new(store, PodConfig::default()).unwrap());
     let io = IoThread::new(
         pod.clone(),
-        Arc::new(crate::MemoryL2::new()),
+        Arc::new(nearcache_io::MemoryL2::new()),
         LaneConfig::default(),
         1,
     );

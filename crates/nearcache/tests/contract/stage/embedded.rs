@@ -8,7 +8,7 @@ use nearcache::bytes::Bytes;
 use nearcache::l2::{BoxFuture, Connection, Endpoint, Events, L2, Protocol, Tracking};
 use nearcache::{Builder, Error, ErrorKind, MemoryL2, Reply};
 use nearcache_l1::Promise;
-use nearcache_proto::memory::{ConnId, MemoryServer, Output};
+use nearcache_memory::{ConnId, MemoryServer, Output};
 use nearcache_testkit::Value;
 
 use super::wire::{Wire, lock};
@@ -56,8 +56,8 @@ impl Cast for Embedded {
             .shared
             .count(vec![String::from_utf8_lossy(&argv[0]).to_lowercase()]);
         let outputs = self.l2.store.with_server(|server| {
-            server.execute(self.writer, &select, nearcache_redis::now());
-            server.execute(self.writer, &argv, nearcache_redis::now());
+            server.execute(self.writer, &select, nearcache_io::now());
+            server.execute(self.writer, &argv, nearcache_io::now());
             server.drain(self.writer)
         });
         match outputs.into_iter().next_back() {

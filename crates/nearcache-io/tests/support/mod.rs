@@ -12,12 +12,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nearcache_io::IoThread;
 use nearcache_l1::StoreConfig;
 use nearcache_proto::{
     BatchReply, Cache, Connection, ConnectionId, Endpoint, Error, Events, Invalidations, L2,
     LaneConfig, Op, OpError, OpReply, Pod, PodConfig, PrimaryId,
 };
-use nearcache_redis::IoThread;
 use tokio::sync::Notify;
 
 /// Everything that was reported, in order: `key`, `*` for everything, `end`.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use nearcache_io::MemoryL2;
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{
     ConnectionId, Endpoint, ErrorKind, Events, Invalidations, L2, Op, OpReply, PrimaryId, Protocol,
 };
-use nearcache_redis::MemoryL2;
 use support::{ask, command, handshake, lane, proven, read, send, set, value};
 
 #[tokio::test]

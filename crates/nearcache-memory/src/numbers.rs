@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::args::{Outcome, int};
 use super::keyspace::Keyspace;
 use super::value::Value;
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 pub(super) fn incr(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     add(space, &argv[1], 1)

@@ -7,7 +7,7 @@ use nearcache_l1::Timestamp;
 
 use super::args::wrong_type;
 use super::sorted::SortedSet;
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 /// Bookkeeping of one key, in bytes (estimated).
 const KEY_OVERHEAD: usize = 128;

@@ -5,11 +5,11 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{Score, SortedSet, float, sorted};
-use crate::memory::args::{Outcome, count, int, is, syntax_error};
-use crate::memory::keyspace::Keyspace;
-use crate::memory::strings::range;
-use crate::memory::value::Value;
-use crate::resp::Reply;
+use crate::args::{Outcome, count, int, is, syntax_error};
+use crate::keyspace::Keyspace;
+use crate::strings::range;
+use crate::value::Value;
+use nearcache_proto::resp::Reply;
 
 /// Which members are meant.
 enum Span {
@@ -141,7 +141,7 @@ fn pair(member: &Bytes, score: f64) -> Reply {
     Reply::Array(vec![Reply::Bulk(member.clone()), Reply::Double(score)])
 }
 
-pub(in crate::memory) fn zrange(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zrange(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let (mut query, mut by_score, mut rest) = (Query::default(), false, Vec::new());
     for word in &argv[4..] {
         match word {
@@ -168,7 +168,7 @@ pub(in crate::memory) fn zrange(space: &mut Keyspace, argv: &[Bytes]) -> Outcome
     query.read(space, &argv[1], &span)
 }
 
-pub(in crate::memory) fn zrevrange(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zrevrange(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let mut query = Query {
         backwards: true,
         ..Query::default()
@@ -180,12 +180,12 @@ pub(in crate::memory) fn zrevrange(space: &mut Keyspace, argv: &[Bytes]) -> Outc
     query.read(space, &argv[1], &Span::places(&argv[2], &argv[3])?)
 }
 
-pub(in crate::memory) fn zrangebyscore(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zrangebyscore(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let span = Span::scores(&argv[2], &argv[3]);
     by_score(space, argv, span, false)
 }
 
-pub(in crate::memory) fn zrevrangebyscore(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zrevrangebyscore(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let span = Span::scores(&argv[3], &argv[2]);
     by_score(space, argv, span, true)
 }
@@ -204,18 +204,18 @@ fn by_score(
     query.read(space, &argv[1], &span?)
 }
 
-pub(in crate::memory) fn zcount(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zcount(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let span = Span::scores(&argv[2], &argv[3])?;
     let set = sorted(space, &argv[1])?;
     Ok(count(set.map_or(0, |set| span.of(set, false).len())))
 }
 
-pub(in crate::memory) fn zremrangebyrank(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zremrangebyrank(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let span = Span::places(&argv[2], &argv[3])?;
     remove(space, &argv[1], &span)
 }
 
-pub(in crate::memory) fn zremrangebyscore(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zremrangebyscore(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let span = Span::scores(&argv[2], &argv[3])?;
     remove(space, &argv[1], &span)
 }
@@ -232,11 +232,11 @@ fn remove(space: &mut Keyspace, key: &[u8], span: &Span) -> Outcome {
     Ok(Reply::Int(gone))
 }
 
-pub(in crate::memory) fn zpopmin(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zpopmin(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     pop(space, argv, |set| set.order.first().cloned())
 }
 
-pub(in crate::memory) fn zpopmax(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
+pub(crate) fn zpopmax(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     pop(space, argv, |set| set.order.last().cloned())
 }
 

@@ -11,7 +11,7 @@ use nearcache_l1::Timestamp;
 
 use super::args::out_of_memory;
 use super::value::{Entry, Value};
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 /// How many databases there are.
 pub(super) const DATABASES: usize = 16;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::commands::Command;
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 /// The number of a connection; never used again after it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

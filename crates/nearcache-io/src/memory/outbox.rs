@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use nearcache_memory::{Output, Push};
 use nearcache_proto::Events;
-use nearcache_proto::memory::{Output, Push};
 use nearcache_proto::resp::Reply;
 use tokio::sync::watch;
 

@@ -6,7 +6,7 @@ use super::args::{Outcome, database, int, is, label, shown, syntax_error, wrong_
 use super::keyspace::DATABASES;
 use super::server::MemoryServer;
 use super::session::{ConnId, Tracking};
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 pub(super) fn ping(_: &mut MemoryServer, _: ConnId, argv: &[Bytes]) -> Outcome {
     match argv {

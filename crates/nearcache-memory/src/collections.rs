@@ -8,7 +8,7 @@ use super::args::{Outcome, bulk, count, int, wrong_arity, wrong_type};
 use super::keyspace::{Edit, Keyspace};
 use super::strings::range;
 use super::value::{Value, element_weight};
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 pub(super) fn hset(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let (pairs, rest) = argv[2..].as_chunks::<2>();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::args::{Outcome, count, is, syntax_error, wrong_type};
 use super::keyspace::{Edit, Keyspace};
 use super::value::{Value, element_weight};
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 pub(super) use ranges::{
     zcount, zpopmax, zpopmin, zrange, zrangebyscore, zremrangebyrank, zremrangebyscore, zrevrange,
     zrevrangebyscore,

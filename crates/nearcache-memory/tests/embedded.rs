@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
-use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
+use nearcache_memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::Reply;
 use nearcache_testkit::{Client, Server, Value};
 

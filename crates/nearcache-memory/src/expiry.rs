@@ -7,7 +7,7 @@ use nearcache_l1::Timestamp;
 
 use super::args::{Outcome, flag, int, is, shown};
 use super::keyspace::Keyspace;
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 /// How a command gives a time.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
-use nearcache_proto::memory::{ConnId, MemoryServer, Output, Push};
+use nearcache_memory::{ConnId, MemoryServer, Output, Push};
 use nearcache_proto::resp::{Reply, decode, encode};
 use nearcache_proto::{Op, OpReply};
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::args::{Outcome, count, database, flag, int, is, syntax_error};
 use super::keyspace::{DATABASES, Keyspace};
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 pub(super) fn del(space: &mut Keyspace, argv: &[Bytes]) -> Outcome {
     let gone = argv[1..].iter().filter(|key| space.take(key).is_some());

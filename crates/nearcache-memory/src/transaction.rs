@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::args::Outcome;
 use super::server::MemoryServer;
 use super::session::{ConnId, Queue};
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 pub(super) fn multi(server: &mut MemoryServer, conn: ConnId, _: &[Bytes]) -> Outcome {
     let queue = &mut server.session(conn).queue;

@@ -7,7 +7,7 @@ use super::args::{Outcome, bulk, count, flag, int, is, syntax_error, too_long, w
 use super::expiry::Clock;
 use super::keyspace::Keyspace;
 use super::value::Value;
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 /// The longest string, in bytes.
 const LONGEST: usize = 512 << 20;

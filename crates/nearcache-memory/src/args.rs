@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 /// What a command answers; `Err` holds a [`Reply::Error`].
 pub(super) type Outcome = Result<Reply, Reply>;

@@ -15,7 +15,7 @@ use super::keyspace::{Change, Keyspace};
 use super::script::Scripts;
 use super::session::{ConnId, Output, Push, Session, Tracking};
 use super::tracking::TrackingTable;
-use crate::resp::Reply;
+use nearcache_proto::resp::Reply;
 
 /// Sixteen databases, their connections and their tracking, without IO.
 pub struct MemoryServer {

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use map_store::{MapStore, Twist};
+use nearcache_io::{IoThread, now};
 use nearcache_l1::StoreConfig;
 use nearcache_proto::{
     Cache, Error, ErrorKind, Freshness, L2, LaneConfig, LaneState, LoadPolicy, Loaded, OnL2Down,
     OpError, OpReply, Pod, PodConfig, ReadPolicy, Session, Source, Tracking, WriteOutcome,
 };
-use nearcache_redis::{IoThread, now};
 use nearcache_testkit::{eventually, wait_until};
 use support::wait;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nearcache_l1::Timestamp;
-use nearcache_proto::memory::{ConnId, MemoryServer};
+use nearcache_memory::{ConnId, MemoryServer};
 use nearcache_proto::resp::Batch;
 use nearcache_proto::{
     BatchReply, BoxFuture, Connection, Endpoint, Error, ErrorKind, Events, L2, Op, Protocol,
@@ -329,7 +329,7 @@ mod tests {
 
     /// What the documentation says of commands, made from the table of the store.
     fn page() -> String {
-        let names: BTreeSet<_> = nearcache_proto::memory::command_names().collect();
+        let names: BTreeSet<_> = nearcache_memory::command_names().collect();
         let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
         format!(
             "# Commands\n\

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::args::{Outcome, flag, int, is, shown, wrong_arity};
 use super::server::{MemoryServer, find};
 use super::session::ConnId;
-use crate::resp::{DoubleText, Reply};
+use nearcache_proto::resp::{DoubleText, Reply};
 use parse::{Statement, Term};
 
 pub(super) fn eval(server: &mut MemoryServer, conn: ConnId, argv: &[Bytes]) -> Outcome {
