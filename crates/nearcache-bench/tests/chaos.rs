@@ -48,7 +48,7 @@ fn nothing_wrong_is_answered_through_faults() {
 }
 
 /// The check can fail: with a mechanism of nearcache switched off there are wrong answers.
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 #[test]
 fn what_is_broken_is_found() {
     for broken in ["token", "lease", "null"] {

@@ -344,7 +344,7 @@ fn c12_bad_input_ends_with_2_and_says_what_to_do() {
 }
 
 /// The check can fail: with a mechanism of nearcache switched off there are stale reads, and with none there are none.
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 #[test]
 fn what_is_broken_is_found() {
     let program = nearcache_testkit::try_find().expect("a server: run scripts/servers");

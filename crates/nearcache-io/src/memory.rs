@@ -49,7 +49,7 @@ impl MemoryL2 {
     /// # use std::sync::Arc;
     /// # use std::sync::atomic::{AtomicU64, Ordering};
     /// # use std::time::Duration;
-    /// # use nearcache_redis::MemoryL2;
+    /// # use nearcache_io::MemoryL2;
     /// let seconds = Arc::new(AtomicU64::new(0));
     /// let time = seconds.clone();
     /// let l2 = MemoryL2::with_clock(move || Duration::from_secs(time.load(Ordering::Relaxed)));

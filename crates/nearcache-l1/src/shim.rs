@@ -1,14 +1,14 @@
 //! Every lock and every atomic of the store, so that a model checker can replace them all.
 //! Pure counters (statistics, frequencies) use std directly and never order anything.
 
-#[cfg(feature = "loom")]
+#[cfg(nearcache_loom)]
 use loom::sync as from;
-#[cfg(not(feature = "loom"))]
+#[cfg(not(nearcache_loom))]
 use std::sync as from;
 
-#[cfg(feature = "loom")]
+#[cfg(nearcache_loom)]
 pub(crate) use loom::thread::yield_now;
-#[cfg(not(feature = "loom"))]
+#[cfg(not(nearcache_loom))]
 pub(crate) use std::thread::yield_now;
 
 pub(crate) use from::atomic::{AtomicBool, AtomicUsize, Ordering};

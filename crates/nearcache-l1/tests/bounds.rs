@@ -1,5 +1,5 @@
 //! Bounds under load: the budget holds at every moment, the policy keeps what is read, memory follows the entries.
-#![cfg(not(feature = "loom"))]
+#![cfg(not(nearcache_loom))]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Entries: keys and values of any shape, weights, the hook, decoded forms, identities, configuration.
-#![cfg(not(feature = "loom"))]
+#![cfg(not(nearcache_loom))]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Single flight: who leads, who joins, who is turned away, and what becomes of everyone when a flight ends.
-#![cfg(not(feature = "loom"))]
+#![cfg(not(nearcache_loom))]
 
 mod support;
 

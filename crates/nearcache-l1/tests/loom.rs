@@ -1,6 +1,6 @@
 //! Every schedule, up to a bound on preemptions, of the races a flight can be in. Run it with
-//! `cargo test -p nearcache-l1 --features loom --test loom --release`.
-#![cfg(feature = "loom")]
+//! `RUSTFLAGS="--cfg nearcache_loom" cargo test -p nearcache-l1 --release --test loom`.
+#![cfg(nearcache_loom)]
 
 mod support;
 

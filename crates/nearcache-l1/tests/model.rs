@@ -1,6 +1,6 @@
 //! The store against a plain oracle, through random sequences of everything a single thread can do.
 //! The oracle does not predict evictions; it learns of them through the removal hook and then holds the store to them.
-#![cfg(not(feature = "loom"))]
+#![cfg(not(nearcache_loom))]
 
 mod support;
 

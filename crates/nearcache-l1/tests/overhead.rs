@@ -1,5 +1,5 @@
 //! What an entry really costs, and that a hit allocates nothing: measured with an allocator that counts.
-#![cfg(not(feature = "loom"))]
+#![cfg(not(nearcache_loom))]
 #![allow(unsafe_code, reason = "counting what is allocated takes an allocator")]
 
 mod support;

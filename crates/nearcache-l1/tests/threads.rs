@@ -1,6 +1,6 @@
 //! Real threads on one store, in so few steps that a memory checker which makes them fifty times slower still ends
 //! (docs/testing.md). Judges what was read, never when; the orders of threads are explored in tests/loom.rs.
-#![cfg(not(feature = "loom"))]
+#![cfg(not(nearcache_loom))]
 
 mod support;
 

@@ -108,7 +108,7 @@ fn integer(text: &impl AsRef<[u8]>) -> Option<i64> {
     (number.to_string() == text).then_some(number)
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests {
     use super::*;
 

@@ -169,7 +169,7 @@ fn pull<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(word)
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests {
     use super::*;
 

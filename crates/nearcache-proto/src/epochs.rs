@@ -8,9 +8,9 @@ use crate::shim::{AtomicU32, Ordering};
 
 /// Most key epochs. They are shared by keys of equal hash: a collision costs a refused fill, never a
 /// stale one.
-#[cfg(not(feature = "loom"))]
+#[cfg(not(nearcache_loom))]
 pub(crate) const MOST_EPOCHS: usize = 1 << 16;
-#[cfg(feature = "loom")]
+#[cfg(nearcache_loom)]
 pub(crate) const MOST_EPOCHS: usize = 2;
 
 /// Taken before a fill is queued, compared when its answer is stored: unchanged means that no

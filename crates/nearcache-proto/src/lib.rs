@@ -3,13 +3,13 @@
 //! No clock, socket, thread or randomness: time and seeds are arguments, requests and replies are values.
 
 /// Whether a mechanism was switched off, which no ordinary build can.
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 macro_rules! off {
     ($mechanism:ident) => {
         crate::sabotage::is_off(crate::sabotage::Mechanism::$mechanism)
     };
 }
-#[cfg(not(feature = "break"))]
+#[cfg(not(nearcache_break))]
 macro_rules! off {
     ($mechanism:ident) => {
         false
@@ -42,9 +42,9 @@ mod replies;
 mod request;
 pub mod resp;
 mod rights;
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 pub mod sabotage;
-#[cfg(all(test, feature = "loom"))]
+#[cfg(all(test, nearcache_loom))]
 #[path = "schedules/tests.rs"]
 mod schedules;
 mod session;

@@ -1,5 +1,5 @@
 //! Switches one mechanism off, to show that a check which relies on it can fail.
-//! Exists in builds with the feature `break` only, which no ordinary build has. Never read on any path without it.
+//! Exists in builds with `--cfg nearcache_break` only, which no ordinary build has. Never read on any path without it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};

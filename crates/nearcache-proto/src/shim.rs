@@ -4,14 +4,14 @@
 
 use std::sync::{PoisonError, TryLockError};
 
-#[cfg(feature = "loom")]
+#[cfg(nearcache_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-#[cfg(feature = "loom")]
+#[cfg(nearcache_loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-#[cfg(not(feature = "loom"))]
+#[cfg(not(nearcache_loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-#[cfg(not(feature = "loom"))]
+#[cfg(not(nearcache_loom))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Locks, whoever panicked while holding it.

@@ -1,5 +1,5 @@
 //! What counting, sampling and reading what was published allocate: measured with an allocator that counts.
-#![cfg(not(feature = "loom"))]
+#![cfg(not(nearcache_loom))]
 #![allow(unsafe_code, reason = "counting what is allocated takes an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

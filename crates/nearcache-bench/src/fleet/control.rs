@@ -143,7 +143,7 @@ impl Control {
     }
 
     /// Deletes everything there is.
-    #[cfg(feature = "break")]
+    #[cfg(nearcache_break)]
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         let Self::Server(connection) = self else {
             return Ok(());

@@ -14,7 +14,7 @@ pub(crate) mod program;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 mod reader;
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 pub(crate) mod sabotage;
 pub(crate) mod server;
 pub(crate) mod side;

@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     /// Whether nearcache is asked for validated reads.
     pub(crate) validated: bool,
     /// What of nearcache is switched off.
-    #[cfg(feature = "break")]
+    #[cfg(nearcache_break)]
     pub(crate) sabotage: super::sabotage::Sabotage,
     /// What all choices follow from.
     pub(crate) seed: u64,
@@ -91,7 +91,7 @@ impl Plan {
             seconds: asked.seconds,
             max_staleness_ms: 1000,
             validated: false,
-            #[cfg(feature = "break")]
+            #[cfg(nearcache_break)]
             sabotage: super::sabotage::Sabotage::None,
             seed: asked.seed,
             prefix: asked.prefix,

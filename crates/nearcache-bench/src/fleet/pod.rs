@@ -93,7 +93,7 @@ async fn work(
     mut instructions: UnboundedReceiver<Instruction>,
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), Failure> {
-    #[cfg(feature = "break")]
+    #[cfg(nearcache_break)]
     setup.plan.sabotage.apply();
     if let Some(probe) = &setup.probe {
         return probe::probe(setup, probe, &mut instructions, tell).await;

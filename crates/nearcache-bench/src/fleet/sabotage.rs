@@ -1,4 +1,4 @@
-//! Which mechanism of nearcache the pods of a test build switch off. Only with the feature `break`.
+//! Which mechanism of nearcache the pods of a test build switch off. Only with `--cfg nearcache_break`.
 
 use nearcache_proto::sabotage::{Mechanism, switch_off};
 use serde::{Deserialize, Serialize};

@@ -93,7 +93,7 @@ impl Lane {
         }
         let valid = |_: &crate::fill::FillMeta| pod.unchanged(key.bytes, &token);
         let purpose = guard.meta().purpose;
-        #[cfg(feature = "break")]
+        #[cfg(nearcache_break)]
         let again = (filled.clone(), fetched.clone());
         let store = &pod.store;
         let published = match purpose {
@@ -111,7 +111,7 @@ impl Lane {
             }
             Published::Refused(_) => {
                 self.pod.counters.fills_refused_total.bump();
-                #[cfg(feature = "break")]
+                #[cfg(nearcache_break)]
                 if off!(Orphan) {
                     let (filled, fetched) = again;
                     pod.keep_anyway(entry.filed(), filled, Ok(fetched));

@@ -14,7 +14,7 @@ mod report;
 mod send;
 mod shared;
 mod sweep;
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests;
 mod told;
 mod visit;

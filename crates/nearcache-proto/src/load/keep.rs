@@ -11,7 +11,7 @@ use super::seat::{Lead, Seat, fetched};
 use super::table::Lending;
 use super::{Call, Loaded};
 use crate::cache::{Cache, Io, Read, ReadPolicy, check_sizes};
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 use crate::entry_key;
 use crate::error::{Error, ErrorKind, WriteOutcome};
 use crate::op::Op;
@@ -155,12 +155,12 @@ impl<I: Io> Cache<I> {
         };
         let entry = lead.flight.key();
         let key = entry.bytes;
-        #[cfg(feature = "break")]
+        #[cfg(nearcache_break)]
         if off!(OriginKept) {
             let value = entry_key::subject(entry);
             self.pod.keep_anyway(value, filled.clone(), outcome.clone());
         }
-        #[cfg(feature = "break")]
+        #[cfg(nearcache_break)]
         if off!(OriginToken) {
             guard.complete(outcome.clone());
             return self.pod.keep_anyway(entry, filled, outcome);

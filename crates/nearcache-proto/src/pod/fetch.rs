@@ -116,7 +116,7 @@ impl Pod {
     }
 
     /// Keeps what a flight brought that must not be kept.
-    #[cfg(feature = "break")]
+    #[cfg(nearcache_break)]
     pub(crate) fn keep_anyway(
         &self,
         filed: nearcache_l1::Key<'_>,

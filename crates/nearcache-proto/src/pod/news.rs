@@ -15,7 +15,7 @@ impl Pod {
 
     /// The same; tells `see` which dbs there was a copy of.
     fn invalidate_each(&self, key: &[u8], see: impl FnMut(u32)) {
-        #[cfg(feature = "break")]
+        #[cfg(nearcache_break)]
         if crate::sabotage::is_off(crate::sabotage::Mechanism::Token) {
             // Orphaning the key's flights would refuse their fills as the token does.
             return crate::sabotage::drop_entry_only(&self.store, key);
@@ -57,7 +57,7 @@ impl Invalidations for Pod {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests {
     use nearcache_l1::{Entrance, Filled, StoreConfig, Timestamp};
 

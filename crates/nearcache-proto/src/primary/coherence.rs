@@ -18,9 +18,9 @@ use nearcache_l1::Timestamp;
 use crate::shim::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
 /// How many past histories are remembered for `serve_stale`.
-#[cfg(not(feature = "loom"))]
+#[cfg(not(nearcache_loom))]
 const PAST: usize = 64;
-#[cfg(feature = "loom")]
+#[cfg(nearcache_loom)]
 const PAST: usize = 1;
 
 /// The lease packs a history (20 bits) and a time (44 bits of microseconds, 203 days) into one word,
@@ -182,7 +182,7 @@ impl Coherence {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests {
     use super::*;
 

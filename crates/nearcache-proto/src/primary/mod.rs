@@ -144,7 +144,7 @@ impl Primary {
         } else {
             Verdict::Old
         };
-        #[cfg(feature = "break")]
+        #[cfg(nearcache_break)]
         let verdict = misjudge(verdict, in_time);
         (verdict, now)
     }
@@ -261,7 +261,7 @@ impl Primary {
 }
 
 /// The verdict of a rule that leaves something out. `in_time`: the lease, of whatever history, is younger than L.
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 fn misjudge(verdict: Verdict, in_time: bool) -> Verdict {
     let fresh = match verdict {
         _ if off!(Lease) => true,

@@ -216,5 +216,5 @@ pub(super) fn allowed(part: f64, rates: Rates, round: Duration) -> Cost {
     read.times(part).max(LEAST.times(1.0 / round.as_secs_f64()))
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests;

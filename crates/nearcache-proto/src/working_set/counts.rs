@@ -185,5 +185,5 @@ impl Counts {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests;

@@ -165,5 +165,5 @@ fn name(entry: Entry) -> Name {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests;

@@ -34,5 +34,5 @@ pub use sample::Sampler;
 pub use snapshot::Snapshot;
 pub use trace::{ReadTrace, TraceNames};
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests;

@@ -147,5 +147,5 @@ fn reply(db: u32, argv: &[&[u8]]) -> Option<Name> {
     (bytes.len() <= LONGEST).then_some(Name::Plain { db, bytes })
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests;

@@ -62,7 +62,7 @@ impl Profile {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests {
     use std::time::Duration;
 

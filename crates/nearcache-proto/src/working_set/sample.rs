@@ -157,5 +157,5 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<(Key<'a>, u32)> {
     Some((Key::new(db, name), weight))
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests;

@@ -139,7 +139,7 @@ fn plain(key: Key<'_>) -> String {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(all(test, not(nearcache_loom)))]
 mod tests {
     use super::*;
     use crate::entry_key::compose;

@@ -14,7 +14,7 @@ mod coverage;
 mod interrupt;
 mod io;
 mod link;
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 mod mutations;
 mod oracle;
 mod play;
@@ -34,11 +34,11 @@ const FIRST: u64 = 1;
 /// Seeds that once failed, or that catch a defect which few others catch.
 const KEPT: &[u64] = &[121, 354, 482, 588, 592, 606, 616, 621, 915, 3559, 8412];
 
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 use mutations::lane_per_db;
 
 /// Whether the driver is to open a connection for each db.
-#[cfg(not(feature = "break"))]
+#[cfg(not(nearcache_break))]
 fn lane_per_db() -> bool {
     false
 }

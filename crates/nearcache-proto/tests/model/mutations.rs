@@ -1,5 +1,5 @@
 //! Deliberate defects, one at a time: a schedule must catch each. What the model cannot reach is caught elsewhere, by
-//! the test named here. Only in builds with the feature `break`.
+//! the test named here. Only in builds with `--cfg nearcache_break`.
 
 use std::cell::Cell;
 
@@ -162,7 +162,7 @@ const DEFECTS: &[(Defect, &str)] = &[
 ];
 
 /// What shows in no order of whole steps, but in one of single loads: each is a wrong order beside the right one, which
-/// loom must find (`cargo test -p nearcache-proto --release --features loom --lib schedules`).
+/// loom must find (`RUSTFLAGS="--cfg nearcache_loom" cargo test -p nearcache-proto --release --lib schedules`).
 const LOADS: &[(&str, &str)] = &[
     (
         "the lease is loaded after the unlock",

@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
     /// Switch a mechanism of nearcache off: there must be violations then
-    #[cfg(feature = "break")]
+    #[cfg(nearcache_break)]
     #[arg(long = "break", value_name = "WHAT")]
     sabotage: Option<crate::fleet::sabotage::Sabotage>,
 }
@@ -116,7 +116,7 @@ pub(super) fn parse(args: &Args) -> Result<(Plan, Options), Failure> {
     };
     let plan = Plan {
         watched_writes: 0.0,
-        #[cfg(feature = "break")]
+        #[cfg(nearcache_break)]
         sabotage: args
             .sabotage
             .unwrap_or(crate::fleet::sabotage::Sabotage::None),

@@ -1,5 +1,5 @@
 //! Short runs, each made so that one mechanism of nearcache is needed, and with that mechanism switched off: the checker
-//! must find stale reads then, and none with nothing switched off. Only with the feature `break`.
+//! must find stale reads then, and none with nothing switched off. Only with `--cfg nearcache_break`.
 
 use std::thread;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! and from a server in each pod. What it costs is reported beside what it brings.
 
 mod arms;
-#[cfg(feature = "break")]
+#[cfg(nearcache_break)]
 mod broken;
 mod figures;
 mod html;
@@ -36,7 +36,7 @@ use report::Run;
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let start_ns = now_ns();
     let (plan, options) = options::parse(args)?;
-    #[cfg(feature = "break")]
+    #[cfg(nearcache_break)]
     if let Some(sabotage) = args.sabotage {
         return broken::run(args, sabotage);
     }

@@ -83,7 +83,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Break a mechanism of nearcache in a short run made for it, which must find stale reads
-    #[cfg(feature = "break")]
+    #[cfg(nearcache_break)]
     #[arg(long = "break", value_name = "WHAT", conflicts_with = "html")]
     pub(crate) sabotage: Option<crate::fleet::sabotage::Sabotage>,
 }
