@@ -4,8 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use nearcache_fuzz::{Feed, is_served};
 use nearcache_l1::Timestamp;
-use nearcache_proto::commands::{self, Class};
 use nearcache_memory::{MemoryServer, Output};
+use nearcache_proto::commands::{self, Class};
 
 /// What the server may hold, and answer a single command with.
 const LIMIT: usize = 1 << 20;
