@@ -12,5 +12,5 @@ mod snapshot;
 pub use clock::now;
 pub use driver::IoThread;
 pub use memory::MemoryL2;
-pub use process::{Owned, PerProcess};
+pub use process::{Owned, PerProcess, left_behind};
 pub use snapshot::SnapshotFile;

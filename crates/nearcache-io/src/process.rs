@@ -12,6 +12,7 @@ use std::mem::forget;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nearcache_proto::{Error, Reason, WriteOutcome};
 use once_cell::race::OnceBox;
 
 /// How many forks lie between this process and the first that used this library. A cache line of its own, since every
@@ -202,4 +203,11 @@ impl<T> Drop for Owned<T> {
             forget(self.value.take());
         }
     }
+}
+
+/// What a child answers in place of a transaction that its parent began: outside of it, what is left of it must not run.
+#[cold]
+pub fn left_behind() -> Error {
+    let why = "the process was forked within this transaction, which goes on in the parent alone: begin again";
+    Error::retry(Reason::Interrupted, why).for_write(WriteOutcome::NotSent)
 }

@@ -10,16 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use nearcache_proto::resp::Reply;
-use nearcache_proto::{
-    Cache, Error, ErrorKind, Protocol, ReadPolicy, Reason, Session, WhileAway, WriteOutcome,
-};
+use nearcache_proto::{Cache, Error, ErrorKind, Protocol, ReadPolicy, Session, WhileAway};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::sync::Mutex;
 
 use crate::convert::{call_error, value};
 use crate::pipe::{self, Driver};
-use nearcache_io::{IoThread, Owned, PerProcess};
+use nearcache_io::{IoThread, Owned, PerProcess, left_behind};
 use words::{owned, unpack, words};
 
 /// One handle: a connection state of its own, on a shared L1 and lane.
@@ -388,11 +386,4 @@ fn not_one() -> RedisError {
 #[cold]
 fn nothing() -> RedisError {
     RedisError::from((redis::ErrorKind::Client, "empty command"))
-}
-
-/// What a child answers in place of a transaction that its parent began: outside of it, what is left of it must not run.
-#[cold]
-pub fn left_behind() -> Error {
-    let why = "the process was forked within this transaction, which goes on in the parent alone: begin again";
-    Error::retry(Reason::Interrupted, why).for_write(WriteOutcome::NotSent)
 }

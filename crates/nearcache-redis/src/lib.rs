@@ -8,7 +8,7 @@ mod pipe;
 mod server;
 
 pub use convert::call_error as redis_error;
-pub use handle::{Handle, left_behind};
+pub use handle::Handle;
 pub use pipe::Driver;
 pub use redis;
 pub use server::{RedisL2, TlsFiles};

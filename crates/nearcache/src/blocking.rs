@@ -2,6 +2,7 @@
 //!
 //! Adds nothing but the waiting. Hits are answered before there is anything to wait for.
 
+#[cfg(feature = "redis-rs")]
 mod redis;
 mod typed;
 
@@ -15,6 +16,7 @@ use pollster::block_on;
 
 use crate::{Codec, Readiness, Settings, Stats, TraceExport, TraceNames, Ttl, WarmReport};
 
+#[cfg(feature = "redis-rs")]
 pub use redis::Connection;
 pub use typed::Typed;
 

@@ -14,6 +14,7 @@ use nearcache_proto::working_set::KeyNames;
 use nearcache_proto::{
     Cache, Error, ErrorKind, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key,
 };
+#[cfg(feature = "redis")]
 use nearcache_redis::{RedisL2, TlsFiles};
 
 use crate::settings::{
@@ -254,12 +255,27 @@ fn open(store: Option<Arc<dyn L2>>, settings: &Settings) -> Result<(Arc<dyn L2>,
     if settings.is_memory() {
         return Ok((Arc::new(MemoryL2::new()), 0));
     }
+    open_url(settings)
+}
+
+#[cfg(feature = "redis")]
+fn open_url(settings: &Settings) -> Result<(Arc<dyn L2>, u32), Error> {
     let files = tls_files(settings);
     let redis = RedisL2::open_with(&settings.url, settings.connect_timeout, &files)?;
     let db = redis.db();
     Ok((Arc::new(redis), db))
 }
 
+#[cfg(not(feature = "redis"))]
+fn open_url(_: &Settings) -> Result<(Arc<dyn L2>, u32), Error> {
+    Err(Error::new(
+        ErrorKind::Configuration,
+        "`url` names a server, and this build has no client for one: turn on the feature `redis` of the crate \
+         nearcache, or use the embedded store (url = \"memory:\") or one of your own",
+    ))
+}
+
+#[cfg(feature = "redis")]
 pub(crate) fn tls_files(settings: &Settings) -> TlsFiles {
     TlsFiles {
         ca: settings.tls_ca_file.clone(),

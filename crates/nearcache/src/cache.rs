@@ -16,7 +16,6 @@ use nearcache_proto::warm::{Readiness, WarmReport};
 use nearcache_proto::{
     Cache, Call, Error, ErrorKind, LoadPolicy, Loaded, Protocol, Read, ReadPolicy, check_ttl,
 };
-use nearcache_redis::Handle;
 
 use crate::settings::DB_MAX;
 use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};
@@ -46,7 +45,7 @@ use crate::{Builder, Codec, Session, Settings, Stats, Ttl, Typed, blocking};
 #[derive(Clone)]
 pub struct NearCache {
     // Not in `inner`: a hit would have one more pointer to follow.
-    lives: Arc<PerProcess<Cache<IoThread>>>,
+    pub(crate) lives: Arc<PerProcess<Cache<IoThread>>>,
     inner: Arc<Inner>,
     db: u32,
 }
@@ -54,6 +53,10 @@ pub struct NearCache {
 struct Inner {
     settings: Settings,
     place: String,
+    #[cfg_attr(
+        not(feature = "redis-rs"),
+        expect(dead_code, reason = "only the drop-in answers in a protocol")
+    )]
     protocol: Protocol,
 }
 
@@ -468,19 +471,15 @@ impl NearCache {
         self.lives.get()
     }
 
+    /// Whose shapes the drop-in's replies have.
+    #[cfg(feature = "redis-rs")]
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.inner.protocol
+    }
+
     #[inline]
     pub(crate) fn policy(&self) -> ReadPolicy {
         self.inner.settings.on_unproven
-    }
-
-    /// A handle of this cache for code written for redis-rs.
-    pub(crate) fn handle(&self) -> Handle {
-        let l1 = Some(self.policy());
-        Handle::new(self.lives.clone(), self.db, self.inner.protocol, l1)
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.cache().io().is_closed()
     }
 }
 

@@ -35,6 +35,7 @@ pub mod codec;
 pub mod http;
 #[cfg(any(feature = "bb8", feature = "deadpool"))]
 mod pool;
+#[cfg(feature = "redis-rs")]
 pub mod redis;
 mod session;
 pub mod settings;
@@ -61,8 +62,10 @@ pub use nearcache_proto::{
     Error, ErrorKind, Freshness, L2, LaneState, LoadPolicy, OnL2Down, Read, ReadPolicy, Reason,
     Source, Totals, WhileAway, WriteOutcome, fleet_key,
 };
+#[cfg(feature = "redis")]
 pub use nearcache_redis::RedisL2;
 /// The client that is used below, in the release that is used: for `redis::ConnectionInfo`.
+#[cfg(feature = "redis-rs")]
 pub use nearcache_redis::redis as redis_rs;
 pub use session::Session;
 pub use settings::{ManifestKeys, Settings, SettingsBuilder};
@@ -84,5 +87,6 @@ pub mod l2 {
         BatchReply, BoxFuture, Connection, ConnectionId, Endpoint, Events, Invalidations, L2, Op,
         OpError, OpReply, PrimaryId, Protocol, Tracking, Traits,
     };
+    #[cfg(feature = "redis")]
     pub use nearcache_redis::RedisL2;
 }

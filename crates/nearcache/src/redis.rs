@@ -236,3 +236,15 @@ pub(crate) fn builder(info: impl IntoConnectionInfo) -> RedisResult<Builder> {
     let l2 = RedisL2::with_info_and(info, settings.connect_timeout, &files).map_err(redis_error)?;
     Ok(NearCache::builder().settings(settings).store(l2))
 }
+
+impl NearCache {
+    /// A handle of this cache for code written for redis-rs.
+    pub(crate) fn handle(&self) -> Handle {
+        let l1 = Some(self.policy());
+        Handle::new(self.lives.clone(), self.db(), self.protocol(), l1)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.cache().io().is_closed()
+    }
+}

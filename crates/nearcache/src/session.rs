@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nearcache_io::{IoThread, Owned, PerProcess};
+use nearcache_io::{IoThread, Owned, PerProcess, left_behind};
 use nearcache_proto::resp::Reply;
 use nearcache_proto::{Cache, Error};
-use nearcache_redis::left_behind;
 
 /// Commands of one caller, with a connection state (`MULTI`, `WATCH`, `SELECT`) of their own.
 ///
