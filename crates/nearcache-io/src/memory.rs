@@ -336,7 +336,7 @@ mod tests {
              The embedded store answers the commands below as Redis and Valkey do; any other is an unknown command to it. \
              Of `CLIENT` it knows what clients and tracking need, of `SCRIPT` `LOAD`, `EXISTS` and `FLUSH`, of `ZRANGE` \
              all but `BYLEX`. Scripts may hold `redis.call`, `if` and `return`, without variables, loops or arithmetic. \
-             This list is made from its table: `UPDATE_DOCS=1 cargo test -p nearcache-redis --lib commands` writes it \
+             This list is made from its table: `UPDATE_DOCS=1 cargo test -p nearcache-io --lib commands` writes it \
              anew.\n\n{}\n",
             names.join(", ")
         )

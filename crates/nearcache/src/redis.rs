@@ -153,8 +153,8 @@ impl Connection {
         self.handle.multiplexed_on_tokio().await
     }
 
-    /// The same with redis-rs's settings (a push sender, which hears when it ends; a timeout for responses: there is none
-    /// unless it is set here) and on any executor: nothing runs until the second part, its driver, is spawned.
+    /// The same with redis-rs's settings (a push sender, which hears when it ends; a timeout for responses: redis-rs's
+    /// default of 500 ms, unless `config` says `None`, of blocking commands, too) and on any executor: nothing runs until the second part, its driver, is spawned.
     ///
     /// # Errors
     /// As [`multiplexed`](Self::multiplexed), and for a `config` that asks for what is refused (redis-rs's own cache).

@@ -337,7 +337,8 @@ pub(super) fn markdown(fields: &[Field]) -> String {
          `UPDATE_DOCS=1 cargo test -p nearcache settings` writes it anew.\n\
          \n\
          A setting comes from, in this order, later ones winning: its default, a TOML file (top-level keys), \
-         the environment, and explicit calls on the builder.\n\
+         the environment, and explicit calls on the builder. The builder reads a file or the environment only where it is \
+         told to: `NearCache::builder().file(\"cache.toml\").env()`. The drop-in's `open` reads the environment and no file.\n\
          \n\
          - **size**: whole bytes, or a number with a unit: `512KiB`, `256MiB`, `2GiB`; `KB`, `MB` and `GB` count in thousands.\n\
          - **duration**: always with a unit: `500ms`, `2s`, `1m`.\n\

@@ -40,10 +40,11 @@ macro_rules! settings_table {
     ($use:ident) => {
         $use! {
             /// Where L2 is: `redis://host:6379/0`, `rediss://` for TLS (`valkey://` and `valkeys://` mean the same),
-            /// `unix:///path`, or `memory:` for the embedded L2. Must be given.
+            /// `unix:///path`, or `memory:` for the embedded L2; with a user, a password and the protocol of replies:
+            /// `redis://user:password@host:6379/0?protocol=resp3`. Must be given.
             url: String, URL, "";
-            /// For `rediss://`: a file with the certificates, PEM, of the authorities that the server's is of, instead of the
-            /// public ones. Empty: the file that `SSL_CERT_FILE` names, if any.
+            /// For `rediss://`: a PEM file with the certificates of the authorities that may have signed the server's, instead
+            /// of the public ones. Empty: the file that `SSL_CERT_FILE` names, if any.
             tls_ca_file: String, TEXT, "";
             /// For `rediss://`: a file with the certificate, PEM, that is shown to a server that asks for one, and with those
             /// that lead to its authority. A file that is replaced is used from the next connection on.
@@ -66,17 +67,18 @@ macro_rules! settings_table {
             max_inline: usize, SIZE, "1MiB";
             /// How far behind L2 a hit may be; a heartbeat is sent every third of it. From 30ms to 1m.
             max_staleness: Duration, DURATION, "1s";
-            /// What a read does when a resident value cannot be proven that fresh: ask L2; fail, if it is a `get`; or
+            /// What a read does when a resident value cannot be proven that fresh: ask L2; fail, if it is a `get` or a
+            /// command of the drop-in about one key; or
             /// serve it if it was last known to be fresh no longer ago than that. Where an answer cannot carry a mark, a
             /// stale one is only counted (`stale_total`).
             on_unproven: ReadPolicy, POLICY, "pass_through";
             /// What a call with a loader does when L2 does not answer: run the loader all the same, and keep its value
             /// nowhere; or fail, so that an origin that could not bear it does not get the load of all pods.
             on_l2_down: OnL2Down, ON_L2_DOWN, "load";
-            /// How long a loader may run. A call waits in line for one of `max_loads` an eighth longer, counted from when it
-            /// has looked at L2, and for what another call loads two `operation_timeout`s more.
+            /// How long a loader may run. A call waits for one of the `max_loads` places at most an eighth longer, and for
+            /// another call's load two `operation_timeout`s more.
             load_timeout: Duration, DURATION, "10s";
-            /// Loaders that may run at a time in this pod; further ones wait in line.
+            /// Loaders that may run at a time in this pod, at most 16,384; further ones wait in line.
             max_loads: usize, COUNT, "64";
             /// How long this pod believes a loader that there is no value, unless the key is written. Empty: it asks
             /// again at once.
@@ -90,7 +92,8 @@ macro_rules! settings_table {
             /// `on_l2_down = error`. Empty: `wait` for the drop-in, as redis-rs's `ConnectionManager` does, and `fail` for
             /// all else.
             while_away: Option<WhileAway>, WHILE_AWAY, "";
-            /// A lane that is silent this long with a request outstanding is taken for dead and reconnected.
+            /// A lane that is silent this long with a request outstanding is taken for dead and reconnected; at least
+            /// `operation_timeout`.
             dead_after: Duration, DURATION, "10s";
             /// Longest wait before the first attempt to reconnect; what the wait grows from with each failure.
             backoff_min: Duration, DURATION, "50ms";
@@ -101,9 +104,10 @@ macro_rules! settings_table {
             queue_requests: usize, COUNT, "4096";
             /// Estimated bytes of fills that may be on their way from L2 at a time.
             inflight: usize, SIZE, "4MiB";
-            /// Fetches of one key that may be on their way at a time: the one that can be joined, and invalidated ones.
+            /// Fetches of one key that may be on their way at a time: the one that can be joined, and invalidated ones; at
+            /// most 64.
             flights_per_key: usize, COUNT, "4";
-            /// Reads of a key, counting the first, until its value is kept.
+            /// Reads of a key, counting the first, until its value is kept: 1 or 2.
             admit_after: usize, COUNT, "1";
             /// Life of an entry on a store that cannot announce writes. Empty: `max_staleness`;
             /// more than that gives up bounded staleness on such a store.
