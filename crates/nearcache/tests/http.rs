@@ -57,9 +57,10 @@ async fn a_probe_is_told_what_is() {
     assert_eq!(lane["state"], "up", "{lane}");
     assert_eq!(lane["reason"], serde_json::Value::Null);
     assert_eq!(
-        (&lane["l2"], &lane["connects"]),
-        (&"memory:".into(), &1.into())
+        (&lane["l2"], &lane["was_up"]),
+        (&"memory:".into(), &true.into())
     );
+    assert_eq!(status["totals"]["connects_total"], 1);
     assert!(lane["lease_age_ms"].is_u64(), "{lane}");
     assert!(!body.contains("secret"), "C13: {body}");
     cache.shutdown().await;
