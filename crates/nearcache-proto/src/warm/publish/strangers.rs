@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
-use super::upkeep::LATEST;
-use super::{Background, YOUNG};
+use super::Publisher;
 use crate::cache::Io;
+use crate::warm::budget::LATEST;
+use crate::warm::ground::Ground;
+use crate::warm::known::Known;
 use crate::working_set::{Blob, Manifest, Profile};
 
 /// It is certain when it was found so often more than once: of one pod in three publications, of two in two each.
@@ -32,49 +34,62 @@ pub(super) struct Strangers {
     told: bool,
 }
 
-impl<I: Io> Background<I> {
+impl Publisher {
     /// Keeps the manifest that the warm start found, to be compared with what this pod then reads. Not one of a fleet that
     /// had just begun, and may not have read the same keys yet.
-    pub(super) fn remember_found(&mut self) {
-        let found = self.manifest.as_ref().filter(|m| m.version >= YOUNG);
-        if !self.started {
-            self.strangers.found = found.cloned();
-        }
+    pub(in crate::warm) fn remember_found(&mut self, known: &Known) {
+        let found = known.manifest.as_ref().filter(|_| !known.is_young());
+        self.strangers.found = found.cloned();
     }
 
     /// Compares what is read here with the manifest that the warm start found.
-    pub(super) fn compare_with_found(&mut self, now: Timestamp) {
+    pub(in crate::warm) fn compare_with_found<I: Io>(
+        &mut self,
+        ground: &Ground<I>,
+        known: &Known,
+        now: Timestamp,
+    ) {
         let Some(found) = &self.strangers.found else {
             return;
         };
-        let like = self.profile(now).and_then(|own| own.is_like(&found.items));
+        let like = self
+            .profile(known, now)
+            .and_then(|own| own.is_like(&found.items));
         let strangers = &mut self.strangers;
         match like {
             Some(false) if strangers.rounds == AGAIN => {
                 strangers.found = None;
-                self.tell_of_strangers("those that published before it started have read");
+                self.tell_of_strangers(ground, "those that published before it started have read");
             }
             Some(false) => strangers.rounds += 1,
             Some(true) => strangers.found = None,
             None => strangers.rounds = 0,
         }
-        if self.age(now) > LATEST {
+        if known.age(now) > LATEST {
             self.strangers.found = None;
         }
     }
 
     /// What this pod reads most, as long as that is to be compared.
-    pub(super) fn profile(&self, now: Timestamp) -> Option<Profile> {
+    pub(super) fn profile(&self, known: &Known, now: Timestamp) -> Option<Profile> {
         match self.strangers.told {
             true => None,
-            false => Profile::new(&self.counts, now),
+            false => Profile::new(&known.counts, now),
         }
     }
 
     /// Compares what is read here with what another pod published `age` ago.
-    pub(super) fn compare(&mut self, own: &Profile, blob: &Blob, age: Duration, now: Timestamp) {
+    pub(super) fn compare<I: Io>(
+        &mut self,
+        ground: &Ground<I>,
+        known: &Known,
+        own: &Profile,
+        blob: &Blob,
+        age: Duration,
+        now: Timestamp,
+    ) {
         // What it read at another time may have been other keys.
-        let of_now = !blob.leaving && age * 2 <= self.age(now);
+        let of_now = !blob.leaving && age * 2 <= known.age(now);
         if !of_now || self.is_own(blob) {
             return;
         }
@@ -100,16 +115,16 @@ impl<I: Io> Background<I> {
                 1 => "another pod reads".to_owned(),
                 _ => format!("{pods} other pods read"),
             };
-            self.tell_of_strangers(&who);
+            self.tell_of_strangers(ground, &who);
         }
     }
 
-    fn tell_of_strangers(&mut self, who: &str) {
+    fn tell_of_strangers<I: Io>(&mut self, ground: &Ground<I>, who: &str) {
         self.strangers.pods.clear();
         if std::mem::replace(&mut self.strangers.told, true) {
             return;
         }
-        let pod = &self.cache.pod;
+        let pod = &ground.cache.pod;
         pod.counters.strangers_total.bump();
         let service = &pod.config.service;
         pod.warmth.warn(format!(

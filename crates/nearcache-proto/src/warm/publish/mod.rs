@@ -3,28 +3,33 @@
 //! What the [keys](fleet_key) of the service hold: `pods` (set of ids), `blob:ID`, `merge` (the lease of the round),
 //! `manifest`, `brief` (its best part), `pace`. All expire. What is read there may have been written by anyone.
 
+mod merge;
+mod poll;
+mod strangers;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use nearcache_l1::Timestamp;
 
-use super::ask::{Argv, argv};
-use super::upkeep::{Cost, LATEST, is_overdue};
-use super::{ADAPT_AFTER, Background};
 use crate::cache::Io;
 use crate::error::Error;
 use crate::fleet::fleet_key;
+use crate::random::Random;
 use crate::resp::Reply;
-use crate::working_set::{Blob, Ignored, KeyNames, Rates, Snapshot};
+use crate::warm::ADAPT_AFTER;
+use crate::warm::budget::{Cost, LATEST, Upkeep, is_overdue};
+use crate::warm::command::{Argv, argv};
+use crate::warm::ground::Ground;
+use crate::warm::known::Known;
+use crate::working_set::{Blob, KeyNames, Rates};
+use strangers::Strangers;
 
 /// Letters of an id.
 pub(super) const ID_LENGTH: usize = 16;
 
 /// Bytes read from L2 in one reply: what a demand read may find in front of it.
 pub(super) const CHUNK: usize = 256 << 10;
-
-/// Bytes that a snapshot may have.
-pub(super) const SNAPSHOT_BYTES: usize = 1 << 20;
 
 /// A blob counts for so many rounds after it was published last, or for as many times what they may be put off.
 const ROUNDS: u32 = 6;
@@ -38,15 +43,18 @@ const LEFT_OUT: u32 = ROUNDS / 2;
 /// Commands that tell the fleet what a pod reads, with the try for the lease.
 const TOLD: usize = 4;
 
-/// Names of keys, and what is remembered between rounds.
-pub(super) struct Exchange {
+/// Tells the fleet what this pod reads, and finds out what the fleet reads: names of keys, and what is remembered between
+/// rounds.
+pub(super) struct Publisher {
     pub(super) pods: Vec<u8>,
     blob_prefix: Vec<u8>,
     pub(super) merge: Vec<u8>,
     pub(super) manifest: Vec<u8>,
     pub(super) brief: Vec<u8>,
-    pub(super) pace: Vec<u8>,
     id: u64,
+    random: Random,
+    pub(super) budget: Upkeep,
+    strangers: Strangers,
     sequence: u64,
     published_mass: f64,
     /// When this pod published last.
@@ -65,8 +73,8 @@ struct Measured {
     rates: Rates,
 }
 
-impl Exchange {
-    pub(super) fn new(service: &str, id: u64) -> Self {
+impl Publisher {
+    pub(super) fn new(service: &str, now: Timestamp, mut random: Random) -> Self {
         let key = |what: &str| fleet_key(service, what).into_bytes();
         Self {
             pods: key("pods"),
@@ -74,8 +82,10 @@ impl Exchange {
             merge: key("merge"),
             manifest: key("manifest"),
             brief: key("brief"),
-            pace: key("pace"),
-            id,
+            id: random.next(),
+            random,
+            budget: Upkeep::new(now),
+            strangers: Strangers::default(),
             sequence: 0,
             published_mass: 0.0,
             told_at: None,
@@ -84,46 +94,51 @@ impl Exchange {
         }
     }
 
-    pub(super) fn blob(&self, id: &[u8]) -> Vec<u8> {
+    pub(super) fn blob_key(&self, id: &[u8]) -> Vec<u8> {
         [self.blob_prefix.as_slice(), id].concat()
     }
 }
 
-impl<I: Io> Background<I> {
+impl Publisher {
     /// Publishes what this pod reads, unless it is as before or cannot be afforded yet; `leaving`: for the last time. Whether
     /// this pod is to merge this round.
-    pub(super) async fn publish(&mut self, leaving: bool) -> bool {
-        let Some(names) = self.config.names else {
+    pub(super) async fn publish<I: Io>(
+        &mut self,
+        ground: &Ground<I>,
+        known: &Known,
+        leaving: bool,
+    ) -> bool {
+        let Some(names) = ground.config.names else {
             return false;
         };
-        let now = self.cache.io.now();
-        let mass = self.counts.mass(now);
-        let tell = leaving || self.is_to_tell(mass, now);
+        let now = ground.now();
+        let mass = known.counts.mass(now);
+        let tell = leaving || self.is_to_tell(ground, known, mass, now);
         // What telling takes is left.
-        let may_try = self.upkeep.telling.affords(Cost::of(TOLD + 1, 0));
+        let may_try = self.budget.telling.affords(Cost::of(TOLD + 1, 0));
         let mut commands = Vec::new();
         let mut bytes = 0;
         if tell {
-            let life = (self.publish_pause() * ROUNDS).max(LATEST * 3);
-            let blob = self.blob(now, names, life, leaving);
+            let life = (publish_pause(ground, known) * ROUNDS).max(LATEST * 3);
+            let blob = self.blob(ground, known, (names, life, leaving));
             bytes = blob.len();
             commands = self.told(blob, life);
         }
         if !leaving && (tell || may_try) {
-            let life = millis(self.config.publish_every);
-            let (lease, id) = (&self.exchange.merge, self.id());
+            let life = millis(ground.config.publish_every);
+            let (lease, id) = (&self.merge, self.name());
             commands.push(argv([b"SET", lease, &id, b"PX", life.as_bytes(), b"NX"]));
         }
         if commands.is_empty() {
             return false;
         }
-        self.upkeep.telling.spend(cost(&commands));
-        let counters = &self.cache.pod.counters;
-        match self.ask(commands).await {
+        self.budget.telling.spend(cost(&commands));
+        let counters = &ground.cache.pod.counters;
+        match ground.ask(commands).await {
             Ok(replies) => {
                 if tell {
-                    self.exchange.published_mass = mass;
-                    self.exchange.told_at = Some(now);
+                    self.published_mass = mass;
+                    self.told_at = Some(now);
                 }
                 counters.published_total.add(u64::from(tell));
                 counters.published_bytes_total.add(bytes as u64);
@@ -138,45 +153,53 @@ impl<I: Io> Background<I> {
 
     /// Whether what this pod reads is to be told: it has changed or may have, and telling it can be afforded, or has been put off
     /// for long enough.
-    fn is_to_tell(&mut self, mass: f64, now: Timestamp) -> bool {
-        self.earn(now);
-        let exchange = &self.exchange;
-        let told_at = exchange.told_at;
+    fn is_to_tell<I: Io>(
+        &mut self,
+        ground: &Ground<I>,
+        known: &Known,
+        mass: f64,
+        now: Timestamp,
+    ) -> bool {
+        self.earn(ground, known, now);
+
+        let told_at = self.told_at;
         let since = told_at.map_or(Duration::MAX, |at| now.saturating_since(at));
-        let news = (mass - exchange.published_mass).abs() >= NEWS * mass.max(1.0);
+        let news = (mass - self.published_mass).abs() >= NEWS * mass.max(1.0);
         // Other keys may be read as often.
-        if !news && since < self.publish_pause() * LEFT_OUT {
+        if !news && since < publish_pause(ground, known) * LEFT_OUT {
             return false;
         }
-        let telling = &self.upkeep.telling;
-        let may = telling.affords(telling.once) || is_overdue(since, self.age(now));
+        let telling = &self.budget.telling;
+        let may = telling.affords(telling.once) || is_overdue(since, known.age(now));
         if !may {
-            self.cache.pod.counters.exchange_deferred_total.bump();
+            ground.cache.pod.counters.exchange_deferred_total.bump();
         }
         may
     }
 
     /// Puts aside what may be spent.
-    pub(super) fn earn(&mut self, now: Timestamp) {
-        let (totals, fleet) = (self.cache.pod.totals(), self.fleet());
-        self.upkeep.earn(&totals, fleet, &self.config, now);
-    }
-
-    pub(super) fn age(&self, now: Timestamp) -> Duration {
-        now.saturating_since(self.began)
+    pub(super) fn earn<I: Io>(&mut self, ground: &Ground<I>, known: &Known, now: Timestamp) {
+        let (totals, fleet) = (ground.cache.pod.totals(), known.fleet());
+        self.budget.earn(&totals, fleet, &ground.config, now);
     }
 
     pub(super) fn is_own(&self, blob: &Blob) -> bool {
-        blob.pod == self.exchange.id
+        blob.pod == self.id
     }
 
-    fn id(&self) -> Vec<u8> {
-        format!("{:0width$x}", self.exchange.id, width = ID_LENGTH).into_bytes()
+    fn name(&self) -> Vec<u8> {
+        format!("{:0width$x}", self.id, width = ID_LENGTH).into_bytes()
     }
 
-    fn blob(&mut self, now: Timestamp, names: KeyNames, life: Duration, leaving: bool) -> Vec<u8> {
-        let totals = self.cache.pod.totals();
-        let measured = &mut self.exchange.measured;
+    fn blob<I: Io>(
+        &mut self,
+        ground: &Ground<I>,
+        known: &Known,
+        (names, life, leaving): (KeyNames, Duration, bool),
+    ) -> Vec<u8> {
+        let now = ground.now();
+        let totals = ground.cache.pod.totals();
+        let measured = &mut self.measured;
         let seconds = measured
             .at
             .map_or(0.0, |at| now.saturating_since(at).as_secs_f32());
@@ -184,7 +207,7 @@ impl<I: Io> Background<I> {
             true => now.saturating_sub(before) as f32 / seconds,
             false => 0.0,
         };
-        let reads = self.cache.pod.reads_total();
+        let reads = ground.cache.pod.reads_total();
         // A moment says nothing about a rate: the last one stands.
         if measured.at.is_none() || seconds >= ADAPT_AFTER.as_secs_f32() {
             let rates = Rates {
@@ -201,15 +224,9 @@ impl<I: Io> Background<I> {
             };
         }
         let rates = measured.rates;
-        self.exchange.sequence += 1;
-        let most = self.config.most_slots;
-        let blob = Blob::new(
-            self.exchange.id,
-            self.exchange.sequence,
-            &self.counts,
-            now,
-            most,
-        );
+        self.sequence += 1;
+        let most = ground.config.most_slots;
+        let blob = Blob::new(self.id, self.sequence, &known.counts, now, most);
         let blob = Blob {
             rates,
             life,
@@ -217,8 +234,8 @@ impl<I: Io> Background<I> {
             ..blob
         };
         let bytes = blob.encode(Blob::LIMIT_BYTES, names);
-        self.upkeep.telling.once = Cost::of(TOLD, bytes.len());
-        let limit = self.upkeep.telling.bytes();
+        self.budget.telling.once = Cost::of(TOLD, bytes.len());
+        let limit = self.budget.telling.bytes();
         match leaving || bytes.len() <= limit {
             true => bytes,
             false => blob.encode(limit, names),
@@ -227,8 +244,8 @@ impl<I: Io> Background<I> {
 
     /// The commands that publish a blob.
     fn told(&self, blob: Vec<u8>, life: Duration) -> Vec<Argv> {
-        let id = self.id();
-        let key = self.exchange.blob(&id);
+        let id = self.name();
+        let key = self.blob_key(&id);
         let set = [
             Bytes::from_static(b"SET"),
             key.into(),
@@ -240,15 +257,16 @@ impl<I: Io> Background<I> {
         let listed = millis(life * 2);
         vec![
             set.into(),
-            argv([b"SADD", &self.exchange.pods, &id]),
-            argv([b"PEXPIRE", &self.exchange.pods, listed.as_bytes()]),
+            argv([b"SADD", &self.pods, &id]),
+            argv([b"PEXPIRE", &self.pods, listed.as_bytes()]),
         ]
     }
 
     /// Reads a value in parts that hold nobody up; what is longer than the limit by its first byte too many. With what is left
     /// of its time to live, if that is wanted.
-    pub(super) async fn read(
+    pub(super) async fn read<I: Io>(
         &self,
+        ground: &Ground<I>,
         key: &[u8],
         limit: usize,
         aged: bool,
@@ -262,7 +280,7 @@ impl<I: Io> Background<I> {
             if aged && bytes.is_empty() {
                 commands.push(argv([b"PTTL", key]));
             }
-            let mut replies = self.ask(commands).await?.into_iter();
+            let mut replies = ground.ask(commands).await?.into_iter();
             let part = match replies.next().and_then(bulk) {
                 Some(part) if !part.is_empty() => part,
                 _ => break,
@@ -276,23 +294,6 @@ impl<I: Io> Background<I> {
             }
         }
         Ok((!value.bytes.is_empty()).then_some(value))
-    }
-
-    /// Something published was of no use: counted, and told of by the driver.
-    pub(super) fn ignore(&self, what: &'static str, why: &Ignored) {
-        let pod = &self.cache.pod;
-        pod.counters.ignored_total.bump();
-        pod.warmth.warn(format!("{what} is ignored: {why}"));
-    }
-
-    /// Leaves the names of what this pod reads behind.
-    pub(super) fn save(&mut self) {
-        let Some(snapshots) = &self.snapshots else {
-            return;
-        };
-        let now = self.cache.io.now();
-        let snapshot = Snapshot::new(&self.counts, now, self.config.most_slots);
-        snapshots.save(&snapshot.encode(SNAPSHOT_BYTES));
     }
 }
 
@@ -318,4 +319,12 @@ pub(super) fn bulk(reply: Reply) -> Option<Bytes> {
 
 pub(super) fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
+}
+
+/// How long a pod waits until it publishes again: in a large fleet, longer.
+pub(super) fn publish_pause<I: Io>(ground: &Ground<I>, known: &Known) -> Duration {
+    let fleet = known.fleet();
+    let every = ground.config.publish_every;
+    let turns = u32::try_from(fleet.div_ceil(64)).unwrap_or(u32::MAX).max(1);
+    every.saturating_mul(turns).min(LATEST.max(every))
 }

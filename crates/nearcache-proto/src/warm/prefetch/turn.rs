@@ -1,4 +1,4 @@
-//! How fast the fleet may fetch ahead of demand: one allowance for all pods, kept in L2.
+//! Whose turn it is to fetch ahead: the fleet's allowance, kept in L2.
 //!
 //! A counter in L2 that lives for a quarter of a second holds what was taken of that time's allowance, so no
 //! pod's clock matters. The unit is a microsecond of the fleet's time: a fetch takes as many as it would if
@@ -9,80 +9,44 @@ use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
-use super::ask::argv;
-use super::{Background, WarmConfig};
+use super::Prefetcher;
 use crate::cache::Io;
 use crate::error::Error;
 use crate::resp::Reply;
-use crate::working_set::Manifest;
+use crate::warm::command::argv;
+use crate::warm::ground::Ground;
+use crate::warm::known::Known;
+use crate::warm::rate::WINDOW;
 
-/// Life of the counter.
-pub(super) const WINDOW: Duration = Duration::from_millis(250);
-
-/// The allowed rate, in reads and bytes a second of the whole fleet.
-pub(super) struct Pace {
-    reads_per_s: f64,
-    bytes_per_s: f64,
-    /// Whether to wait for one's turn within a window. Not where no time passes between two steps.
-    pub(super) in_turn: bool,
-}
-
-impl Pace {
-    pub(super) fn new(config: &WarmConfig) -> Self {
-        Self {
-            reads_per_s: (config.reads_per_s as f64).max(1.0),
-            bytes_per_s: (config.bytes_per_s as f64).max(1.0),
-            in_turn: true,
-        }
-    }
-
-    /// The share of what the fleet has been seen to read from L2, where that is more than what is configured.
-    pub(super) fn observe(&mut self, config: &WarmConfig, manifest: &Manifest) {
-        let peak = manifest.rates;
-        let of = |rate: f32| f64::from(rate.max(0.0)) * config.share;
-        self.reads_per_s = of(peak.l2_reads_per_s)
-            .max(config.reads_per_s as f64)
-            .max(1.0);
-        self.bytes_per_s = of(peak.l2_bytes_per_s)
-            .max(config.bytes_per_s as f64)
-            .max(1.0);
-    }
-
-    /// Keys that a window's allowance is good for.
-    pub(super) fn most_keys(&self) -> usize {
-        (self.reads_per_s * WINDOW.as_secs_f64()).max(1.0) as usize
-    }
-
-    /// What a fetch takes of the fleet's time.
-    pub(super) fn cost(&self, keys: usize, bytes: u64) -> Duration {
-        let reads = keys as f64 / self.reads_per_s;
-        Duration::from_secs_f64(reads.max(bytes as f64 / self.bytes_per_s).min(3600.0))
-    }
-}
-
-impl<I: Io> Background<I> {
+impl Prefetcher {
     /// Waits until it is this pod's turn to spend `cost` of the fleet's time, at most until `by`; whether it is.
     ///
     /// # Errors
     /// L2 did not answer.
-    pub(super) async fn may_fetch(&mut self, cost: Duration, by: Timestamp) -> Result<bool, Error> {
+    pub(in crate::warm) async fn may_fetch<I: Io>(
+        &mut self,
+        ground: &Ground<I>,
+        known: &Known,
+        cost: Duration,
+        by: Timestamp,
+    ) -> Result<bool, Error> {
         let micros = cost.as_micros().max(1).to_string();
         // What takes more than a window has the next ones, too.
         let window = cost.max(WINDOW).as_millis().to_string();
         loop {
-            let key = &self.exchange.pace;
+            let key = &self.pace_key;
             let set = argv([b"SET", key, b"0", b"PX", window.as_bytes(), b"NX"]);
             let take = argv([b"INCRBY", key, micros.as_bytes()]);
             let rest = argv([b"PTTL", key]);
-            let replies = self.ask(vec![set, take, rest]).await?;
+            let replies = ground.ask(vec![set, take, rest]).await?;
             let (taken, rest) = match replies.as_slice() {
                 [_, Reply::Int(taken), Reply::Int(rest)] => (*taken, *rest),
                 _ => return Err(crate::error::unexpected()),
             };
             if rest < 0 {
                 // It expired between the two commands, and was made anew without an end: nobody could fetch any more.
-                let end = argv([b"PEXPIRE", &self.exchange.pace, window.as_bytes()]);
-                self.ask(vec![end]).await?;
+                let end = argv([b"PEXPIRE", &self.pace_key, window.as_bytes()]);
+                ground.ask(vec![end]).await?;
             }
             let taken = Duration::from_micros(u64::try_from(taken).unwrap_or(0));
             let rest = Duration::from_millis(u64::try_from(rest).unwrap_or(1).clamp(1, 3_600_000));
@@ -90,16 +54,16 @@ impl<I: Io> Background<I> {
             // Jitter, or all who were refused would come back at once.
             let jitter = Duration::from_micros(self.random.next() % 20_000);
             let pause = turn.unwrap_or(rest + jitter);
-            let at_once = turn.is_some() && !self.pace.in_turn;
+            let at_once = turn.is_some() && !known.rate.in_turn;
             if !pause.is_zero() && !at_once {
-                let next = self.cache.io.now().saturating_add(pause);
-                if next >= by || self.cache.pod.warmth.is_closing() {
+                let next = ground.now().saturating_add(pause);
+                if next >= by || ground.is_closing() {
                     return Ok(false);
                 }
-                self.pause_until(next).await;
+                ground.pause_until(next).await;
             }
             if turn.is_some() {
-                return Ok(!self.cache.pod.warmth.is_closing());
+                return Ok(!ground.is_closing());
             }
         }
     }

@@ -1,14 +1,8 @@
 //! Commands of the background's own: one batch on the lane, behind which nobody waits long.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
-
 use bytes::Bytes;
-use nearcache_l1::Timestamp;
 
-use super::Background;
+use super::ground::Ground;
 use crate::cache::Io;
 use crate::error::{Error, ErrorKind};
 use crate::fleet::fleet_key;
@@ -18,9 +12,6 @@ use crate::primary::LaneState;
 use crate::request::{CommandWork, Effect, Work};
 use crate::resp::Reply;
 use crate::shim::Ordering;
-
-/// How long the last words of a cache that is shut down may take.
-const FAREWELL: Duration = Duration::from_millis(500);
 
 /// One command.
 pub(super) type Argv = Vec<Bytes>;
@@ -33,7 +24,7 @@ pub(super) fn argv<const N: usize>(words: [&[u8]; N]) -> Argv {
         .collect()
 }
 
-impl<I: Io> Background<I> {
+impl<I: Io> Ground<I> {
     /// Runs commands, in order, and returns their replies.
     ///
     /// # Errors
@@ -49,7 +40,7 @@ impl<I: Io> Background<I> {
             Work::Command(CommandWork { ops, effect, done })
         };
         // All keys of a service have one owner.
-        let primary = self.cache.pod.route.of(&self.exchange.pods).id();
+        let primary = self.cache.pod.route.of(&self.owned).id();
         let answers = self.cache.ask(primary, deadline, make);
         let answers = self.bounded(deadline, answers).await;
         let answers = answers.unwrap_or_else(|| Err(late()));
@@ -77,32 +68,6 @@ impl<I: Io> Background<I> {
                 fleet_key(&self.cache.pod.config.service, "")
             ));
         }
-    }
-
-    /// What a future comes to by then; a shutdown leaves it a moment only. The lane ends what it was asked in its
-    /// own time, which may be later.
-    pub(super) async fn bounded<T>(
-        &self,
-        by: Timestamp,
-        future: impl Future<Output = T>,
-    ) -> Option<T> {
-        let warmth = &self.cache.pod.warmth;
-        let mut future = pin!(future);
-        let mut sleep = self.timer.sleep_until(by);
-        let mut closing = false;
-        poll_fn(|cx| {
-            warmth.bell.listen(cx);
-            if !closing && warmth.is_closing() {
-                closing = true;
-                let soon = self.cache.io.now().saturating_add(FAREWELL);
-                sleep = self.timer.sleep_until(by.min(soon));
-            }
-            match future.as_mut().poll(cx) {
-                Poll::Ready(value) => Poll::Ready(Some(value)),
-                Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
-            }
-        })
-        .await
     }
 }
 

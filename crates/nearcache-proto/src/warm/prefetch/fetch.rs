@@ -2,13 +2,14 @@
 
 use nearcache_l1::{Landed, Timestamp};
 
-use super::Background;
-use super::ask::late;
+use super::Prefetcher;
 use crate::cache::Io;
 use crate::entry_key::{EntryKey, subject};
 use crate::error::Error;
 use crate::fill::Purpose;
 use crate::request::Work;
+use crate::warm::command::late;
+use crate::warm::ground::Ground;
 use crate::working_set::Item;
 
 /// Bytes of values in a batch, unless one value is larger: what a demand read may find in front of it.
@@ -22,10 +23,10 @@ const UNKNOWN: u64 = 4 << 10;
 
 /// What was fetched.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Taken {
-    pub(super) keys: usize,
-    pub(super) bytes: u64,
-    pub(super) score: f64,
+pub(in crate::warm) struct Taken {
+    pub(in crate::warm) keys: usize,
+    pub(in crate::warm) bytes: u64,
+    pub(in crate::warm) score: f64,
 }
 
 /// Bytes that fetching an item moves, as far as is known.
@@ -51,13 +52,14 @@ pub(super) fn batch(items: &[Item], most: usize) -> usize {
     count
 }
 
-impl<I: Io> Background<I> {
+impl Prefetcher {
     /// Fetches one batch and waits for it.
     ///
     /// # Errors
     /// L2 did not answer.
-    pub(super) async fn fetch(
+    pub(in crate::warm) async fn fetch<I: Io>(
         &mut self,
+        ground: &Ground<I>,
         items: &[Item],
         purpose: Purpose,
         by: Timestamp,
@@ -65,8 +67,8 @@ impl<I: Io> Background<I> {
         let mut guards = Vec::with_capacity(items.len());
         let mut flights = Vec::with_capacity(items.len());
         for item in items {
-            let pod = &self.cache.pod;
-            let now = || self.cache.io.now();
+            let pod = &ground.cache.pod;
+            let now = || ground.now();
             let lead = |filed| pod.lead_ahead(EntryKey::of(filed), purpose, now);
             if let Some(guard) = item.key().and_then(lead) {
                 flights.push((item, guard.flight().clone()));
@@ -77,26 +79,26 @@ impl<I: Io> Background<I> {
             return Ok(Taken::default());
         }
         // One at a time, and after everything else: it takes nobody's room.
-        self.cache.pod.route.part(guards, |primary, guards| {
-            self.cache.submit(primary, by, Work::FillAhead(guards));
+        ground.cache.pod.route.part(guards, |primary, guards| {
+            ground.cache.submit(primary, by, Work::FillAhead(guards));
         });
         let mut taken = Taken::default();
         let mut failed = None;
         for (item, flight) in flights {
             let filed = flight.key();
-            let Some(landed) = self.bounded(by, flight.wait_landed()).await else {
+            let Some(landed) = ground.bounded(by, flight.wait_landed()).await else {
                 failed = Some(late());
                 break;
             };
             match landed {
                 Landed::Done(Ok(fetched)) => {
                     let bytes = fetched.value.as_ref().map_or(0, |v| v.len() as u64);
-                    if self.cache.pod.store.contains(filed) {
+                    if ground.cache.pod.store.contains(filed) {
                         taken.keys += 1;
                         taken.bytes += bytes;
                         taken.score += item.score;
                     }
-                    self.ledger.fetched(filed, bytes, &self.cache.pod);
+                    self.outcomes.fetched(filed, bytes, &ground.cache.pod);
                 }
                 Landed::Done(Err(error)) => failed = Some(error),
                 // A reader could not wait, it was invalidated, or it is too large to be kept.

@@ -15,13 +15,11 @@ use crate::working_set::Manifest;
 impl<I: Io> Background<I> {
     /// The pod serves from now on, without a warm start.
     pub fn serve(&mut self) {
-        let pod = &self.cache.pod;
-        pod.count_reads(self.config.statistics);
-        pod.warmth
-            .want_lost(self.config.statistics && self.config.refetch);
+        let (pod, config) = (&self.ground.cache.pod, &self.ground.config);
+        pod.count_reads(config.statistics);
+        pod.warmth.want_lost(config.statistics && config.refetch);
         pod.ready_without_background("moved by hand");
-        self.started = true;
-        self.pace.in_turn = false;
+        self.known.rate.in_turn = false;
     }
 
     /// One round: counts what was read, and fetches what was changed and what, by `manifest`, is worth it.
@@ -29,11 +27,12 @@ impl<I: Io> Background<I> {
     /// # Cancellation
     /// Dropped, it leaves out what it has not fetched yet.
     pub async fn serve_round(&mut self, manifest: &Arc<Manifest>) {
-        self.pace.observe(&self.config, manifest);
-        self.manifest = Some(manifest.clone());
-        self.refetch().await;
-        self.fold();
-        self.top_up().await;
+        let (ground, known) = (&self.ground, &mut self.known);
+        known.learn(&ground.config, manifest.clone());
+        self.prefetcher.refetch(ground, known).await;
+        self.prefetcher.fold(ground, known);
+        let budget = &mut self.publisher.budget;
+        self.prefetcher.top_up(ground, known, budget).await;
     }
 }
 

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use nearcache_l1::{Hit, Key, Timestamp};
 
-use super::{Background, Phase};
+use super::Prefetcher;
 use crate::cache::Io;
 use crate::fill::Purpose;
+use crate::warm::Phase;
+use crate::warm::ground::Ground;
+use crate::warm::known::Known;
 
 /// Copies that are followed at a time; others are missed when they end.
 const MOST: usize = 4096;
@@ -92,35 +95,36 @@ impl Renewals {
     }
 }
 
-impl<I: Io> Background<I> {
+impl Prefetcher {
     /// Fetches anew what ends soon, was read in this life of its copy, and is expected to be read in the next.
-    pub(super) async fn renew(&mut self) {
-        if self.cache.io.now() < self.renewals.next() {
+    pub(super) async fn renew<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
+        if ground.now() < self.renewals.next() {
             return;
         }
         // What was read since the last look counts.
-        self.fold();
-        let now = self.cache.io.now();
+        self.fold(ground, known);
+        let now = ground.now();
         let due = self.renewals.take_due(now);
         // Not by way of a lane that is down.
-        if self.cache.pod.warmth.readiness().phase != Phase::Ready {
+        if ground.cache.pod.warmth.readiness().phase != Phase::Ready {
             return;
         }
         let mut items = Vec::new();
         for ((db, bytes), copy) in due {
             let filed = Key::new(db, &bytes);
-            let resident = self.cache.pod.store.peek(filed);
+            let resident = ground.cache.pod.store.peek(filed);
             // Somebody may have read it anew meanwhile, or it is gone.
             let the_same = resident.is_some_and(|hit| hit.deadline == copy.deadline);
             if the_same && copy.read {
-                items.extend(self.worth_again(filed, copy.life, now));
+                items.extend(known.worth_again(filed, copy.life, now));
             }
         }
         let renewed = items.clone();
-        self.fetch_again(items, Purpose::Refresh).await;
+        self.fetch_again(ground, known, items, Purpose::Refresh)
+            .await;
         // Followed without being read, so that it is looked at before it ends whatever is counted until then.
         for filed in renewed.iter().filter_map(|item| item.key()) {
-            let pod = &self.cache.pod;
+            let pod = &ground.cache.pod;
             if let Some(hit) = pod.store.peek(filed)
                 && let Some(life) = pod.bounded_life(&hit)
                 && hit.deadline > now.saturating_add(life / LEFT)
