@@ -34,7 +34,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The command again, to be shown to others: without folders, and without the secrets of an address.
+/// The command again, its program first, to be shown to others: without folders, and without the secrets of an address.
 pub fn command(args: impl Iterator<Item = String>) -> String {
     let words = args.map(|word| {
         let (name, value) = match word.split_once('=') {
@@ -43,10 +43,7 @@ pub fn command(args: impl Iterator<Item = String>) -> String {
         };
         quoted(&(name + &harmless(value)))
     });
-    std::iter::once("nearcache".to_owned())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn harmless(value: &str) -> String {
@@ -76,7 +73,8 @@ mod tests {
     use super::*;
 
     fn shown(words: &[&str]) -> String {
-        command(words.iter().map(|word| (*word).to_owned()))
+        let program = ["/folder/nearcache"];
+        command(program.iter().chain(words).map(|word| (*word).to_owned()))
     }
 
     #[test]

@@ -15,7 +15,9 @@ use nearcache_proto::{
     Cache, Error, ErrorKind, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key,
 };
 #[cfg(feature = "redis")]
-use nearcache_redis::{RedisL2, TlsFiles};
+use nearcache_redis::RedisL2;
+#[cfg(feature = "redis-rs")]
+use nearcache_redis::TlsFiles;
 
 use crate::settings::{
     MEMORY_URL, ManifestKeys, Service, SettingValue, setting_methods, settings_table,
@@ -275,7 +277,7 @@ fn open_url(_: &Settings) -> Result<(Arc<dyn L2>, u32), Error> {
     ))
 }
 
-#[cfg(feature = "redis")]
+#[cfg(feature = "redis-rs")]
 pub(crate) fn tls_files(settings: &Settings) -> TlsFiles {
     TlsFiles {
         ca: settings.tls_ca_file.clone(),

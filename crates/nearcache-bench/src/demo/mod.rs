@@ -116,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         document::write_pretty(path, &document)?;
     }
     if let Some(path) = &args.html {
-        let command = command(std::env::args().skip(1));
+        let command = command(std::env::args());
         document::put(path, &html::page(&document, &drawn, &command))?;
     }
     Ok(document.outcome())

@@ -185,7 +185,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     outln!("\n{}", verdict::text(&report, &options, guessed));
     if let Some(path) = &args.json {
         let findings = Findings {
-            command: crate::text::command(std::env::args().skip(1)),
+            command: crate::text::command(std::env::args()),
             version: env!("CARGO_PKG_VERSION"),
             report: &report,
             exchange,

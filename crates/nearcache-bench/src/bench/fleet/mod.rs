@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         document::write(path, &document)?;
     }
     if let Some(path) = &args.html {
-        let command = html::command(std::env::args().skip(1));
+        let command = html::command(std::env::args());
         document::put(path, &html::page(&document, &command))?;
     }
     Ok(document.outcome())

@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         document::write(path, &document)?;
     }
     if let Some(path) = &args.html {
-        let command = nearcache_cli::text::command(std::env::args().skip(1));
+        let command = nearcache_cli::text::command(std::env::args());
         document::put(path, &html::page(&document, &command))?;
     }
     Ok(document.outcome())
