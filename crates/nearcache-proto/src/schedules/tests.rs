@@ -111,6 +111,13 @@ impl World {
         self.pod.store.publish(guard, filled, |_| true, nothing());
     }
 
+    /// A heartbeat that was sent when the lane's thread had woken is answered.
+    fn renew(&self, history: u32) {
+        let primary = self.pod.route.unkeyed();
+        let sent_at = Timestamp::from_micros(WOKEN);
+        primary.coherence.renew(history, sent_at);
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.clock.load(Ordering::SeqCst))
     }
@@ -225,8 +232,30 @@ fn explore(schedule: impl Fn() + Sync + Send + 'static) {
     model.check(schedule);
 }
 
-/// Schedule 1: the process is stopped for long; the lane's thread wakes first, applies the push and
-/// renews; the reader goes on with what it had loaded.
+/// The process is stopped for long; the lane's thread wakes first, does what `lane` does, and gets a lease of `history`;
+/// the reader goes on with what it had loaded.
+fn woken(
+    world: impl Fn() -> Arc<World> + Sync + Send + 'static,
+    read: impl Fn(&World) + Sync + Send + Copy + 'static,
+    lane: impl Fn(&Pod) + Sync + Send + Copy + 'static,
+    history: u32,
+) {
+    explore(move || {
+        let world = world();
+        let lane = thread::spawn({
+            let world = world.clone();
+            move || {
+                world.sleep_until(WOKEN);
+                lane(&world.pod);
+                world.renew(history);
+            }
+        });
+        read(&world);
+        lane.join().expect("the lane's thread ends");
+    });
+}
+
+/// Schedule 1: the key was changed.
 fn stopped(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
     stopped_in(World::new, read);
 }
@@ -235,69 +264,23 @@ fn stopped_in(
     world: impl Fn() -> Arc<World> + Sync + Send + 'static,
     read: impl Fn(&World) + Sync + Send + Copy + 'static,
 ) {
-    explore(move || {
-        let world = world();
-        let lane = thread::spawn({
-            let world = world.clone();
-            move || {
-                world.sleep_until(WOKEN);
-                world.pod.invalidate(connection(1), KEY);
-                world
-                    .pod
-                    .route
-                    .unkeyed()
-                    .coherence
-                    .renew(1, Timestamp::from_micros(WOKEN));
-            }
-        });
-        read(&world);
-        lane.join().expect("the lane's thread ends");
-    });
+    let push = |pod: &Pod| pod.invalidate(connection(1), KEY);
+    woken(world, read, push, 1);
 }
 
 /// Schedule 2: the connection is lost, the write is missed, a new connection gets a lease.
 fn reconnected(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
-    explore(move || {
-        let world = World::new();
-        let lane = thread::spawn({
-            let world = world.clone();
-            move || {
-                world.sleep_until(WOKEN);
-                world.pod.disconnected(connection(1));
-                world.pod.route.unkeyed().connection_opened(connection(2));
-                world
-                    .pod
-                    .route
-                    .unkeyed()
-                    .coherence
-                    .renew(2, Timestamp::from_micros(WOKEN));
-            }
-        });
-        read(&world);
-        lane.join().expect("the lane's thread ends");
-    });
+    let reconnect = |pod: &Pod| {
+        pod.disconnected(connection(1));
+        pod.route.unkeyed().connection_opened(connection(2));
+    };
+    woken(World::new, read, reconnect, 2);
 }
 
 /// Schedule 4: as 1, but the whole store was flushed.
 fn flushed(read: impl Fn(&World) + Sync + Send + Copy + 'static) {
-    explore(move || {
-        let world = World::new();
-        let lane = thread::spawn({
-            let world = world.clone();
-            move || {
-                world.sleep_until(WOKEN);
-                world.pod.invalidate_all(connection(1));
-                world
-                    .pod
-                    .route
-                    .unkeyed()
-                    .coherence
-                    .renew(1, Timestamp::from_micros(WOKEN));
-            }
-        });
-        read(&world);
-        lane.join().expect("the lane's thread ends");
-    });
+    let flush = |pod: &Pod| pod.invalidate_all(connection(1));
+    woken(World::new, read, flush, 1);
 }
 
 #[test]
@@ -320,25 +303,11 @@ fn c2_schedule_3_an_old_connection_answers_late() {
         world.sleep_until(WOKEN);
         let late = thread::spawn({
             let world = world.clone();
-            move || {
-                world
-                    .pod
-                    .route
-                    .unkeyed()
-                    .coherence
-                    .renew(1, Timestamp::from_micros(WOKEN))
-            }
+            move || world.renew(1)
         });
         let new = thread::spawn({
             let world = world.clone();
-            move || {
-                world
-                    .pod
-                    .route
-                    .unkeyed()
-                    .coherence
-                    .renew(2, Timestamp::from_micros(WOKEN))
-            }
+            move || world.renew(2)
         });
         world.read();
         late.join().expect("it ends");
