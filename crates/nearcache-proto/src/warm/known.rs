@@ -91,19 +91,20 @@ impl Known {
         Duration::from_secs_f64(full * (1.0 - (-age / half_life).exp2())).max(LEAST)
     }
 
-    /// An entry that is expected to be read again within this time, by what was counted of it.
+    /// An entry that is expected to be read again within this time, by what was counted of it, and how often in a second.
     pub(super) fn worth_again(
         &self,
         filed: Key<'_>,
         within: Duration,
         now: Timestamp,
-    ) -> Option<Item> {
+    ) -> Option<(Item, f64)> {
         let score = self.counts.score(now, filed).unwrap_or(0.0);
-        let expected = score * within.as_secs_f64() / self.window(now).as_secs_f64();
-        (score >= EVIDENCE && expected >= READS_SOON).then(|| Item {
+        let per_s = score / self.window(now).as_secs_f64();
+        let item = || Item {
             name: Name::plain(filed),
             score,
             bytes: self.counts.bytes_of(filed),
-        })
+        };
+        (score >= EVIDENCE && per_s * within.as_secs_f64() >= READS_SOON).then(|| (item(), per_s))
     }
 }

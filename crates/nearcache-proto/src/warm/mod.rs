@@ -13,6 +13,7 @@ mod publish;
 mod rate;
 mod start;
 mod step;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use known::Known;
 use prefetch::Prefetcher;
 use publish::{Publisher, publish_pause};
 use start::WarmStart;
+use turn::Turns;
 
 pub use crate::fill::Purpose;
 pub use crate::readiness::{Phase, Readiness, WarmEnd, WarmReport};
@@ -87,8 +89,8 @@ impl<I: Io> Background<I> {
         Self {
             known: Known::new(&ground.config, now, own().next()),
             publisher: Publisher::new(service, now, own()),
-            start: WarmStart::new(snapshots),
-            prefetcher: Prefetcher::new(&ground, own()),
+            start: WarmStart::new(snapshots, Turns::new(service, own())),
+            prefetcher: Prefetcher::new(&ground),
             due: Due {
                 publish: now,
                 look: now,
@@ -178,8 +180,8 @@ impl<I: Io> Background<I> {
         }
         let (ground, known, publisher) = (&self.ground, &mut self.known, &mut self.publisher);
         if publisher.look_again(ground, known).await {
-            let budget = &mut publisher.budget;
-            self.prefetcher.top_up(ground, known, budget).await;
+            self.prefetcher.want_fleets(ground, known);
+            self.prefetcher.fetch_wanted(ground, known).await;
         }
     }
 

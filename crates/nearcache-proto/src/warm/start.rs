@@ -12,8 +12,10 @@ use nearcache_l1::Timestamp;
 
 use super::ground::Ground;
 use super::known::Known;
-use super::prefetch::{Prefetcher, leave};
+use super::prefetch::{Prefetcher, batch, size};
 use super::publish::Publisher;
+use super::rate::{Rate, WINDOW};
+use super::turn::Turns;
 use super::{Phase, Snapshots, WarmEnd, WarmReport};
 use crate::cache::Io;
 use crate::error::{Error, ErrorKind};
@@ -23,6 +25,9 @@ use crate::working_set::{Item, Manifest, Snapshot};
 
 /// Bytes that a snapshot may have.
 const SNAPSHOT_BYTES: usize = 1 << 20;
+
+/// Batches that one turn is asked for.
+const BATCHES: usize = 4;
 
 /// What is to be fetched.
 struct Aim {
@@ -35,13 +40,15 @@ struct Aim {
 /// The start of a pod, which may have to be made up for, and what its life leaves behind for the next one's.
 pub(super) struct WarmStart {
     snapshots: Option<Arc<dyn Snapshots>>,
+    turns: Turns,
     over: bool,
 }
 
 impl WarmStart {
-    pub(super) fn new(snapshots: Option<Arc<dyn Snapshots>>) -> Self {
+    pub(super) fn new(snapshots: Option<Arc<dyn Snapshots>>, turns: Turns) -> Self {
         Self {
             snapshots,
+            turns,
             over: false,
         }
     }
@@ -84,7 +91,8 @@ impl WarmStart {
                     if !self.over {
                         publisher.remember_found(known);
                     }
-                    warm(ground, known, prefetcher, (aim, by), &mut report).await
+                    let parts = (&mut self.turns, prefetcher);
+                    warm(ground, known, parts, (aim, by), &mut report).await
                 }
                 Ok(None) => WarmEnd::NothingKnown,
                 Err(_) => WarmEnd::Unreachable,
@@ -197,7 +205,7 @@ async fn lane_up<I: Io>(ground: &Ground<I>, by: Timestamp) -> bool {
 async fn warm<I: Io>(
     ground: &Ground<I>,
     known: &Known,
-    prefetcher: &mut Prefetcher,
+    (turns, prefetcher): (&mut Turns, &mut Prefetcher),
     (aim, by): (Aim, Timestamp),
     report: &mut WarmReport,
 ) -> WarmEnd {
@@ -232,8 +240,8 @@ async fn warm<I: Io>(
         if rest.is_empty() {
             break WarmEnd::Complete;
         }
-        let (batches, cost) = leave(&known.rate, rest);
-        match prefetcher.may_fetch(ground, known, cost, by).await {
+        let (batches, cost) = one_turn(&known.rate, rest);
+        match turns.may_fetch(ground, &known.rate, cost, by).await {
             Ok(true) => {}
             Ok(false) if ground.is_closing() => break WarmEnd::Closed,
             Ok(false) => break WarmEnd::Deadline,
@@ -272,6 +280,20 @@ async fn warm<I: Io>(
         0.0
     };
     end
+}
+
+/// The next batches that go in one turn: how many items each, and what they take of the fleet's time.
+fn one_turn(rate: &Rate, mut rest: &[Item]) -> (Vec<usize>, Duration) {
+    let mut batches = Vec::new();
+    let mut cost = Duration::ZERO;
+    while batches.len() < BATCHES && !rest.is_empty() && cost < WINDOW / 4 {
+        let count = batch(rest.iter(), rate.most_keys());
+        let (now, later) = rest.split_at(count);
+        cost += rate.cost(now.len(), now.iter().map(size).sum());
+        batches.push(count);
+        rest = later;
+    }
+    (batches, cost)
 }
 
 /// A fetch failed: because its time was up, or because L2 is out of reach.

@@ -29,10 +29,9 @@ impl<I: Io> Background<I> {
     pub async fn serve_round(&mut self, manifest: &Arc<Manifest>) {
         let (ground, known) = (&self.ground, &mut self.known);
         known.learn(&ground.config, manifest.clone());
-        self.prefetcher.refetch(ground, known).await;
         self.prefetcher.fold(ground, known);
-        let budget = &mut self.publisher.budget;
-        self.prefetcher.top_up(ground, known, budget).await;
+        self.prefetcher.want_fleets(ground, known);
+        self.prefetcher.fetch_wanted(ground, known).await;
     }
 }
 

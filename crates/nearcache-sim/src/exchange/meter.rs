@@ -26,7 +26,7 @@ pub enum ExchangeKind {
     LeaseAttempts,
     /// A pod reads the manifest, or its best part.
     ManifestsRead,
-    /// A pod asks for leave to fetch ahead.
+    /// A pod asks for its turn in a warm start.
     Pace,
 }
 

@@ -79,6 +79,21 @@ async fn a_running_pod_learns_what_the_others_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_allowance_does_not_cover_now_is_fetched_later() {
+    let l2 = MemoryL2::new();
+    let reader = fleet(&l2, 50).await;
+    reader.shutdown().await;
+    // Two and a half seconds of the allowance: a pod may be one second ahead of it.
+    let small = builder().store(l2).warm_start(false).top_up(0.001);
+    let small = small.warm_reads(20_usize).warm_share(1_usize);
+    // From here on nobody changes the manifest.
+    let small = small.publish_every("1h");
+    let running = small.connect().await.unwrap();
+    until("it holds all of it", || resident(&running, 50) == 50).await;
+    assert_eq!(running.stats().totals.ahead_total, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_expected_to_be_read_is_left_alone() {
     let l2 = MemoryL2::new();
     let running = builder()

@@ -30,7 +30,7 @@ pub(in crate::warm) struct Taken {
 }
 
 /// Bytes that fetching an item moves, as far as is known.
-pub(super) fn size(item: &Item) -> u64 {
+pub(in crate::warm) fn size(item: &Item) -> u64 {
     match item.bytes {
         0 => UNKNOWN,
         bytes => u64::from(bytes),
@@ -38,15 +38,17 @@ pub(super) fn size(item: &Item) -> u64 {
 }
 
 /// The first items that make one batch: of one db, so that they go out together.
-pub(super) fn batch(items: &[Item], most: usize) -> usize {
-    let db = |item: &Item| item.key().map(|filed| subject(filed).db);
+pub(in crate::warm) fn batch<'a>(items: impl Iterator<Item = &'a Item>, most: usize) -> usize {
     let mut bytes = 0;
     let mut count = 0;
-    for item in items.iter().take(BATCH_KEYS.min(most)) {
+    let mut first = None;
+    for item in items.take(BATCH_KEYS.min(most)) {
         bytes += size(item);
-        if count > 0 && (bytes > BATCH_BYTES || db(item) != db(&items[0])) {
+        let db = item.key().map(|filed| subject(filed).db);
+        if count > 0 && (bytes > BATCH_BYTES || first != Some(db)) {
             break;
         }
+        first = Some(db);
         count += 1;
     }
     count

@@ -5,69 +5,34 @@
 
 mod fetch;
 mod outcomes;
+mod queue;
 mod refresh_ahead;
-mod turn;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use nearcache_l1::{Key, Timestamp};
 
 use crate::cache::Io;
 use crate::epochs::key_hash;
 use crate::error::ErrorKind;
-use crate::fill::Purpose;
-use crate::fleet::fleet_key;
-use crate::random::Random;
-use crate::warm::budget::{Cost, LATEST, Upkeep};
 use crate::warm::ground::Ground;
 use crate::warm::known::{EVIDENCE, HORIZON, Known};
-use crate::warm::rate::{Rate, WINDOW};
 use crate::warm::{ADAPT_AFTER, Phase};
-use crate::working_set::Item;
-use fetch::{batch, size};
 use outcomes::Ledger;
+use queue::{Budget, Queue, Why, Wish};
 use refresh_ahead::Renewals;
+
+pub(super) use fetch::{batch, size};
 
 /// A key that somebody changed is fetched again if it is expected to be read within this time.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Batches that are asked leave for at once.
-const BATCHES: usize = 4;
-
 /// How long a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What asking for leave to fetch costs L2.
-const ASKED: Cost = Cost {
-    commands: 3.0,
-    bytes: 100.0,
-};
-
-/// Keys that one round of topping up fetches at most.
+/// Keys that one look tops up at most.
 const MOST_TOPPED: usize = 4096;
-
-/// The part of the allowance that what was changed may take, of this pod's share of it.
-#[derive(Default)]
-pub(super) struct Budget {
-    /// Time that has been spent in advance.
-    free_at: Option<Timestamp>,
-}
-
-impl Budget {
-    /// Spends `cost` of this pod's share, if not too much has been spent already.
-    fn spend(&mut self, cost: Duration, fleet: usize, now: Timestamp) -> bool {
-        let free_at = self.free_at.unwrap_or(now).max(now);
-        if free_at.saturating_since(now) > Duration::from_secs(1) {
-            return false;
-        }
-        let cost = cost.saturating_mul(u32::try_from(fleet).unwrap_or(u32::MAX));
-        // However many pods there are said to be.
-        self.free_at = Some(free_at.saturating_add(cost.min(LATEST)));
-        true
-    }
-}
 
 /// When keys were changed last, by their hash: two that share one pass for one that changes more often.
 #[derive(Default)]
@@ -97,22 +62,21 @@ struct Folding {
 
 /// Fetches ahead of demand, counts what came of it, and spends no more on that than it may.
 pub(super) struct Prefetcher {
+    queue: Queue,
+    budget: Budget,
     outcomes: Ledger,
-    spent: Budget,
     changes: Changes,
     renewals: Renewals,
     folding: Folding,
-    /// The key of the fleet's allowance.
-    pace_key: Vec<u8>,
-    random: Random,
 }
 
 impl Prefetcher {
-    pub(super) fn new<I: Io>(ground: &Ground<I>, random: Random) -> Self {
+    pub(super) fn new<I: Io>(ground: &Ground<I>) -> Self {
         let now = ground.now();
         Self {
+            queue: Queue::default(),
+            budget: Budget::default(),
             outcomes: Ledger::default(),
-            spent: Budget::default(),
             changes: Changes::default(),
             renewals: Renewals::default(),
             folding: Folding {
@@ -121,23 +85,24 @@ impl Prefetcher {
                 adapted_at: now,
                 reads_then: 0,
             },
-            pace_key: fleet_key(&ground.cache.pod.config.service, "pace").into_bytes(),
-            random,
         }
     }
 
     /// When there is something to do.
     pub(super) fn next<I: Io>(&self, ground: &Ground<I>) -> Timestamp {
-        match ground.config.statistics {
-            true => self.folding.next.min(self.renewals.next()),
-            false => self.renewals.next(),
+        let mut next = self.renewals.next();
+        if ground.config.statistics {
+            next = next.min(self.folding.next);
         }
+        if !self.queue.is_empty() {
+            next = next.min(self.budget.open_at());
+        }
+        next
     }
 
-    /// Does what is due: counts what was sampled, and fetches what was changed or is about to end.
+    /// Does what is due: counts what was sampled, and fetches what is wanted.
     pub(super) async fn round<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
-        self.refetch(ground, known).await;
-        self.renew(ground, known).await;
+        self.fetch_wanted(ground, known).await;
         if ground.config.statistics && ground.now() >= self.folding.next {
             self.fold(ground, known);
         }
@@ -189,143 +154,118 @@ impl Prefetcher {
 }
 
 impl Prefetcher {
-    /// Fetches what the fleet reads, is not here, and is expected to be read here.
-    pub(super) async fn top_up<I: Io>(
-        &mut self,
-        ground: &Ground<I>,
-        known: &mut Known,
-        budget: &mut Upkeep,
-    ) {
-        self.outcomes.sweep(&ground.cache.pod);
-        if !ground.cache.pod.is_tracked() {
-            return;
-        }
-        let wanted = wanted(ground, known);
-        let mut rest = wanted.as_slice();
-        let by = ground.now().saturating_add(ground.config.look_every / 2);
-        while !rest.is_empty() && !ground.is_closing() {
-            let (batches, cost) = leave(&known.rate, rest);
-            match self.may_fetch(ground, known, cost, by).await {
-                Ok(true) => budget.looking.spend(ASKED),
-                Ok(false) | Err(_) => return,
+    /// Fetches what is wanted, the most worthwhile first, as far as the budget goes. What it does not cover waits.
+    pub(super) async fn fetch_wanted<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
+        while !ground.is_closing() {
+            // Between two batches what came in meanwhile finds its place.
+            self.want_lost(ground, known);
+            self.want_ending(ground, known);
+            let pod = &ground.cache.pod;
+            // Not by way of a lane that is down: what is read is fetched anew anyway then.
+            if pod.warmth.readiness().phase != Phase::Ready {
+                self.queue.clear();
             }
-            for count in batches {
-                let (now, later) = rest.split_at(count);
-                rest = later;
-                let deadline = ground.now().saturating_add(PATIENCE);
-                let fetched = self.fetch(ground, now, Purpose::Background, deadline).await;
-                if fetched.is_err_and(|e| e.kind() == ErrorKind::Retry) || ground.is_closing() {
-                    return;
-                }
-                // What came in between must not wait for the rest.
-                self.refetch(ground, known).await;
+            let now = ground.now();
+            if self.queue.is_empty() || now < self.budget.open_at() {
+                return;
+            }
+            let (late, batch) = self.queue.next(&known.rate, now);
+            pod.counters.refetch_skipped_total.add(late);
+            let Some((why, items)) = batch else {
+                return;
+            };
+            let cost = known.rate.cost(items.len(), items.iter().map(size).sum());
+            self.budget.spend(cost, known.fleet(), now);
+            let by = now.saturating_add(PATIENCE);
+            let fetched = self.fetch(ground, &items, why.purpose(), by).await;
+            if fetched.is_err_and(|e| e.kind() == ErrorKind::Retry) {
+                self.queue.clear();
+                return;
+            }
+            if why == Why::Ending {
+                self.renewals.follow_on(&items, &ground.cache.pod, now);
             }
         }
     }
 
-    /// Fetches what somebody has changed, if it will be read again soon.
-    pub(super) async fn refetch<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
-        let lost = ground.cache.pod.warmth.take_lost();
-        if lost.is_empty() || !ground.config.refetch {
+    /// Wants what the fleet reads, is not here, and is expected to be read here; no longer what it wanted before.
+    pub(super) fn want_fleets<I: Io>(&mut self, ground: &Ground<I>, known: &Known) {
+        let pod = &ground.cache.pod;
+        self.outcomes.sweep(pod);
+        self.queue.forget(Why::TopUp);
+        let (Some(manifest), Some(threshold)) = (&known.manifest, ground.config.top_up) else {
+            return;
+        };
+        if !pod.is_tracked() {
             return;
         }
-        // Not by way of a lane that is down: the keys are read anew anyway then.
-        if ground.cache.pod.warmth.readiness().phase != Phase::Ready {
+        let now = ground.now();
+        let share = known.share(manifest.mass, manifest.fleet as usize, now);
+        // What ranks behind a full L1 of better ones would not beat the victim it needs.
+        let mut room = pod.store.capacity() / 10 * 9;
+        let mut wanted = Vec::new();
+        for item in &manifest.items {
+            let Some(filed) = item.key() else {
+                continue;
+            };
+            let weight = pod.store.weigh(filed, item.bytes as usize);
+            if weight > pod.store.max_entry_weight() {
+                continue;
+            }
+            if weight > room || wanted.len() == MOST_TOPPED {
+                break;
+            }
+            room -= weight;
+            let expected = manifest.expected_reads(item, HORIZON, share);
+            if expected >= threshold && !pod.store.contains(filed) {
+                wanted.push(Wish {
+                    item: item.clone(),
+                    why: Why::TopUp,
+                    reads_per_s: expected / HORIZON.as_secs_f64(),
+                    // Until the next look, however late.
+                    until: Timestamp::MAX,
+                });
+            }
+        }
+        self.queue.add(&known.rate, wanted);
+    }
+
+    /// Wants what somebody has changed, if it will be read again soon.
+    fn want_lost<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
+        let lost = ground.cache.pod.warmth.take_lost();
+        if lost.is_empty() || !ground.config.refetch {
             return;
         }
         // What was read since the last look counts.
         self.fold(ground, known);
         let now = ground.now();
-        let mut items = Vec::new();
+        let mut wanted = Vec::new();
         for (db, key) in lost {
             let filed = Key::new(db, &key);
             // Fetched ahead, changed again, and never read between: it is changed more often than read.
             let in_vain = self.outcomes.lost(db, &key, &ground.cache.pod);
             // What changes often is read so much less before the next change.
-            let until = self.changes.note(filed, now).min(SOON);
-            if !in_vain {
-                items.extend(known.worth_again(filed, until, now));
+            let within = self.changes.note(filed, now).min(SOON);
+            if !in_vain && let Some((item, reads_per_s)) = known.worth_again(filed, within, now) {
+                wanted.push(Wish {
+                    item,
+                    why: Why::Lost,
+                    reads_per_s,
+                    until: now.saturating_add(SOON),
+                });
             }
         }
-        self.fetch_again(ground, known, items, Purpose::Background)
-            .await;
+        self.want_again(ground, known, wanted);
     }
 
-    /// Fetches what is read most, as far as the budget goes.
-    pub(super) async fn fetch_again<I: Io>(
-        &mut self,
-        ground: &Ground<I>,
-        known: &Known,
-        mut items: Vec<Item>,
-        purpose: Purpose,
-    ) {
-        // By name where they are read alike, so that a seed replays.
-        let name = |item: &Item| {
-            item.key()
-                .map(|filed| (filed.db, Bytes::copy_from_slice(filed.bytes)))
-        };
-        items.sort_by_cached_key(|item| (std::cmp::Reverse(item.score.to_bits()), name(item)));
-        let fleet = known.fleet();
-        let mut rest = items.as_slice();
-        while !rest.is_empty() {
-            let (batch, later) = rest.split_at(batch(rest, known.rate.most_keys()));
-            rest = later;
-            let cost = known.rate.cost(batch.len(), batch.iter().map(size).sum());
-            let now = ground.now();
-            if !self.spent.spend(cost, fleet, now) {
-                let left = (batch.len() + rest.len()) as u64;
-                ground.cache.pod.counters.refetch_skipped_total.add(left);
-                return;
-            }
-            let by = now.saturating_add(PATIENCE);
-            let fetched = self.fetch(ground, batch, purpose, by).await;
-            if fetched.is_err_and(|e| e.kind() == ErrorKind::Retry) {
-                return;
-            }
-        }
+    /// Wants what was here.
+    fn want_again<I: Io>(&mut self, ground: &Ground<I>, known: &Known, wanted: Vec<Wish>) {
+        let left_out = self.queue.add(&known.rate, wanted);
+        ground
+            .cache
+            .pod
+            .counters
+            .refetch_skipped_total
+            .add(left_out);
     }
-}
-
-/// What is worth fetching, in the manifest's order.
-fn wanted<I: Io>(ground: &Ground<I>, known: &Known) -> Vec<Item> {
-    let (Some(manifest), Some(threshold)) = (&known.manifest, ground.config.top_up) else {
-        return Vec::new();
-    };
-    let share = known.share(manifest.mass, manifest.fleet as usize, ground.now());
-    let pod = &ground.cache.pod;
-    // What ranks behind a full L1 of better ones would not beat the victim it needs.
-    let mut room = pod.store.capacity() / 10 * 9;
-    let mut wanted = Vec::new();
-    for item in &manifest.items {
-        let Some(filed) = item.key() else {
-            continue;
-        };
-        let weight = pod.store.weigh(filed, item.bytes as usize);
-        if weight > pod.store.max_entry_weight() {
-            continue;
-        }
-        if weight > room || wanted.len() == MOST_TOPPED {
-            break;
-        }
-        room -= weight;
-        let expected = manifest.expected_reads(item, HORIZON, share);
-        if expected >= threshold && !pod.store.contains(filed) {
-            wanted.push(item.clone());
-        }
-    }
-    wanted
-}
-
-/// The next batches that are asked leave for at once: how many items each, and what they take of the fleet's time.
-pub(super) fn leave(rate: &Rate, mut rest: &[Item]) -> (Vec<usize>, Duration) {
-    let mut batches = Vec::new();
-    let mut cost = Duration::ZERO;
-    while batches.len() < BATCHES && !rest.is_empty() && cost < WINDOW / 4 {
-        let count = batch(rest, rate.most_keys());
-        let (now, later) = rest.split_at(count);
-        cost += rate.cost(now.len(), now.iter().map(size).sum());
-        batches.push(count);
-        rest = later;
-    }
-    (batches, cost)
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use nearcache_l1::{Hit, Key, Timestamp};
 
 use super::Prefetcher;
+use super::queue::{Why, Wish};
 use crate::cache::Io;
-use crate::fill::Purpose;
-use crate::warm::Phase;
+use crate::pod::Pod;
 use crate::warm::ground::Ground;
 use crate::warm::known::Known;
+use crate::working_set::Item;
 
 /// Copies that are followed at a time; others are missed when they end.
 const MOST: usize = 4096;
@@ -77,6 +78,18 @@ impl Renewals {
         }
     }
 
+    /// Follows what was renewed without its being read, so that it is looked at before it ends whatever is counted until then.
+    pub(super) fn follow_on(&mut self, renewed: &[Item], pod: &Pod, now: Timestamp) {
+        for filed in renewed.iter().filter_map(Item::key) {
+            if let Some(hit) = pod.store.peek(filed)
+                && let Some(life) = pod.bounded_life(&hit)
+                && hit.deadline > now.saturating_add(life / LEFT)
+            {
+                self.follow(filed, &hit, life, false);
+            }
+        }
+    }
+
     /// When to renew next.
     pub(super) fn next(&self) -> Timestamp {
         self.next
@@ -96,42 +109,33 @@ impl Renewals {
 }
 
 impl Prefetcher {
-    /// Fetches anew what ends soon, was read in this life of its copy, and is expected to be read in the next.
-    pub(super) async fn renew<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
+    /// Wants what ends soon, was read in this life of its copy, and is expected to be read in the next.
+    pub(super) fn want_ending<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
         if ground.now() < self.renewals.next() {
             return;
         }
         // What was read since the last look counts.
         self.fold(ground, known);
         let now = ground.now();
-        let due = self.renewals.take_due(now);
-        // Not by way of a lane that is down.
-        if ground.cache.pod.warmth.readiness().phase != Phase::Ready {
-            return;
-        }
-        let mut items = Vec::new();
-        for ((db, bytes), copy) in due {
+        let mut wanted = Vec::new();
+        for ((db, bytes), copy) in self.renewals.take_due(now) {
             let filed = Key::new(db, &bytes);
             let resident = ground.cache.pod.store.peek(filed);
             // Somebody may have read it anew meanwhile, or it is gone.
             let the_same = resident.is_some_and(|hit| hit.deadline == copy.deadline);
-            if the_same && copy.read {
-                items.extend(known.worth_again(filed, copy.life, now));
-            }
-        }
-        let renewed = items.clone();
-        self.fetch_again(ground, known, items, Purpose::Refresh)
-            .await;
-        // Followed without being read, so that it is looked at before it ends whatever is counted until then.
-        for filed in renewed.iter().filter_map(|item| item.key()) {
-            let pod = &ground.cache.pod;
-            if let Some(hit) = pod.store.peek(filed)
-                && let Some(life) = pod.bounded_life(&hit)
-                && hit.deadline > now.saturating_add(life / LEFT)
+            if the_same
+                && copy.read
+                && let Some((item, reads_per_s)) = known.worth_again(filed, copy.life, now)
             {
-                self.renewals.follow(filed, &hit, life, false);
+                wanted.push(Wish {
+                    item,
+                    why: Why::Ending,
+                    reads_per_s,
+                    until: copy.deadline,
+                });
             }
         }
+        self.want_again(ground, known, wanted);
     }
 }
 

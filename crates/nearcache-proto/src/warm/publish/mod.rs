@@ -53,7 +53,7 @@ pub(super) struct Publisher {
     pub(super) brief: Vec<u8>,
     id: u64,
     random: Random,
-    pub(super) budget: Upkeep,
+    budget: Upkeep,
     strangers: Strangers,
     sequence: u64,
     published_mass: f64,

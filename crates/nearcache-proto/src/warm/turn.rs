@@ -1,4 +1,4 @@
-//! Whose turn it is to fetch ahead: the fleet's allowance, kept in L2.
+//! Whose turn it is to warm up: the fleet's allowance, kept in L2.
 //!
 //! A counter in L2 that lives for a quarter of a second holds what was taken of that time's allowance, so no
 //! pod's clock matters. The unit is a microsecond of the fleet's time: a fetch takes as many as it would if
@@ -9,24 +9,37 @@ use std::time::Duration;
 
 use nearcache_l1::Timestamp;
 
-use super::Prefetcher;
+use super::command::argv;
+use super::ground::Ground;
+use super::rate::{Rate, WINDOW};
 use crate::cache::Io;
 use crate::error::Error;
+use crate::fleet::fleet_key;
+use crate::random::Random;
 use crate::resp::Reply;
-use crate::warm::command::argv;
-use crate::warm::ground::Ground;
-use crate::warm::known::Known;
-use crate::warm::rate::WINDOW;
 
-impl Prefetcher {
+/// The fleet's allowance, as one pod asks for it.
+pub(super) struct Turns {
+    key: Vec<u8>,
+    random: Random,
+}
+
+impl Turns {
+    pub(super) fn new(service: &str, random: Random) -> Self {
+        Self {
+            key: fleet_key(service, "pace").into_bytes(),
+            random,
+        }
+    }
+
     /// Waits until it is this pod's turn to spend `cost` of the fleet's time, at most until `by`; whether it is.
     ///
     /// # Errors
     /// L2 did not answer.
-    pub(in crate::warm) async fn may_fetch<I: Io>(
+    pub(super) async fn may_fetch<I: Io>(
         &mut self,
         ground: &Ground<I>,
-        known: &Known,
+        rate: &Rate,
         cost: Duration,
         by: Timestamp,
     ) -> Result<bool, Error> {
@@ -34,7 +47,7 @@ impl Prefetcher {
         // What takes more than a window has the next ones, too.
         let window = cost.max(WINDOW).as_millis().to_string();
         loop {
-            let key = &self.pace_key;
+            let key = &self.key;
             let set = argv([b"SET", key, b"0", b"PX", window.as_bytes(), b"NX"]);
             let take = argv([b"INCRBY", key, micros.as_bytes()]);
             let rest = argv([b"PTTL", key]);
@@ -45,7 +58,7 @@ impl Prefetcher {
             };
             if rest < 0 {
                 // It expired between the two commands, and was made anew without an end: nobody could fetch any more.
-                let end = argv([b"PEXPIRE", &self.pace_key, window.as_bytes()]);
+                let end = argv([b"PEXPIRE", &self.key, window.as_bytes()]);
                 ground.ask(vec![end]).await?;
             }
             let taken = Duration::from_micros(u64::try_from(taken).unwrap_or(0));
@@ -54,7 +67,7 @@ impl Prefetcher {
             // Jitter, or all who were refused would come back at once.
             let jitter = Duration::from_micros(self.random.next() % 20_000);
             let pause = turn.unwrap_or(rest + jitter);
-            let at_once = turn.is_some() && !known.rate.in_turn;
+            let at_once = turn.is_some() && !rate.in_turn;
             if !pause.is_zero() && !at_once {
                 let next = ground.now().saturating_add(pause);
                 if next >= by || ground.is_closing() {
