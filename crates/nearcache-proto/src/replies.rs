@@ -48,7 +48,10 @@ enum Part {
 
 impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     fn of(argv: &'a [A]) -> Option<Self> {
-        let (place, serve) = commands::served(argv)?;
+        let (place, mut serve) = commands::served(argv)?;
+        if off!(FirstKey) && serve.source == Source::MGet {
+            serve.source = Source::Own;
+        }
         let arguments = &argv[1..];
         Some(Self {
             place,
@@ -64,7 +67,7 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     /// The keys it reads.
     fn keys(&self) -> &'a [A] {
         match self.serve.source {
-            Source::MGet if !off!(FirstKey) => self.arguments,
+            Source::MGet => self.arguments,
             _ => &self.arguments[..1],
         }
     }
@@ -72,10 +75,6 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     /// The entries its reply is made from; `None` when it is too long to be filed.
     fn entries(&self) -> Option<Vec<(Kind, Cow<'a, [u8]>)>> {
         match self.serve.source {
-            Source::MGet if off!(FirstKey) => {
-                let name = entry_key::compose(self.place, self.arguments)?;
-                Some(vec![(Kind::Reply, Cow::Owned(name))])
-            }
             Source::Get | Source::MGet => {
                 let value = |key: &'a A| (Kind::Value, Cow::Borrowed(key.as_ref()));
                 Some(self.arguments.iter().map(value).collect())
@@ -92,7 +91,7 @@ impl<'a, A: AsRef<[u8]>> Served<'a, A> {
     fn assemble(&self, ones: &mut dyn Iterator<Item = One>) -> Result<Reply, Error> {
         match self.serve.source {
             Source::Get => Ok(value(ones.next().ok_or_else(unexpected)??)),
-            Source::MGet if !off!(FirstKey) => ones
+            Source::MGet => ones
                 .map(|one| match one {
                     Err(error) if is_wrong_type(&error) => Ok(Reply::Nil),
                     one => one.map(value),
@@ -128,7 +127,7 @@ impl<I: Io> Cache<I> {
     }
 
     fn resident_of<A: AsRef<[u8]>>(&self, db: u32, command: &Served<'_, A>) -> Option<Made> {
-        if command.serve.source == Source::MGet && !off!(FirstKey) {
+        if command.serve.source == Source::MGet {
             return self.resident_values(db, command.arguments);
         }
         self.made_of(db, command, |entry| self.fresh(entry))
@@ -272,7 +271,7 @@ impl<I: Io> Cache<I> {
         command: &Served<'_, A>,
         policy: ReadPolicy,
     ) -> Result<Option<Reply>, Error> {
-        if command.serve.source == Source::MGet && !off!(FirstKey) {
+        if command.serve.source == Source::MGet {
             return self.values(db, command).await;
         }
         let Some(entry) = command.entries().and_then(|mut entries| entries.pop()) else {

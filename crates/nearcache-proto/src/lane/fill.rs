@@ -55,7 +55,8 @@ impl Lane {
         if off!(Expiry) {
             deadline = Timestamp::MAX;
         }
-        if !read.tracked && !off!(Untracked) {
+        let tracked = read.tracked || off!(Untracked);
+        if !tracked {
             deadline = deadline.min(sent_at.saturating_add(cut(self.pod.config.untracked_life)));
         }
         if entry.is_of_hash() && self.pod.config.hash_field_expiry && self.primary.field_expiry() {
@@ -64,7 +65,7 @@ impl Lane {
         let keep = guard.meta().admitted
             && (read.exists || self.pod.config.cache_absent)
             // What was read untracked in a tracked life would outlive its bound by a lease.
-            && (read.tracked || !self.primary.is_tracked() || off!(Untracked))
+            && (tracked || !self.primary.is_tracked())
             && deadline > sent_at;
         if !keep {
             return guard.complete(Ok(read.fetched(known_until, sent_at)));

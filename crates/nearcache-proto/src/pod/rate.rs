@@ -6,21 +6,22 @@ use nearcache_l1::{Hit, Timestamp};
 
 use super::Pod;
 
-/// A time of the server's or the contract's, as a clock may count it that is slow.
-pub(crate) fn cut(time: Duration) -> Duration {
-    match off!(Rate) {
-        true => time,
-        false => time - time / 100,
+/// What a clock that is slow by one part in a hundred leaves out of a time.
+fn slack(time: Duration, parts: u32) -> Duration {
+    if off!(Rate) {
+        return Duration::ZERO;
     }
+    time / parts
 }
 
-/// A time that this clock has measured as it may be at most.
+/// A time of the server's or the contract's, as a clock may count it that is slow.
+pub(crate) fn cut(time: Duration) -> Duration {
+    time - slack(time, 100)
+}
+
+/// A time that this clock has measured as it may be at most: a slow one showed 99 of a hundred parts.
 fn stretched(time: Duration) -> Duration {
-    match off!(Rate) {
-        true => time,
-        // A clock that is slow by one part in a hundred showed 99 of them.
-        false => time.saturating_add(time / 99),
-    }
+    time.saturating_add(slack(time, 99))
 }
 
 impl Pod {
