@@ -10,6 +10,7 @@ mod encode;
 mod handshake;
 mod reply;
 mod resp2;
+pub mod wire;
 
 pub use batch::Batch;
 pub use decode::decode;
