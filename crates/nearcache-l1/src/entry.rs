@@ -9,7 +9,7 @@ use crate::Timestamp;
 /// From whom an entry was read, and under which life of the lane; the store keeps it and never compares it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stamp {
-    /// Who was believed to own the key, and since which change of mind.
+    /// Who was believed to own the key.
     pub claim: u32,
     /// The hash slot of the key, where several primaries share them; else 0.
     pub slot: u16,

@@ -3,6 +3,7 @@
 //! A hit is the lines of `resident`; everything below is for misses, and boxed, so that a hit's
 //! future stays small.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::error::{Error, ErrorKind, Reason, crowded};
 use crate::fill::Guard;
 use crate::fill::{FillMeta, PodFlight};
 use crate::pod::{Found, Pod};
-use crate::primary::{LaneState, Verdict};
+use crate::primary::{LaneState, Primary, Verdict};
 use crate::request::{RenewTicket, Work};
 
 impl<I: Io> Cache<I> {
@@ -234,8 +235,17 @@ impl<I: Io> Cache<I> {
         entry: EntryKey<'_>,
         deadline: Timestamp,
     ) -> Result<(), Error> {
-        self.pod.counters.lapsed_total.bump();
         let primary = self.pod.route.of(entry.subject().bytes);
+        self.renew_of(primary, deadline).await
+    }
+
+    /// Waits for the answer to a heartbeat of this primary.
+    pub(crate) async fn renew_of(
+        &self,
+        primary: &Arc<Primary>,
+        deadline: Timestamp,
+    ) -> Result<(), Error> {
+        self.pod.counters.lapsed_total.bump();
         let (promise, first) = primary.want_renewal();
         if first {
             let ticket = RenewTicket::new(primary.clone());

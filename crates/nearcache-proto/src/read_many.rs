@@ -144,12 +144,14 @@ impl<I: Io> Cache<I> {
         let deadline = self.call_deadline();
         let mut share = Share::Any;
         for _ in 0..ROUNDS {
-            for entry in entries {
-                if self.holds_lease_of(*entry, self.io.now()) {
+            let keys = entries.iter().map(|entry| entry.subject().bytes);
+            for primary in self.pod.route.owners(keys) {
+                if primary.lease_holds(self.io.now()) {
                     continue;
                 }
-                // Most keys are likely resident: one heartbeat instead of a value for each.
-                match self.renew(*entry, deadline).await {
+                // Most keys are likely resident: one heartbeat instead of a value for each. Once a round: where L2 is
+                // slower than L, the lease is over again when its answer comes.
+                match self.renew_of(primary, deadline).await {
                     // No copy can be proven any more: all are asked for, once the lane is there.
                     Err(error) if self.waits_out(&error, deadline) => break,
                     renewed => renewed?,

@@ -386,3 +386,24 @@ fn c2_the_maximum_of_serve_stale_allows_for_the_rate_of_the_clock() {
     assert!(matches!(read.freshness, Freshness::Stale(_)), "{read:?}");
     assert!(stale(&mut harness, 9_950).is_err());
 }
+
+/// A lease is over when its answer comes: whoever needs several entries asks once for all of them, not once for each.
+#[test]
+fn several_reads_on_a_lane_that_is_slower_than_l_cost_one_heartbeat_a_round() {
+    let config = PodConfig {
+        max_staleness: Duration::from_millis(30),
+        ..PodConfig::default()
+    };
+    let mut h = Harness::new(config);
+    let cache = h.cache.clone();
+    h.run(cache.ready(Duration::ZERO)).unwrap();
+    h.rtt = Duration::from_millis(40);
+    let keys: Vec<_> = (0..100).map(|n| format!("k{n}").into_bytes()).collect();
+    let names: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    h.pass(1000);
+    let before = cache.pod().totals().lapsed_total;
+    let read = h.run(cache.get_many(0, &names, ReadPolicy::PassThrough));
+    assert!(read.iter().all(Result::is_ok));
+    let asked = cache.pod().totals().lapsed_total - before;
+    assert!(asked <= 3, "{asked} heartbeats were waited for");
+}

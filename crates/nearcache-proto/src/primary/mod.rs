@@ -3,7 +3,7 @@
 //!
 //! Shared by all callers and the lane. Sends nothing and waits for nothing.
 //!
-//! Concurrency: see [`Coherence`] for the order of loads. `renewal`, `doubles` and `state` are held for a few instructions
+//! Concurrency: see [`Coherence`] for the order of loads. `renewal`, `doubles`, `ending` and `state` are held for a few instructions
 //! and never together with a lock of the store.
 
 mod coherence;
@@ -72,6 +72,8 @@ pub(crate) struct Primary {
     lease_time: Duration,
     /// Number of the connection whose history is current; 0: none.
     connection: AtomicU64,
+    /// Held while a connection is opened or ends.
+    ending: Mutex<()>,
     /// Whether the current connection reports changes.
     tracked: AtomicBool,
     /// Whether the server knows expiries of single hash fields.
@@ -102,6 +104,7 @@ impl Primary {
             coherence: Coherence::new(histories),
             lease_time,
             connection: AtomicU64::new(0),
+            ending: Mutex::new(()),
             tracked: AtomicBool::new(false),
             field_expiry: AtomicBool::new(true),
             doubles: Mutex::new(DoubleText::default()),
@@ -185,16 +188,20 @@ impl Primary {
 
     /// The lane is about to open this connection: its events count from now on.
     pub(crate) fn connection_opened(&self, connection: ConnectionId) {
+        let _whole = lock(&self.ending);
         self.connection.store(connection.number, Ordering::Release);
     }
 
     /// Whether it is the connection whose history is current.
     pub(crate) fn is_current(&self, connection: ConnectionId) -> bool {
-        self.connection.load(Ordering::Acquire) == connection.number
+        connection.primary == self.id
+            && self.connection.load(Ordering::Acquire) == connection.number
     }
 
     /// Ends the current history, once per connection, whoever notices first; whether this was it.
     pub(crate) fn connection_ended(&self, connection: ConnectionId) -> bool {
+        // Whole or not at all: a lane that finds it ended must not open another under the history that is about to end.
+        let _whole = lock(&self.ending);
         let was_current = self.connection_failed(connection);
         if was_current {
             self.tracked.store(false, Ordering::Release);
@@ -207,9 +214,11 @@ impl Primary {
 
     /// The attempt to open the connection failed: nothing was filled through it.
     pub(crate) fn connection_failed(&self, connection: ConnectionId) -> bool {
-        self.connection
-            .compare_exchange(connection.number, 0, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        connection.primary == self.id
+            && self
+                .connection
+                .compare_exchange(connection.number, 0, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
     }
 
     pub(crate) fn set_state(&self, state: LaneState) {

@@ -1,5 +1,5 @@
-//! Which primary owns a key. This is the place where a second primary begins: everybody asks here, and nobody else knows
-//! how many there are.
+//! Which primary owns a key. This is the place where a second primary begins. What is about one key asks [`Route::of`];
+//! `unkeyed` and `part` are asked by those that have several keys or none, which have to name them then.
 
 use std::sync::Arc;
 
@@ -20,6 +20,16 @@ impl Route {
     pub(crate) fn of(&self, _key: &[u8]) -> &Arc<Primary> {
         match self {
             Self::One(primary) => primary,
+        }
+    }
+
+    /// The owners of all of these, each of them once.
+    pub(crate) fn owners<'k>(
+        &self,
+        _keys: impl IntoIterator<Item = &'k [u8]>,
+    ) -> impl Iterator<Item = &Arc<Primary>> {
+        match self {
+            Self::One(primary) => std::iter::once(primary),
         }
     }
 

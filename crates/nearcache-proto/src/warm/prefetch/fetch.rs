@@ -24,6 +24,10 @@ const UNKNOWN: u64 = 4 << 10;
 /// What was fetched.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::warm) struct Taken {
+    /// Keys that L2 was asked for, and the bytes that they were expected to have.
+    pub(in crate::warm) asked: usize,
+    pub(in crate::warm) asked_bytes: u64,
+    /// Of those, what is kept.
     pub(in crate::warm) keys: usize,
     pub(in crate::warm) bytes: u64,
     pub(in crate::warm) score: f64,
@@ -84,7 +88,11 @@ impl Prefetcher {
         ground.cache.pod.route.part(guards, |primary, guards| {
             ground.cache.submit(primary, by, Work::FillAhead(guards));
         });
-        let mut taken = Taken::default();
+        let mut taken = Taken {
+            asked: flights.len(),
+            asked_bytes: flights.iter().map(|(item, _)| size(item)).sum(),
+            ..Taken::default()
+        };
         let mut failed = None;
         for (item, flight) in flights {
             let filed = flight.key();

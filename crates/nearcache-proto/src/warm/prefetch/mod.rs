@@ -16,6 +16,7 @@ use nearcache_l1::{Key, Timestamp};
 use crate::cache::Io;
 use crate::epochs::key_hash;
 use crate::error::ErrorKind;
+use crate::pod::Pod;
 use crate::warm::ground::Ground;
 use crate::warm::known::{EVIDENCE, HORIZON, Known};
 use crate::warm::{ADAPT_AFTER, Phase};
@@ -27,6 +28,9 @@ pub(super) use fetch::{batch, size};
 
 /// A key that somebody changed is fetched again if it is expected to be read within this time.
 const SOON: Duration = Duration::from_secs(60);
+
+/// Batches that are fetched before the other parts of the background have their turn.
+const BATCHES: usize = 4;
 
 /// How long a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -156,14 +160,17 @@ impl Prefetcher {
 impl Prefetcher {
     /// Fetches what is wanted, the most worthwhile first, as far as the budget goes. What it does not cover waits.
     pub(super) async fn fetch_wanted<I: Io>(&mut self, ground: &Ground<I>, known: &mut Known) {
-        while !ground.is_closing() {
+        for _ in 0..BATCHES {
+            if ground.is_closing() {
+                return;
+            }
             // Between two batches what came in meanwhile finds its place.
             self.want_lost(ground, known);
             self.want_ending(ground, known);
             let pod = &ground.cache.pod;
             // Not by way of a lane that is down: what is read is fetched anew anyway then.
             if pod.warmth.readiness().phase != Phase::Ready {
-                self.queue.clear();
+                self.give_up(pod);
             }
             let now = ground.now();
             if self.queue.is_empty() || now < self.budget.open_at() {
@@ -174,18 +181,24 @@ impl Prefetcher {
             let Some((why, items)) = batch else {
                 return;
             };
-            let cost = known.rate.cost(items.len(), items.iter().map(size).sum());
-            self.budget.spend(cost, known.fleet(), now);
             let by = now.saturating_add(PATIENCE);
-            let fetched = self.fetch(ground, &items, why.purpose(), by).await;
-            if fetched.is_err_and(|e| e.kind() == ErrorKind::Retry) {
-                self.queue.clear();
-                return;
-            }
+            let (asked, bytes) = match self.fetch(ground, &items, why.purpose(), by).await {
+                Err(error) if error.kind() == ErrorKind::Retry => return self.give_up(pod),
+                Err(_) => (items.len(), items.iter().map(size).sum()),
+                // What somebody else had fetched meanwhile cost nothing.
+                Ok(taken) => (taken.asked, taken.asked_bytes),
+            };
+            let cost = known.rate.cost(asked, bytes);
+            self.budget.spend(cost, known.fleet(), now);
             if why == Why::Ending {
                 self.renewals.follow_on(&items, &ground.cache.pod, now);
             }
         }
+    }
+
+    fn give_up(&mut self, pod: &Pod) {
+        let left_out = self.queue.clear();
+        pod.counters.refetch_skipped_total.add(left_out);
     }
 
     /// Wants what the fleet reads, is not here, and is expected to be read here; no longer what it wanted before.

@@ -1,6 +1,7 @@
 //! What is to be fetched ahead of demand, the most worthwhile first, and what may be spent on it.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nearcache_l1::Timestamp;
@@ -61,8 +62,10 @@ impl Queue {
         self.wishes.is_empty()
     }
 
-    pub(super) fn clear(&mut self) {
-        self.wishes.clear();
+    /// Forgets everything; how many entries that were here once are left out with that.
+    pub(super) fn clear(&mut self) -> u64 {
+        let all = self.wishes.drain(..);
+        all.filter(|(_, wish)| wish.why != Why::TopUp).count() as u64
     }
 
     /// Forgets what was wanted for one reason.
@@ -70,14 +73,19 @@ impl Queue {
         self.wishes.retain(|(_, wish)| wish.why != why);
     }
 
-    /// Takes wishes in; how many entries that were here once are left out for want of room.
+    /// Takes wishes in, each in the place of an earlier one for the same entry; how many entries that were here once are left
+    /// out for want of room.
     pub(super) fn add(&mut self, rate: &Rate, wishes: impl IntoIterator<Item = Wish>) -> u64 {
         let worth = |wish: &Wish| {
             let cost = rate.cost(1, size(&wish.item)).as_secs_f64();
             wish.reads_per_s / cost.max(1e-9)
         };
-        let wishes = wishes.into_iter().map(|wish| (worth(&wish), wish));
-        self.wishes.extend(wishes);
+        let wishes = wishes.into_iter();
+        let new: BTreeMap<_, _> = wishes.map(|wish| (wish.item.name.clone(), wish)).collect();
+        self.wishes
+            .retain(|(_, wish)| !new.contains_key(&wish.item.name));
+        self.wishes
+            .extend(new.into_values().map(|wish| (worth(&wish), wish)));
         self.in_order = false;
         let beyond = self.wishes.len().saturating_sub(MOST);
         if beyond == 0 {
@@ -197,6 +205,26 @@ mod tests {
         let order = ["hot", "came later", "warm", "hot and large", "rare"];
         assert_eq!((late, names(first)), (0, order.map(String::from).to_vec()));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn an_entry_is_wanted_once_for_the_latest_reason() {
+        let mut queue = Queue::default();
+        queue.add(
+            &rate(),
+            [
+                wish("a", 4.0, 100, Why::TopUp),
+                wish("b", 9.0, 100, Why::Lost),
+            ],
+        );
+        let again = [
+            wish("b", 1.0, 100, Why::Lost),
+            wish("b", 2.0, 100, Why::Lost),
+        ];
+        queue.add(&rate(), again);
+        assert_eq!(names(queue.next(&rate(), Timestamp::ZERO).1), ["a", "b"]);
+        assert_eq!(queue.add(&rate(), [wish("c", 1.0, 100, Why::Ending)]), 0);
+        assert_eq!((queue.clear(), queue.is_empty()), (1, true));
     }
 
     #[test]
