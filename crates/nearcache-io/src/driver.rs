@@ -2,10 +2,9 @@
 //!
 //! Never lets a caller wait on a thread that is gone, and takes no request of another process than its own.
 
+mod asked;
 mod background;
-mod check;
 mod drive;
-mod group;
 mod lanes;
 mod link;
 mod links;

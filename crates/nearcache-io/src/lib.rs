@@ -5,12 +5,14 @@
 
 mod clock;
 mod driver;
+mod in_order;
 mod memory;
 mod process;
 mod snapshot;
 
 pub use clock::now;
 pub use driver::IoThread;
+pub use in_order::{Executor, InOrder};
 pub use memory::MemoryL2;
 pub use process::{Owned, PerProcess, left_behind};
 pub use snapshot::SnapshotFile;

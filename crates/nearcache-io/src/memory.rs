@@ -16,7 +16,7 @@ use nearcache_proto::{
     Tracking,
 };
 
-use crate::{PerProcess, clock};
+use crate::{Executor, InOrder, PerProcess, clock};
 use outbox::Outbox;
 
 /// A store inside this process, shared by all clones: several pods of one process stay coherent
@@ -136,11 +136,12 @@ impl MemoryL2 {
                 let id = state.server.connect();
                 let outbox = Arc::new(Outbox::new(events));
                 state.outboxes.insert(id, outbox.clone());
-                Ok(Box::new(MemoryConnection {
+                let con = MemoryConnection {
                     shared: shared.clone(),
                     id,
                     outbox,
-                }) as Box<dyn Connection>)
+                };
+                Ok(Box::new(InOrder::new(con)) as Box<dyn Connection>)
             }
         };
         Box::pin(std::future::ready(opened))
@@ -255,18 +256,18 @@ struct MemoryConnection {
     outbox: Arc<Outbox>,
 }
 
-impl Connection for MemoryConnection {
-    fn send(&mut self, mut ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
+impl Executor for MemoryConnection {
+    fn execute(&mut self, mut ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
         let mut answers = Vec::with_capacity(ops.len());
         // The order of push and echo is looked at behind the last reply of a group.
         while let Some(at) = Batch::handshake(&ops) {
             let rest = ops.split_off(at + 1);
-            match self.execute(std::mem::replace(&mut ops, rest)) {
+            match self.execute_group(std::mem::replace(&mut ops, rest)) {
                 Ok(group) => answers.extend(group),
                 Err(error) => return Box::pin(std::future::ready(Err(error))),
             }
         }
-        let result = self.execute(ops).map(|group| {
+        let result = self.execute_group(ops).map(|group| {
             answers.extend(group);
             answers
         });
@@ -283,7 +284,7 @@ impl Connection for MemoryConnection {
 }
 
 impl MemoryConnection {
-    fn execute(&mut self, ops: Vec<Op>) -> Result<BatchReply, Error> {
+    fn execute_group(&mut self, ops: Vec<Op>) -> Result<BatchReply, Error> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }

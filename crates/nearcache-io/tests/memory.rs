@@ -133,7 +133,7 @@ fn c4_no_reply_overtakes_a_push_when_threads_race() {
                 let mut con =
                     support::wait(l2.connect_side(&Endpoint::Given, Protocol::Resp3)).unwrap();
                 while !stop.load(Ordering::Relaxed) {
-                    let answers = support::wait(con.send(vec![command(0, &["INCR", "k"])]));
+                    let answers = support::wait(con.ask(vec![command(0, &["INCR", "k"])]));
                     answers.unwrap()[0].as_ref().unwrap();
                     // The lock of the store is not fair: two who never pause could keep the third out.
                     std::thread::yield_now();
@@ -150,9 +150,9 @@ fn c4_no_reply_overtakes_a_push_when_threads_race() {
         );
         let mut con = support::wait(l2.connect(&Endpoint::Given, events)).unwrap();
         let canary = Bytes::from("canary");
-        support::wait(con.send(vec![Op::Handshake { canary, nonce: 1 }])).unwrap();
+        support::wait(con.ask(vec![Op::Handshake { canary, nonce: 1 }])).unwrap();
         let mut get = |tracked| {
-            let answers = support::wait(con.send(vec![reading(tracked)])).unwrap();
+            let answers = support::wait(con.ask(vec![reading(tracked)])).unwrap();
             value(&answers[0])
         };
         let pushed = || count.0.load(Ordering::SeqCst);

@@ -3,9 +3,10 @@
 //! Nothing here does IO. An [`L2`] opens connections; a [`Connection`] answers batches in order.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -410,19 +411,35 @@ pub trait L2: Send + Sync + 'static {
     ) -> BoxFuture<Result<Box<dyn Connection>, Error>>;
 }
 
-/// One connection: executes and answers batches in the order of the calls.
+/// One connection: executes and answers batches in the order of the calls. Only polled, it does IO; whoever holds it polls it
+/// after each [`send`](Self::send) and whenever it was woken.
 pub trait Connection: Send {
-    /// Puts the batch in line before it returns; the future resolves when the last op is answered.
-    /// A batch whose future is dropped is executed all the same.
+    /// Puts a batch in line, behind those before it. It is sent at the next poll.
+    fn send(&mut self, ops: Vec<Op>);
+
+    /// Sends what is in line, takes in what has come, and hands over the answer to the oldest batch that has had none yet,
+    /// once the last of its ops is answered. Pushes that came before that answer have been reported by then.
     ///
     /// # Errors
-    /// The connection is gone; whether the batch was executed is not known.
-    fn send(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>>;
+    /// The connection is gone, and must not be polled any more. Whether batches without an answer were executed is not
+    /// known.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<BatchReply, Error>>;
 
-    /// Resolves once the connection is known to have ended, so that nothing more is sent on it. Asked of side
-    /// connections, which may lie idle for long; a store that cannot tell may leave it as it is.
-    fn ended(&self) -> BoxFuture<()> {
-        Box::pin(std::future::pending())
+    /// Whether it is still there, as far as this machine knows: asked of a side connection that lay idle, before anything
+    /// is sent on it. A store that cannot tell may leave it as it is.
+    fn is_open(&mut self) -> bool {
+        true
+    }
+}
+
+impl dyn Connection + '_ {
+    /// Sends one batch and waits for its answer, on a connection that owes no other.
+    ///
+    /// # Errors
+    /// As for [`poll_answer`](Self::poll_answer).
+    pub async fn ask(&mut self, ops: Vec<Op>) -> Result<BatchReply, Error> {
+        self.send(ops);
+        poll_fn(|cx| self.poll_answer(cx)).await
     }
 }
 

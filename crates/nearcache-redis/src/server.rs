@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nearcache_io::InOrder;
 use nearcache_proto::{
     BoxFuture, Connection, Endpoint, Error, ErrorKind, Events, L2, Protocol, Tracking,
 };
@@ -247,7 +248,7 @@ impl L2 for RedisL2 {
         Box::pin(async move {
             let con = dial.await?;
             let lane = RedisConnection::lane(con, place, db, (reports, canary));
-            Ok(Box::new(lane) as Box<dyn Connection>)
+            Ok(Box::new(InOrder::new(lane)) as Box<dyn Connection>)
         })
     }
 
@@ -277,7 +278,8 @@ impl L2 for RedisL2 {
                 said.and_then(redis::Value::extract_error)
                     .map_err(|error| connect_error(&place, port, error, None))?;
             }
-            Ok(Box::new(RedisConnection::side(con, place, db, ended)) as Box<dyn Connection>)
+            let side = RedisConnection::side(con, place, db, ended);
+            Ok(Box::new(InOrder::new(side)) as Box<dyn Connection>)
         })
     }
 }

@@ -77,11 +77,12 @@ pub use versioned::versioned;
 
 /// What a store of your own implements, to be used with [`Builder::store`].
 ///
-/// [`L2`] opens connections, a [`Connection`](l2::Connection) answers [`Op`](l2::Op)s in order, and
+/// [`L2`] opens connections, a [`Connection`](l2::Connection) answers [`Op`](l2::Op)s in order - the easy way to make one is an
+/// [`Executor`](l2::Executor), which answers by futures - and
 /// [`Events`](l2::Events) hear of changes. A store that cannot tell of changes says so with
 /// [`Tracking::None`](l2::Tracking): its entries then live for a bounded time.
 pub mod l2 {
-    pub use nearcache_io::MemoryL2;
+    pub use nearcache_io::{Executor, InOrder, MemoryL2};
     pub use nearcache_proto::resp::Reply;
     pub use nearcache_proto::{
         BatchReply, BoxFuture, Connection, ConnectionId, Endpoint, Events, Invalidations, L2, Op,

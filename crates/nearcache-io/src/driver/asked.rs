@@ -3,10 +3,18 @@
 //! Never repairs an answer of the wrong shape: it may belong to somebody else, so the connection that
 //! gave it is as good as lost.
 
-use nearcache_proto::{BatchReply, Error, ErrorKind, Op, OpReply};
+use std::collections::VecDeque;
 
-/// What a batch on its way was asked.
-pub(super) struct Asked(Vec<Kind>);
+use nearcache_proto::{BatchId, BatchReply, Error, ErrorKind, Op, OpReply};
+
+use super::links::Answered;
+
+/// What the batches on their way over one connection were asked, in the order in which they will be answered.
+#[derive(Default)]
+pub(super) struct Asked {
+    batches: VecDeque<(BatchId, usize)>,
+    kinds: VecDeque<Kind>,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -22,38 +30,60 @@ enum Kind {
 }
 
 impl Asked {
-    pub(super) fn new(ops: &[Op]) -> Self {
-        Self(ops.iter().map(Kind::of).collect())
+    /// A batch is on its way.
+    pub(super) fn put(&mut self, batch: BatchId, ops: &[Op]) {
+        self.batches.push_back((batch, ops.len()));
+        self.kinds.extend(ops.iter().map(Kind::of));
     }
 
-    /// The answer as the lane may see it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// What is still owed is answered by this.
+    pub(super) fn fail(&mut self, error: &Error) -> Vec<Answered> {
+        self.kinds.clear();
+        let fail = |(batch, _)| (batch, Err(error.clone()));
+        self.batches.drain(..).map(fail).collect()
+    }
+
+    /// Whose the next answer is, as the lane may see it: an error when it cannot be the answer to what was asked.
     ///
     /// # Errors
-    /// [`ErrorKind::Retry`]: it cannot be the answer to what was asked.
-    pub(super) fn check(&self, mut replies: BatchReply) -> Result<BatchReply, Error> {
-        if replies.len() != self.0.len() {
-            return Err(broken(format!(
-                "gave {} replies to a batch of {}",
-                replies.len(),
-                self.0.len()
-            )));
-        }
-        for (kind, reply) in self.0.iter().zip(&mut replies) {
-            let Ok(reply) = reply else { continue };
-            if !kind.fits(reply) {
-                return Err(broken(
-                    "answered a request with a reply of another kind".to_owned(),
-                ));
+    /// Nobody's: nothing was asked.
+    pub(super) fn check(&mut self, answer: Result<BatchReply, Error>) -> Result<Answered, Error> {
+        let Some((batch, count)) = self.batches.pop_front() else {
+            return Err(match answer {
+                Err(error) => error,
+                Ok(_) => broken("gave an answer to nothing".to_owned()),
+            });
+        };
+        let kinds = self.kinds.drain(..count);
+        let checked = answer.and_then(|mut replies| {
+            if replies.len() != count {
+                return Err(broken(format!(
+                    "gave {} replies to a batch of {count}",
+                    replies.len(),
+                )));
             }
-            // A promise that nobody asked for: nothing of this life may rely upon it.
-            if let OpReply::Read { tracked, .. } | OpReply::ReadWith { tracked, .. } = reply {
-                *tracked &= matches!(
-                    kind,
-                    Kind::Read { tracked: true } | Kind::ReadWith { tracked: true }
-                );
+            for (kind, reply) in kinds.zip(&mut replies) {
+                let Ok(reply) = reply else { continue };
+                if !kind.fits(reply) {
+                    return Err(broken(
+                        "answered a request with a reply of another kind".to_owned(),
+                    ));
+                }
+                // A promise that nobody asked for: nothing of this life may rely upon it.
+                if let OpReply::Read { tracked, .. } | OpReply::ReadWith { tracked, .. } = reply {
+                    *tracked &= matches!(
+                        kind,
+                        Kind::Read { tracked: true } | Kind::ReadWith { tracked: true }
+                    );
+                }
             }
-        }
-        Ok(replies)
+            Ok(replies)
+        });
+        Ok((batch, checked))
     }
 }
 

@@ -2,18 +2,19 @@
 //!
 //! Reads the clock anew for everything it feeds: an answer must not look older than it is.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::task::{Context, Poll};
 
 use nearcache_l1::Timestamp;
 use nearcache_proto::{Action, Line, Request};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::Seat;
 use super::lanes::Lanes;
 use super::links::{Links, News};
-use super::sides::side_closed;
+use super::sides::{Closed, side_closed};
 use crate::clock::now;
 
 /// Requests or answers taken at once before what they lead to is sent: large enough that what came
@@ -34,33 +35,62 @@ pub(super) async fn run(seat: &Seat, lanes: &mut Lanes, queue: &mut UnboundedRec
                 timer.as_mut().reset(wake_time(due));
             }
         }
-        tokio::select! {
-            request = queue.recv() => {
-                let Some(request) = request else { break };
-                lanes.submit(request, now());
-                for _ in 1..BURST {
-                    let Ok(request) = queue.try_recv() else { break };
-                    lanes.submit(request, now());
+        // What a runtime lends to tasks that share it is not to end a turn here: nothing else runs on this thread.
+        let turn = unconstrained(poll_fn(|cx| {
+            // Requests first: what they lead to leaves with the poll of the connections.
+            let requests = take_requests(lanes, queue, cx);
+            if requests == Some(0) {
+                return Poll::Ready(false);
+            }
+            if requests.is_some() {
+                act(lanes, &mut links);
+            }
+            let mut moved = requests.is_some();
+            for _ in 0..BURST {
+                let Poll::Ready(news) = links.poll(cx) else {
+                    break;
+                };
+                moved = true;
+                if !tell(lanes, news) {
+                    break;
                 }
             }
-            news = poll_fn(|cx| links.poll(cx)) => {
-                let mut more = tell(lanes, news);
-                for _ in 1..BURST {
-                    if !more { break }
-                    let Poll::Ready(news) = poll_fn(|cx| Poll::Ready(links.poll(cx))).await else {
-                        break;
-                    };
-                    more = tell(lanes, news);
-                }
-            }
-            () = timer.as_mut(), if timer_for.is_some() => {
+            if timer_for.is_some() && timer.as_mut().poll(cx).is_ready() {
                 timer_for = None;
                 lanes.handle_timeout(now());
+                moved = true;
             }
+            if moved {
+                Poll::Ready(true)
+            } else {
+                Poll::Pending
+            }
+        }));
+        if !turn.await {
+            break;
         }
     }
     lanes.shutdown(now());
     act(lanes, &mut links);
+}
+
+/// Hands requests to the lanes: how many there were, of those that are taken at once; 0 when no more can come. `None`: there
+/// are none now.
+fn take_requests(
+    lanes: &mut Lanes,
+    queue: &mut UnboundedReceiver<Request>,
+    cx: &mut Context<'_>,
+) -> Option<usize> {
+    let mut taken = 0;
+    while taken < BURST {
+        match queue.poll_recv(cx) {
+            Poll::Ready(Some(request)) => lanes.submit(request, now()),
+            Poll::Ready(None) if taken == 0 => return Some(0),
+            Poll::Ready(None) | Poll::Pending => break,
+        }
+        taken += 1;
+    }
+    (taken > 0).then_some(taken)
 }
 
 /// Tells the lane it is about; false when that may want something done about its connection first.
@@ -69,7 +99,7 @@ fn tell(lanes: &mut Lanes, news: News) -> bool {
         News::Connected(connection)
         | News::ConnectFailed(connection, _)
         | News::Disconnected(connection) => connection.primary,
-        News::Answered(primary, _)
+        News::Answered(primary, ..)
         | News::SideAnswered(primary, _)
         | News::SideUnsent(primary, ..) => *primary,
     };
@@ -82,11 +112,9 @@ fn tell(lanes: &mut Lanes, news: News) -> bool {
             lane.handle_connect_failed(connection, error, now());
         }
         News::Disconnected(connection) => lane.handle_disconnected(connection, now()),
-        News::Answered(_, answers) => {
-            let alive = answers.iter().all(|(_, result)| result.is_ok());
-            for (batch, result) in answers {
-                lane.handle_reply(batch, result, now());
-            }
+        News::Answered(_, batch, result) => {
+            let alive = result.is_ok();
+            lane.handle_reply(batch, result, now());
             return alive;
         }
         News::SideAnswered(_, answers) => {
@@ -108,10 +136,6 @@ fn tell(lanes: &mut Lanes, news: News) -> bool {
 /// Carries out what the lanes want until they want nothing more.
 fn act(lanes: &mut Lanes, links: &mut Links) {
     while let Some(action) = lanes.poll_action(now()) {
-        let sends = matches!(&action, Action::Send { line, .. } if matches!(line, Line::Lane(_)));
-        if !sends {
-            links.flush();
-        }
         match action {
             Action::Connect { connection } => {
                 if let Err(error) = links.connect(connection) {
@@ -125,7 +149,7 @@ fn act(lanes: &mut Lanes, links: &mut Links) {
                 ops,
             } => {
                 if let Err(error) = links.send(primary, batch, ops) {
-                    tell(lanes, News::Answered(primary, vec![(batch, Err(error))]));
+                    tell(lanes, News::Answered(primary, batch, Err(error)));
                 }
             }
             Action::Send {
@@ -138,14 +162,14 @@ fn act(lanes: &mut Lanes, links: &mut Links) {
                 }
             }
             Action::CloseSide { primary, side } => {
-                let unsent = links.close_side(primary, side);
+                let Closed { unsent, unanswered } = links.close_side(primary, side);
                 tell(lanes, News::SideUnsent(primary, unsent, side_closed()));
+                tell(lanes, News::SideAnswered(primary, unanswered));
             }
             Action::Report { report, .. } if report.is_problem() => tracing::warn!("{report}"),
             Action::Report { report, .. } => tracing::info!("{report}"),
         }
     }
-    links.flush();
 }
 
 fn wake_time(due: Timestamp) -> Instant {

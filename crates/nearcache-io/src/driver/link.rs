@@ -1,21 +1,17 @@
 //! The connection of one lane: opened when the lane says so, never by itself.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use futures_util::future::FutureExt;
-use futures_util::stream::{FuturesOrdered, Stream};
 use nearcache_proto::{
-    BatchId, BatchReply, BoxFuture, Connection, ConnectionId, Endpoint, Error, ErrorKind, Events,
+    BatchId, BoxFuture, Connection, ConnectionId, Endpoint, Error, ErrorKind, Events,
     Invalidations, L2, Op, Pod,
 };
 use tokio::sync::mpsc;
 
-use super::check::Asked;
-use super::group::Group;
-use super::links::{Answered, News};
+use super::asked::Asked;
+use super::links::News;
 
 pub(super) struct Link {
     pod: Arc<Pod>,
@@ -34,10 +30,7 @@ enum LaneLink {
     Open {
         connection: ConnectionId,
         con: Box<dyn Connection>,
-        /// In order: a later answer must not reach the lane before an earlier one.
-        answers: FuturesOrdered<BoxFuture<Vec<Answered>>>,
-        /// What goes out with the next [`flush`](Links::flush).
-        group: Group,
+        asked: Asked,
     },
 }
 
@@ -107,39 +100,14 @@ impl Link {
         }
     }
 
-    /// Puts a batch in line for the lane, to be sent by the next [`flush`](Self::flush) at the latest; an error
-    /// is the answer when it is not open.
+    /// Puts a batch in line for the lane: the next poll sends it. An error is the answer when it is not open.
     pub(super) fn send(&mut self, batch: BatchId, ops: Vec<Op>) -> Result<(), Error> {
-        let LaneLink::Open { group, .. } = &self.lane else {
+        let LaneLink::Open { con, asked, .. } = &mut self.lane else {
             return Err(Error::new(ErrorKind::Retry, "the lane is not open"));
         };
-        let alone = !Group::takes(&ops);
-        if alone || !group.has_room_for(&ops) {
-            self.flush();
-        }
-        if let LaneLink::Open { group, .. } = &mut self.lane {
-            group.push(batch, ops);
-        }
-        if alone {
-            self.flush();
-        }
+        asked.put(batch, &ops);
+        con.send(ops);
         Ok(())
-    }
-
-    /// Sends what [`send`](Self::send) has put in line. To be called before anything else is done to connections,
-    /// and before waiting.
-    pub(super) fn flush(&mut self) {
-        if let LaneLink::Open {
-            con,
-            answers,
-            group,
-            ..
-        } = &mut self.lane
-            && let Some((members, ops)) = group.take()
-        {
-            let answer = checked(&mut **con, ops);
-            answers.push_back(answer.map(move |result| members.split(result)).boxed());
-        }
     }
 
     /// The next piece of news.
@@ -158,8 +126,7 @@ impl Link {
                         self.lane = LaneLink::Open {
                             connection,
                             con,
-                            answers: FuturesOrdered::new(),
-                            group: Group::default(),
+                            asked: Asked::default(),
                         };
                         News::Connected(connection)
                     }
@@ -171,13 +138,24 @@ impl Link {
             }
             LaneLink::Open {
                 connection,
-                answers,
-                ..
+                con,
+                asked,
             } => {
-                if let Poll::Ready(Some(answers)) = Pin::new(answers).poll_next(cx) {
-                    return Poll::Ready(News::Answered(connection.primary, answers));
+                let connection = *connection;
+                if let Poll::Ready(answer) = con.poll_answer(cx) {
+                    let over = answer.is_err() || asked.is_empty();
+                    let news = match asked.check(answer) {
+                        Ok((batch, result)) => News::Answered(connection.primary, batch, result),
+                        // With nothing on its way.
+                        Err(_) => News::Disconnected(connection),
+                    };
+                    if over {
+                        self.pod.disconnected(connection);
+                        self.lane = LaneLink::Down;
+                    }
+                    return Poll::Ready(news);
                 }
-                *connection
+                connection
             }
         };
         // What was answered before the end is handed over before it.
@@ -190,16 +168,4 @@ impl Link {
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
-}
-
-/// Sends a batch; what comes back is its answer, or the end of the connection.
-pub(super) fn checked(
-    con: &mut dyn Connection,
-    ops: Vec<Op>,
-) -> BoxFuture<Result<BatchReply, Error>> {
-    let asked = Asked::new(&ops);
-    let answer = con.send(ops);
-    answer
-        .map(move |result| result.and_then(|replies| asked.check(replies)))
-        .boxed()
 }

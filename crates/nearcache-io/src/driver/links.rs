@@ -9,7 +9,7 @@ use nearcache_proto::{
 };
 
 use super::link::Link;
-use super::sides::Sides;
+use super::sides::{Closed, Sides};
 
 /// The answer to one batch.
 pub(super) type Answered = (BatchId, Result<BatchReply, Error>);
@@ -20,7 +20,7 @@ pub(super) enum News {
     ConnectFailed(ConnectionId, Error),
     Disconnected(ConnectionId),
     /// Of this primary's lane, in the order of sending.
-    Answered(PrimaryId, Vec<Answered>),
+    Answered(PrimaryId, BatchId, Result<BatchReply, Error>),
     /// Of a side connection to this primary.
     SideAnswered(PrimaryId, Vec<Answered>),
     /// For a side connection that there is not, for this reason.
@@ -75,11 +75,6 @@ impl Links {
         link.send(batch, ops)
     }
 
-    /// See [`Link::flush`].
-    pub(super) fn flush(&mut self) {
-        self.lanes.values_mut().for_each(Link::flush);
-    }
-
     /// See [`Sides::send`].
     pub(super) fn send_side(
         &mut self,
@@ -92,7 +87,7 @@ impl Links {
     }
 
     /// See [`Sides::close`].
-    pub(super) fn close_side(&mut self, primary: PrimaryId, side: u64) -> Vec<BatchId> {
+    pub(super) fn close_side(&mut self, primary: PrimaryId, side: u64) -> Closed {
         self.sides.close((primary, side))
     }
 

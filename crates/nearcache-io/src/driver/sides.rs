@@ -5,22 +5,21 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, Stream};
 use nearcache_proto::{
-    BatchId, BatchReply, BoxFuture, Connection, Endpoint, Error, ErrorKind, L2, Op, OpError,
-    PrimaryId, Reason, Side,
+    BatchId, BoxFuture, Connection, Endpoint, Error, ErrorKind, L2, Op, OpError, PrimaryId, Reason,
+    Side,
 };
-use tokio::sync::watch;
-use tokio::task::yield_now;
 
-use super::link::checked;
-use super::links::News;
+use super::asked::Asked;
+use super::links::{Answered, News};
 
 /// Its number, of those to one primary.
 type SideId = (PrimaryId, u64);
@@ -35,24 +34,38 @@ pub(super) struct Sides {
 
 struct Known {
     side: Side,
-    endpoint: Endpoint,
     serial: u64,
     state: State,
-    /// Batches in flight.
-    busy: usize,
-    /// Closed with this one: whatever is in flight then ends.
-    open: watch::Sender<()>,
 }
 
 enum State {
     /// It is opened, for these.
     Opening(Vec<Batch>),
-    /// It lay idle, and is looked at before these are sent.
-    Looking(Box<dyn Connection>, Vec<Batch>),
-    Open(Box<dyn Connection>),
+    Open(Arc<Open>),
 }
 
 type Batch = (BatchId, Vec<Op>);
+
+/// An open side connection, in the hands of the future that polls it and of whoever sends.
+//
+// Concurrency: all of it happens on the IO thread; the lock is never waited for.
+struct Open(Mutex<Line>);
+
+struct Line {
+    /// `None` once it is over.
+    con: Option<Box<dyn Connection>>,
+    asked: Asked,
+    /// Of the future that polls it.
+    waker: Waker,
+}
+
+/// What became of a side connection that was closed.
+pub(super) struct Closed {
+    /// What was not sent.
+    pub(super) unsent: Vec<BatchId>,
+    /// What will have no answer.
+    pub(super) unanswered: Vec<Answered>,
+}
 
 struct Event {
     side: SideId,
@@ -62,9 +75,9 @@ struct Event {
 
 enum What {
     Opened(Result<Box<dyn Connection>, Unopened>),
-    Looked { alive: bool },
-    Ended,
-    Answered(BatchId, Result<BatchReply, Error>),
+    Answered(Answered),
+    /// With what it owes.
+    Ended(Vec<Answered>),
 }
 
 /// Why there is no connection.
@@ -106,32 +119,29 @@ impl Sides {
             if !side.may_open {
                 return Err(lost());
             }
-            self.open(side, endpoint.clone(), vec![(batch, ops)]);
+            self.open(side, endpoint, vec![(batch, ops)]);
             return Ok(());
         };
         known.side = side;
         match &mut known.state {
-            State::Opening(waiting) | State::Looking(_, waiting) => waiting.push((batch, ops)),
-            State::Open(_) if known.busy == 0 => {
-                let (serial, waiting) = (known.serial, vec![(batch, ops)]);
-                let before = std::mem::replace(&mut known.state, State::Opening(Vec::new()));
-                if let State::Open(con) = before {
-                    let look = look(con.ended());
-                    known.state = State::Looking(con, waiting);
-                    let looked = look.map(|alive| What::Looked { alive });
-                    self.expect(id, serial, looked);
-                }
+            State::Opening(waiting) => waiting.push((batch, ops)),
+            State::Open(open) if open.is_there() => open.put(batch, ops),
+            // It ended while it lay idle: nothing was lost with it.
+            State::Open(_) if side.may_open => {
+                self.open(side, endpoint, vec![(batch, ops)]);
             }
-            State::Open(_) => self.put(id, vec![(batch, ops)]),
+            State::Open(_) => {
+                self.known.remove(&id);
+                return Err(lost());
+            }
         }
         Ok(())
     }
 
-    /// Closes a side connection. Batches on their way are answered by [`News`]; those that were not
-    /// sent are returned.
-    pub(super) fn close(&mut self, side: SideId) -> Vec<BatchId> {
+    /// Closes a side connection.
+    pub(super) fn close(&mut self, side: SideId) -> Closed {
         let known = self.known.remove(&side);
-        known.map(Known::unsent).unwrap_or_default()
+        known.map_or_else(Closed::nothing, Known::close)
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News> {
@@ -149,44 +159,44 @@ impl Sides {
 
     fn happened(&mut self, event: Event) -> Option<News> {
         let Event { side, serial, what } = event;
-        let known = match self.known.entry(side) {
-            Entry::Occupied(known) if known.get().serial == serial => Some(known),
-            _ => None,
+        let mut known = match self.known.entry(side) {
+            Entry::Occupied(known) if known.get().serial == serial => known,
+            // It was closed meanwhile, and whoever waited for it has been told.
+            _ => return None,
         };
-        match (what, known) {
-            (What::Answered(batch, result), known) => {
-                match known {
-                    // Whoever was on it has been told; the next batch opens another.
-                    Some(known) if result.is_err() => drop(known.remove()),
-                    Some(mut known) => known.get_mut().busy -= 1,
-                    None => {}
+        match what {
+            What::Answered(answered) => {
+                if let State::Open(open) = &known.get().state {
+                    let open = open.clone();
+                    self.expect(side, serial, open.answer());
                 }
-                Some(News::SideAnswered(side.0, vec![(batch, result)]))
+                Some(News::SideAnswered(side.0, vec![answered]))
             }
-            // It was closed meanwhile.
-            (_, None) => None,
-            (What::Opened(Ok(con)), Some(mut known)) => {
-                let known = known.get_mut();
-                let serial = known.serial;
-                let ended = con.ended();
-                let mut open = known.open.subscribe();
-                let waiting = known.opened(con);
-                let ended = async move {
-                    tokio::select! {
-                        () = ended => {}
-                        // A store may never tell: this must not be kept for longer than the connection.
-                        _ = open.changed() => {}
+            What::Ended(unanswered) => {
+                known.remove();
+                match unanswered.is_empty() {
+                    true => None,
+                    false => Some(News::SideAnswered(side.0, unanswered)),
+                }
+            }
+            What::Opened(Ok(con)) => {
+                let open = Arc::new(Open::new(con));
+                let state = &mut known.get_mut().state;
+                if let State::Opening(waiting) = std::mem::replace(state, State::Open(open.clone()))
+                {
+                    for (batch, ops) in waiting {
+                        open.put(batch, ops);
                     }
-                    What::Ended
-                };
-                self.expect(side, serial, ended);
-                self.put(side, waiting);
+                }
+                self.expect(side, serial, open.answer());
                 None
             }
-            (What::Opened(Err(Unopened::Failed(error))), Some(known)) => {
-                Some(News::SideUnsent(side.0, known.remove().unsent(), error))
-            }
-            (What::Opened(Err(Unopened::Refused(error))), Some(known)) => {
+            What::Opened(Err(Unopened::Failed(error))) => Some(News::SideUnsent(
+                side.0,
+                known.remove().close().unsent,
+                error,
+            )),
+            What::Opened(Err(Unopened::Refused(error))) => {
                 let State::Opening(waiting) = known.remove().state else {
                     return None;
                 };
@@ -197,42 +207,13 @@ impl Sides {
                 let answers = waiting.into_iter().map(refuse).collect();
                 Some(News::SideAnswered(side.0, answers))
             }
-            (What::Looked { alive: true }, Some(mut known)) => {
-                let waiting = known.get_mut().looked();
-                self.put(side, waiting);
-                None
-            }
-            (What::Looked { alive: false } | What::Ended, Some(known)) => {
-                if known.get().busy > 0 {
-                    // Each of them hears of it, and the last takes it away.
-                    return None;
-                }
-                let gone = known.remove();
-                self.died(gone)
-            }
         }
     }
 
-    /// It ended with nothing in flight: what was not sent yet may go over another, if that will do.
-    fn died(&mut self, known: Known) -> Option<News> {
-        let side = known.side;
-        match known.state {
-            State::Looking(_, waiting) if side.may_open => {
-                self.open(side, known.endpoint, waiting);
-                None
-            }
-            State::Looking(_, waiting) => {
-                let batches = waiting.into_iter().map(|(batch, _)| batch).collect();
-                Some(News::SideUnsent(side.primary, batches, lost()))
-            }
-            State::Opening(_) | State::Open(_) => None,
-        }
-    }
-
-    fn open(&mut self, side: Side, endpoint: Endpoint, waiting: Vec<Batch>) {
+    fn open(&mut self, side: Side, endpoint: &Endpoint, waiting: Vec<Batch>) {
         self.serial += 1;
         let serial = self.serial;
-        let dial = self.l2.connect_side(&endpoint, side.protocol);
+        let dial = self.l2.connect_side(endpoint, side.protocol);
         let elsewhere = ![Op::AS_IS, self.l2.resting_db()].contains(&side.db);
         let opened = async move {
             let mut con = dial.await?;
@@ -246,33 +227,10 @@ impl Sides {
         self.expect(id, serial, opened.map(What::Opened));
         let known = Known {
             side,
-            endpoint,
             serial,
             state: State::Opening(waiting),
-            busy: 0,
-            open: watch::Sender::new(()),
         };
         self.known.insert(id, known);
-    }
-
-    /// Puts batches in line on a connection that is open.
-    fn put(&mut self, side: SideId, batches: Vec<Batch>) {
-        let Some(known) = self.known.get_mut(&side) else {
-            return;
-        };
-        let State::Open(con) = &mut known.state else {
-            return;
-        };
-        let mut answers = Vec::with_capacity(batches.len());
-        for (batch, ops) in batches {
-            known.busy += 1;
-            let answer = answer(checked(&mut **con, ops), &known.open);
-            answers.push(answer.map(move |result| What::Answered(batch, result)));
-        }
-        let serial = known.serial;
-        for answered in answers {
-            self.expect(side, serial, answered);
-        }
     }
 
     fn expect(&self, side: SideId, serial: u64, what: impl Future<Output = What> + Send + 'static) {
@@ -282,50 +240,104 @@ impl Sides {
 }
 
 impl Known {
-    /// What was not sent.
-    fn unsent(self) -> Vec<BatchId> {
+    fn close(self) -> Closed {
         match self.state {
-            State::Opening(waiting) | State::Looking(_, waiting) => {
-                waiting.into_iter().map(|(batch, _)| batch).collect()
-            }
-            State::Open(_) => Vec::new(),
-        }
-    }
-
-    /// It is open: what waits for that.
-    fn opened(&mut self, con: Box<dyn Connection>) -> Vec<Batch> {
-        match std::mem::replace(&mut self.state, State::Open(con)) {
-            State::Opening(waiting) => waiting,
-            State::Looking(..) | State::Open(_) => Vec::new(),
-        }
-    }
-
-    /// It is still there: what waits for that.
-    fn looked(&mut self) -> Vec<Batch> {
-        match std::mem::replace(&mut self.state, State::Opening(Vec::new())) {
-            State::Looking(con, waiting) => {
-                self.state = State::Open(con);
-                waiting
-            }
-            state => {
-                self.state = state;
-                Vec::new()
-            }
+            State::Opening(waiting) => Closed {
+                unsent: waiting.into_iter().map(|(batch, _)| batch).collect(),
+                unanswered: Vec::new(),
+            },
+            State::Open(open) => Closed {
+                unsent: Vec::new(),
+                unanswered: open.close(),
+            },
         }
     }
 }
 
-/// Whether a connection is still there, as far as this machine knows: gives the reactor a turn to take what came, and
-/// the connection's own task one to see its end. A batch that went out before would have an unknown outcome.
-async fn look(ended: BoxFuture<()>) -> bool {
-    let turns = async {
-        yield_now().await;
-        yield_now().await;
-    };
-    tokio::select! {
-        biased;
-        () = ended => false,
-        () = turns => true,
+impl Closed {
+    fn nothing() -> Self {
+        Self {
+            unsent: Vec::new(),
+            unanswered: Vec::new(),
+        }
+    }
+}
+
+impl Open {
+    fn new(con: Box<dyn Connection>) -> Self {
+        Self(Mutex::new(Line {
+            con: Some(con),
+            asked: Asked::default(),
+            waker: Waker::noop().clone(),
+        }))
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it may be sent on: looked at when nothing is on its way, as what is sent then would have an unknown outcome
+    /// for no reason.
+    fn is_there(&self) -> bool {
+        let mut line = self.line();
+        let idle = line.asked.is_empty();
+        let open = line.con.as_mut().is_some_and(|con| !idle || con.is_open());
+        if !open {
+            line.con = None;
+        }
+        open
+    }
+
+    /// Puts a batch in line.
+    fn put(&self, batch: BatchId, ops: Vec<Op>) {
+        let mut line = self.line();
+        line.asked.put(batch, &ops);
+        if let Some(con) = &mut line.con {
+            con.send(ops);
+        }
+        let waker = line.waker.clone();
+        drop(line);
+        waker.wake();
+    }
+
+    /// The next answer, or the end.
+    async fn answer(self: Arc<Self>) -> What {
+        poll_fn(|cx| {
+            let mut line = self.line();
+            let Line { con, asked, waker } = &mut *line;
+            let Some(open) = con else {
+                return Poll::Ready(What::Ended(Vec::new()));
+            };
+            match open.poll_answer(cx) {
+                Poll::Pending => {
+                    waker.clone_from(cx.waker());
+                    Poll::Pending
+                }
+                Poll::Ready(Err(error)) => {
+                    *con = None;
+                    Poll::Ready(What::Ended(asked.fail(&error)))
+                }
+                Poll::Ready(answer) => Poll::Ready(match asked.check(answer) {
+                    Ok(answered) => What::Answered(answered),
+                    Err(_) => {
+                        *con = None;
+                        What::Ended(Vec::new())
+                    }
+                }),
+            }
+        })
+        .await
+    }
+
+    /// Ends it on our side: what will have no answer.
+    fn close(&self) -> Vec<Answered> {
+        let mut line = self.line();
+        line.con = None;
+        let unanswered = line.asked.fail(&side_closed());
+        let waker = line.waker.clone();
+        drop(line);
+        waker.wake();
+        unanswered
     }
 }
 
@@ -337,25 +349,13 @@ async fn enter(con: &mut dyn Connection, db: u32) -> Result<(), Unopened> {
         db: Op::AS_IS,
         argv,
     };
-    match checked(con, vec![select]).await?.pop() {
+    let mut asked = Asked::default();
+    asked.put(0, std::slice::from_ref(&select));
+    let (_, answer) = asked.check(con.ask(vec![select]).await)?;
+    match answer?.pop() {
         Some(Err(error)) => Err(Unopened::Refused(error)),
         _ => Ok(()),
     }
-}
-
-/// What comes back, or the end of the connection on our side.
-fn answer(
-    answer: BoxFuture<Result<BatchReply, Error>>,
-    open: &watch::Sender<()>,
-) -> BoxFuture<Result<BatchReply, Error>> {
-    let mut open = open.subscribe();
-    Box::pin(async move {
-        tokio::select! {
-            biased;
-            result = answer => result,
-            _ = open.changed() => Err(side_closed()),
-        }
-    })
 }
 
 #[cold]

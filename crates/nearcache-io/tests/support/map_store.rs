@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use nearcache_io::{Executor, InOrder};
 use nearcache_proto::{
     BatchReply, BoxFuture, Connection, Endpoint, Error, ErrorKind, Events, L2, Op, OpError,
     OpReply, Protocol, Tracking, Traits,
@@ -126,7 +127,8 @@ impl MapStore {
             events,
             silent,
         };
-        Box::pin(std::future::ready(Ok(Box::new(con) as Box<dyn Connection>)))
+        let con: Box<dyn Connection> = Box::new(InOrder::new(con));
+        Box::pin(std::future::ready(Ok(con)))
     }
 }
 
@@ -163,8 +165,8 @@ struct MapConnection {
     silent: bool,
 }
 
-impl Connection for MapConnection {
-    fn send(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
+impl Executor for MapConnection {
+    fn execute(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
         let (replies, twist) = self.store.change(|state| {
             let replies = ops.iter().map(|op| self.answer(state, op)).collect();
             let spared = matches!(ops[..], [Op::Handshake { .. }]) && !state.twist_handshakes;

@@ -91,8 +91,7 @@ pub async fn lane(l2: &dyn L2) -> (Box<dyn Connection>, Arc<Log>) {
 
 /// Sends one batch and waits for its answer, with a bound.
 pub async fn send(con: &mut dyn Connection, ops: Vec<Op>) -> Result<BatchReply, Error> {
-    let answer = con.send(ops);
-    tokio::time::timeout(Duration::from_secs(30), answer)
+    tokio::time::timeout(Duration::from_secs(30), con.ask(ops))
         .await
         .expect("no answer")
 }

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use nearcache_io::Executor;
 use nearcache_proto::resp::Batch;
-use nearcache_proto::{BatchReply, BoxFuture, Connection, Error, Op};
+use nearcache_proto::{BatchReply, BoxFuture, Error, Op};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline};
 use tokio::sync::watch;
@@ -58,15 +59,15 @@ impl RedisConnection {
     }
 }
 
-impl Connection for RedisConnection {
-    fn send(&mut self, mut ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
+impl Executor for RedisConnection {
+    fn execute(&mut self, mut ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
         let handshake = Batch::handshake(&ops);
         if let Some(at) = handshake
             && at + 1 < ops.len()
         {
             // The order of push and echo can be seen at the end of a pipeline only.
             let rest = ops.split_off(at + 1);
-            let (first, rest) = (self.send(ops), self.send(rest));
+            let (first, rest) = (self.execute(ops), self.execute(rest));
             return Box::pin(async move {
                 let mut replies = first.await?;
                 replies.extend(rest.await?);

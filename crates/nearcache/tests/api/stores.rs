@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nearcache::l2::{
-    BatchReply, BoxFuture, Connection, Endpoint, Events, L2, Op, OpError, OpReply, Protocol,
-    Tracking, Traits,
+    BatchReply, BoxFuture, Connection, Endpoint, Events, Executor, InOrder, L2, Op, OpError,
+    OpReply, Protocol, Tracking, Traits,
 };
 use nearcache::{Bytes, Error, ErrorKind, MemoryL2, NearCache, ReadPolicy, Source, Ttl};
 
@@ -78,7 +78,7 @@ impl L2 for OneValue {
         "one value".to_owned()
     }
     fn connect(&self, _: &Endpoint, _: Events) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        let con: Box<dyn Connection> = Box::new(self.clone());
+        let con: Box<dyn Connection> = Box::new(InOrder::new(self.clone()));
         Box::pin(ready(Ok(con)))
     }
     fn connect_side(
@@ -86,13 +86,13 @@ impl L2 for OneValue {
         _: &Endpoint,
         _: Protocol,
     ) -> BoxFuture<Result<Box<dyn Connection>, Error>> {
-        let con: Box<dyn Connection> = Box::new(self.clone());
+        let con: Box<dyn Connection> = Box::new(InOrder::new(self.clone()));
         Box::pin(ready(Ok(con)))
     }
 }
 
-impl Connection for OneValue {
-    fn send(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
+impl Executor for OneValue {
+    fn execute(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
         let replies = ops.iter().map(|op| self.answer(op)).collect();
         Box::pin(ready(Ok(replies)))
     }

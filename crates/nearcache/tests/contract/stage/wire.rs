@@ -6,9 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use nearcache::bytes::Bytes;
-use nearcache::l2::{BatchReply, BoxFuture, Connection, ConnectionId, Events, Invalidations, Op};
+use nearcache::l2::{
+    BatchReply, BoxFuture, Connection, ConnectionId, Events, Executor, InOrder, Invalidations, Op,
+};
 use nearcache::{Error, ErrorKind};
 use nearcache_l1::Promise;
 
@@ -26,6 +29,7 @@ pub(super) struct Wire {
     shared: Arc<Shared>,
     events: Option<Events>,
     closed: AtomicBool,
+    end: Promise<()>,
     up: Mutex<Up>,
     down: Mutex<Down>,
 }
@@ -61,6 +65,7 @@ impl Wire {
             shared,
             events,
             closed: AtomicBool::new(false),
+            end: Promise::new(),
             up: Mutex::default(),
             down: Mutex::default(),
         })
@@ -68,7 +73,7 @@ impl Wire {
 
     pub(super) fn open(self: &Arc<Self>, con: Box<dyn Connection>) -> Box<dyn Connection> {
         lock(&self.up).con = Some(con);
-        Box::new(PodEnd(self.clone()))
+        Box::new(Checked(self.clone(), InOrder::new(PodEnd(self.clone()))))
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -94,7 +99,7 @@ impl Wire {
                     // The store hands over a command's own pushes before its reply; a server sends them behind it.
                     let behind = ops.len() == 1 && self.shared.net() == Net::LatePushes;
                     lock(&self.down).own = behind.then(Vec::new);
-                    let result = pollster::block_on(con.send(ops));
+                    let result = pollster::block_on(con.ask(ops));
                     self.shared.count(names);
                     let own = lock(&self.down).own.take().unwrap_or_default();
                     self.hear(Heard::Reply(answer, result));
@@ -152,6 +157,7 @@ impl Wire {
         if let Some(events) = &self.events {
             events.disconnected();
         }
+        self.end.complete(());
         let mut unanswered = Vec::new();
         {
             let mut up = lock(&self.up);
@@ -189,8 +195,8 @@ impl Invalidations for Wire {
 /// The pod's end of the wire.
 struct PodEnd(Arc<Wire>);
 
-impl Connection for PodEnd {
-    fn send(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
+impl Executor for PodEnd {
+    fn execute(&mut self, ops: Vec<Op>) -> BoxFuture<Result<BatchReply, Error>> {
         let answer = Answer::new();
         if self.0.is_open() {
             lock(&self.0.up).waiting.push_back((ops, answer.clone()));
@@ -202,10 +208,25 @@ impl Connection for PodEnd {
     }
 
     fn ended(&self) -> BoxFuture<()> {
-        match &lock(&self.0.up).con {
-            Some(con) => con.ended(),
-            None => Box::pin(std::future::ready(())),
-        }
+        Box::pin(self.0.end.clone().future())
+    }
+}
+
+/// The same as a connection, which looks at the other end before it is used.
+struct Checked(Arc<Wire>, InOrder<PodEnd>);
+
+impl Connection for Checked {
+    fn send(&mut self, ops: Vec<Op>) {
+        self.1.send(ops);
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<BatchReply, Error>> {
+        self.1.poll_answer(cx)
+    }
+
+    fn is_open(&mut self) -> bool {
+        let mut up = lock(&self.0.up);
+        self.1.is_open() && up.con.as_mut().is_some_and(|con| con.is_open())
     }
 }
 
