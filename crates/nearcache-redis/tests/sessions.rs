@@ -66,7 +66,7 @@ async fn the_program_says_what_its_library_is_called() {
         let info = server.url().into_connection_info().unwrap();
         let redis = named(info.redis_settings().clone());
         let info = info.set_redis_settings(redis);
-        let l2 = RedisL2::with_info(info, Duration::from_secs(10)).unwrap();
+        let l2 = RedisL2::with_info(&info, Duration::from_secs(10)).unwrap();
         let mut own = vec![lane(&l2).await.0];
         for protocol in [Protocol::Resp2, Protocol::Resp3] {
             own.push(l2.connect_side(&Endpoint::Given, protocol).await.unwrap());

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use front::{Authority, Front, Identity};
+use front::{Authority, Folder, Front, Identity};
 use nearcache_proto::{
     ConnectionId, Endpoint, Error, ErrorKind, Events, L2, Op, OpReply, PodConfig, PrimaryId,
     Protocol, ReadPolicy, Source,
 };
-use nearcache_redis::RedisL2;
-use nearcache_redis::redis::{Client, ClientTlsConfig, TlsCertificates};
+use nearcache_redis::{RedisL2, TlsFiles};
 use nearcache_testkit::{Server, eventually};
 use support::{Log, ask, handshake, lane, pod, pod_with, proven, read, send, value, wait};
 
@@ -34,16 +33,24 @@ fn url(front: &Front) -> String {
 
 /// As a user writes it who has an authority of his own, and perhaps a certificate.
 fn l2(front: &Front, root: Option<&Authority>, client: Option<&Identity>) -> RedisL2 {
-    let certificates = TlsCertificates {
-        root_cert: root.map(Authority::pem),
-        client_tls: client.map(|identity| ClientTlsConfig {
-            client_cert: identity.certificate.clone().into_bytes(),
-            client_key: identity.key.clone().into_bytes(),
-        }),
+    open(front, root, client).unwrap()
+}
+
+fn open(
+    front: &Front,
+    root: Option<&Authority>,
+    client: Option<&Identity>,
+) -> Result<RedisL2, Error> {
+    let folder = front.folder();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let file = |name: &str, text: &str| folder.file(name, text);
+    let files = TlsFiles {
+        ca: root.map_or_else(String::new, |root| file("ca.pem", &text(root.pem()))),
+        cert: client.map_or_else(String::new, |client| file("cert.pem", &client.certificate)),
+        key: client.map_or_else(String::new, |client| file("key.pem", &client.key)),
+        ..TlsFiles::default()
     };
-    let client = Client::build_with_tls(url(front), certificates).unwrap();
-    let info = client.get_connection_info().clone();
-    RedisL2::with_info(info, Duration::from_secs(10)).unwrap()
+    RedisL2::open_with(&url(front), Duration::from_secs(10), &files)
 }
 
 /// Why neither a lane nor a side connection can be opened; shows nothing that is secret.
@@ -95,11 +102,11 @@ async fn tracking_is_proven_and_a_foreign_write_is_pushed_over_tls() {
     let old = ask(&mut *con, read(0, "k")).await;
     assert!(matches!(old, Ok(OpReply::Read { tracked: true, .. })));
     writer.ok(&["SET", "k", "new"]);
-    log.wait_for("k").await;
+    log.wait_for(&mut *con, "k").await;
     let new = ask(&mut *con, read(0, "k")).await;
     assert_eq!(value(&new), Some(Bytes::from("new")));
     writer.ok(&["FLUSHALL"]);
-    log.wait_for("*").await;
+    log.wait_for(&mut *con, "*").await;
     assert_eq!((front.accepted(), front.refused()), (1, 0));
     assert!(log.lines().iter().all(|line| line != "end"));
 }
@@ -134,7 +141,7 @@ async fn c6_a_peer_that_dies_without_a_goodbye_is_the_end() {
     let (mut con, log) = lane(&l2(&front, Some(&authority), None)).await;
     handshake(&mut *con).await.unwrap();
     front.cut();
-    log.wait_for("end").await;
+    log.wait_for(&mut *con, "end").await;
     let error = send(&mut *con, vec![Op::Heartbeat]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
     assert!(!format!("{error:?}").contains(PASSWORD), "{error}");
@@ -202,6 +209,27 @@ async fn c12_a_certificate_for_another_host_is_refused() {
     assert!(error.to_string().contains("another host name"), "{error}");
 }
 
+#[tokio::test]
+async fn a_server_may_be_reached_by_another_name_than_its_certificates() {
+    let server = server();
+    let authority = Authority::new("ours");
+    let front = Front::start(&authority.server("cache.example"), server.port());
+    let folder = Folder::new();
+    let ca = folder.file("ca.pem", authority.pem());
+    let files = |server_name: &str| TlsFiles {
+        ca: ca.clone(),
+        server_name: server_name.to_owned(),
+        ..TlsFiles::default()
+    };
+    let open = |name: &str| RedisL2::open_with(&url(&front), Duration::from_secs(10), &files(name));
+    let (mut con, _log) = lane(&open("cache.example").unwrap()).await;
+    assert!(proven(handshake(&mut *con).await));
+    let error = refusal(&open("other.example").unwrap()).await;
+    assert!(error.to_string().contains("another host name"), "{error}");
+    let error = open("no name").err().unwrap();
+    assert!(error.to_string().contains("host name"), "{error}");
+}
+
 #[test]
 fn an_unknown_authority_fails_the_calls_and_opens_no_storm() {
     let server = server();
@@ -262,8 +290,8 @@ async fn c12_certificates_that_cannot_be_used_are_refused_before_anything_is_sen
         certificate: one.certificate,
         key: other.key,
     };
-    let error = refusal(&l2(&front, Some(&authority), Some(&mixed))).await;
+    let error = open(&front, Some(&authority), Some(&mixed)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
-    assert!(error.to_string().contains("KeyMismatch"), "{error}");
+    assert!(error.to_string().contains("is not the key"), "{error}");
     assert_eq!((front.accepted(), front.refused()), (0, 0));
 }

@@ -15,9 +15,7 @@ use nearcache_proto::{
     Cache, Error, ErrorKind, L2, LaneConfig, Pod, PodConfig, user_key, weighed_key,
 };
 #[cfg(feature = "redis")]
-use nearcache_redis::RedisL2;
-#[cfg(feature = "redis-rs")]
-use nearcache_redis::TlsFiles;
+use nearcache_redis::{RedisL2, TlsFiles};
 
 use crate::settings::{
     MEMORY_URL, ManifestKeys, Service, SettingValue, setting_methods, settings_table,
@@ -277,12 +275,13 @@ fn open_url(_: &Settings) -> Result<(Arc<dyn L2>, u32), Error> {
     ))
 }
 
-#[cfg(feature = "redis-rs")]
+#[cfg(feature = "redis")]
 pub(crate) fn tls_files(settings: &Settings) -> TlsFiles {
     TlsFiles {
         ca: settings.tls_ca_file.clone(),
         cert: settings.tls_cert_file.clone(),
         key: settings.tls_key_file.clone(),
+        server_name: settings.tls_server_name.clone(),
     }
 }
 

@@ -233,7 +233,8 @@ pub(crate) fn builder(info: impl IntoConnectionInfo) -> RedisResult<Builder> {
     let settings = SettingsBuilder::new().env().url(MEMORY_URL).build();
     let settings = settings.map_err(redis_error)?;
     let files = tls_files(&settings);
-    let l2 = RedisL2::with_info_and(info, settings.connect_timeout, &files).map_err(redis_error)?;
+    let l2 =
+        RedisL2::with_info_and(&info, settings.connect_timeout, &files).map_err(redis_error)?;
     Ok(NearCache::builder().settings(settings).store(l2))
 }
 

@@ -5,11 +5,9 @@
 mod front;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use front::{Authority, Front};
+use front::{Authority, Folder, Front};
 use nearcache::blocking::{Connection, NearCache as Blocking};
 use nearcache::redis_rs::ProtocolVersion;
 use nearcache::{Builder, Error, ErrorKind, NearCache, Ttl};
@@ -17,33 +15,6 @@ use nearcache_testkit::{Server, eventually};
 
 const HOST: &str = "127.0.0.1";
 const PASSWORD: &str = "s3cret-word";
-
-/// A folder of this test's own.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nearcache-tls-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    /// A file in it, by its path.
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn server() -> Server {
     Server::builder().password(PASSWORD).start()

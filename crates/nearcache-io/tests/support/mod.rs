@@ -3,7 +3,7 @@
 //! Shared by the tests of both L2s; each uses part of it.
 #![allow(dead_code, unreachable_pub)]
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::pin::pin;
@@ -18,19 +18,16 @@ use nearcache_proto::{
     BatchReply, Cache, Connection, ConnectionId, Endpoint, Error, Events, Invalidations, L2,
     LaneConfig, Op, OpError, OpReply, Pod, PodConfig, PrimaryId,
 };
-use tokio::sync::Notify;
 
 /// Everything that was reported, in order: `key`, `*` for everything, `end`.
 #[derive(Default)]
 pub struct Log {
     lines: Mutex<Vec<String>>,
-    changed: Notify,
 }
 
 impl Log {
     fn add(&self, line: String) {
         self.lines.lock().unwrap().push(line);
-        self.changed.notify_waiters();
     }
 
     /// What was reported so far.
@@ -38,17 +35,20 @@ impl Log {
         self.lines.lock().unwrap().clone()
     }
 
-    /// Waits until `line` was reported.
-    pub async fn wait_for(&self, line: &str) {
-        let found = async {
-            loop {
-                let changed = self.changed.notified();
-                if self.lines().iter().any(|l| l == line) {
-                    return;
+    /// Waits until `line` was reported, by a connection that owes no answer.
+    pub async fn wait_for(&self, con: &mut dyn Connection, line: &str) {
+        let mut over = false;
+        let found = poll_fn(|cx| {
+            over = over || con.poll_answer(cx).is_ready();
+            match self.lines().iter().any(|l| l == line) {
+                true => Poll::Ready(()),
+                // Reported from elsewhere, nobody may wake this.
+                false => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
                 }
-                changed.await;
             }
-        };
+        });
         if tokio::time::timeout(Duration::from_secs(30), found)
             .await
             .is_err()

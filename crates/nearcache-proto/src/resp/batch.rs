@@ -33,9 +33,26 @@ impl Batch {
             .collect()
     }
 
-    /// Takes back the proof of a handshake that ended the batch unless the push came in time.
+    /// How many replies the server will send to it.
+    pub fn replies(&self) -> usize {
+        self.spans.iter().map(Span::replies).sum()
+    }
+
+    /// Of a batch with a handshake, the key whose push has to come, and before which of the replies, counted from 1.
+    pub fn canary(&self) -> Option<(Bytes, usize)> {
+        let at = Self::handshake(&self.ops)?;
+        let Op::Handshake { canary, .. } = &self.ops[at] else {
+            return None;
+        };
+        let replies = self.spans[..=at].iter().map(Span::replies).sum();
+        Some((canary.clone(), replies))
+    }
+
+    /// Takes back the proof of the handshake of a batch unless the push came in time.
     pub fn judge_handshake(answers: &mut BatchReply, pushed_in_time: bool) {
-        if let Some(Ok(OpReply::Handshake { tracking, .. })) = answers.last_mut()
+        let handshake =
+            |answer: &&mut Result<OpReply, _>| matches!(answer, Ok(OpReply::Handshake { .. }));
+        if let Some(Ok(OpReply::Handshake { tracking, .. })) = answers.iter_mut().find(handshake)
             && tracking.is_ok()
             && !pushed_in_time
         {

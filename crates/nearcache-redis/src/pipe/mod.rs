@@ -20,7 +20,7 @@ use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisEr
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::convert::call_error;
-use crate::server::io_error;
+use crate::convert::io_error;
 use nearcache_io::{IoThread, Owned};
 use steps::{Step, Steps, aborted};
 

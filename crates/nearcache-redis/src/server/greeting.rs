@@ -6,8 +6,10 @@ use std::io;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use redis::ConnectionAddr;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
+
+use super::dial::connect;
+use super::target::{Address, Tcp};
 
 /// Longest time for it: a server that refuses does so at once.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -36,9 +38,9 @@ impl Refusals {
     }
 
     /// Why one was closed before an answer came.
-    pub(super) async fn reason(&self, addr: &ConnectionAddr, timeout: Duration) -> Option<Refusal> {
+    pub(super) async fn reason(&self, address: &Address, timeout: Duration) -> Option<Refusal> {
         if self.attempts.fetch_add(1, Relaxed).is_multiple_of(ONE_IN) {
-            let last = match refusal(addr, timeout).await {
+            let last = match refusal(address, timeout).await {
                 None => UNKNOWN,
                 Some(Refusal::MaxClients) => MAX_CLIENTS,
                 Some(Refusal::Protected) => PROTECTED,
@@ -54,8 +56,8 @@ impl Refusals {
 }
 
 /// Connects once more and listens. `None`: nothing is known, as with TLS, where it is closed without a word.
-async fn refusal(addr: &ConnectionAddr, timeout: Duration) -> Option<Refusal> {
-    let said = tokio::time::timeout(timeout.min(PATIENCE), hear(addr));
+async fn refusal(address: &Address, timeout: Duration) -> Option<Refusal> {
+    let said = tokio::time::timeout(timeout.min(PATIENCE), hear(address));
     let said = said.await.ok()?.ok()?;
     let said = String::from_utf8_lossy(&said).into_owned();
     [
@@ -75,20 +77,24 @@ pub(crate) enum Refusal {
     Protected,
 }
 
-async fn hear(addr: &ConnectionAddr) -> io::Result<Vec<u8>> {
+async fn hear(address: &Address) -> io::Result<Vec<u8>> {
     let mut said = vec![0; 128];
-    let count = match addr {
-        ConnectionAddr::Tcp(host, port) => {
-            let socket = TcpStream::connect((host.as_str(), *port)).await?;
+    let count = match address {
+        Address::Tcp {
+            host,
+            port,
+            tls: false,
+        } => {
+            let socket = connect(host, *port, &Tcp::default()).await?;
             socket.readable().await?;
             socket.try_read(&mut said)?
         }
-        ConnectionAddr::Unix(path) => {
+        Address::Unix(path) => {
             let socket = UnixStream::connect(path).await?;
             socket.readable().await?;
             socket.try_read(&mut said)?
         }
-        _ => 0,
+        Address::Tcp { tls: true, .. } => 0,
     };
     said.truncate(count);
     Ok(said)

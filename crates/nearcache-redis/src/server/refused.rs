@@ -2,13 +2,11 @@
 //!
 //! Never lets credentials or received data into a message.
 
-use std::error::Error as StdError;
 use std::io;
-use std::sync::Arc;
 
-use nearcache_proto::{Error, ErrorKind};
-use redis::{RedisError, ServerErrorKind};
+use nearcache_proto::{Error, ErrorKind, OpError};
 
+use super::dial::{Failure, Step};
 use super::greeting::Refusal;
 use super::tls::Tls;
 
@@ -22,11 +20,10 @@ pub(super) struct Port<'a> {
     pub(super) user: &'a str,
 }
 
-/// Whether the other end hung up before it answered.
-pub(super) fn is_closed(error: &RedisError) -> bool {
-    match io_error(error) {
-        Some(io) => is_hang_up(io.kind()),
-        None => error.kind() == redis::ErrorKind::Io,
+impl Failure {
+    /// Whether the other end hung up before it answered.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Io(error) if is_hang_up(error.kind()))
     }
 }
 
@@ -41,31 +38,31 @@ fn is_hang_up(kind: io::ErrorKind) -> bool {
 pub(super) fn connect_error(
     place: &str,
     port: Port<'_>,
-    error: RedisError,
+    failure: Failure,
     refusal: Option<Refusal>,
 ) -> Error {
-    let (kind, advice) = match refusal {
-        Some(Refusal::MaxClients) => (ErrorKind::Retry, MAX_CLIENTS.to_owned()),
-        Some(Refusal::Protected) => (ErrorKind::Configuration, PROTECTED.to_owned()),
-        None => advise(port, &error),
+    let (kind, advice) = match (refusal, &failure) {
+        (Some(Refusal::MaxClients), _) => (ErrorKind::Retry, MAX_CLIENTS.to_owned()),
+        (Some(Refusal::Protected), _) => (ErrorKind::Configuration, PROTECTED.to_owned()),
+        (None, Failure::TimedOut) => advise_io(port, &io::ErrorKind::TimedOut.into()),
+        (None, Failure::Refused { what, error }) => advise(port, *what, error),
+        (None, Failure::Io(error)) => advise_io(port, error),
+        (None, Failure::Nonsense) => (ErrorKind::Configuration, NO_RESP.to_owned()),
+        (None, Failure::Ours(error)) => return error.clone(),
     };
     let message = format!("cannot connect to {place}: {advice}");
-    if error.kind() == redis::ErrorKind::Parse || quotes_arguments(&error) {
-        // Its text quotes what was received, or the password that was sent.
-        return Error::new(kind, message);
+    match failure {
+        Failure::Io(error) => Error::with_source(kind, message, error),
+        // What a server said may quote the password that was sent.
+        _ => Error::new(kind, message),
     }
-    Error::with_source(kind, message, error)
 }
 
 const NO_RESP3: &str = "the server does not speak RESP3: use Redis 7.0 or later, or Valkey, without a proxy that \
                         knows only some commands";
 
-/// Whether a command that sets the connection up is unknown there: the error quotes its arguments.
-fn quotes_arguments(error: &RedisError) -> bool {
-    error
-        .detail()
-        .is_some_and(|detail| detail.starts_with("unknown command"))
-}
+const NO_RESP: &str =
+    "what answers does not speak the Redis protocol; if that port expects TLS, use rediss://";
 
 const MAX_CLIENTS: &str = "the server has as many connections as it may have: raise its maxclients, or find who holds \
                            them (CLIENT LIST)";
@@ -73,59 +70,46 @@ const MAX_CLIENTS: &str = "the server has as many connections as it may have: ra
 const PROTECTED: &str =
     "the server is in protected mode: give it a password or bind it to this network";
 
-fn advise(port: Port<'_>, error: &RedisError) -> (ErrorKind, String) {
+fn advise(port: Port<'_>, what: Step, error: &OpError) -> (ErrorKind, String) {
     use ErrorKind::{Configuration, Retry};
-    use redis::ErrorKind as Kind;
 
-    if let Some(io) = io_error(error) {
-        return advise_io(port, io);
-    }
-    let detail = error.detail().unwrap_or_default();
-    match (error.kind(), error.code()) {
-        (Kind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => (
+    let OpError::Server { code, message } = error else {
+        return (Configuration, NO_RESP.to_owned());
+    };
+    let user = port.user;
+    match (code.as_str(), what) {
+        ("WRONGPASS", _) => (
             Configuration,
             "user or password were refused: correct them in the URL".to_owned(),
         ),
-        (_, Some("NOAUTH")) => (
+        ("NOAUTH", _) => (
             Configuration,
             "the server asks for a password: put user and password in the URL".to_owned(),
         ),
-        (_, Some("DENIED")) => (Configuration, PROTECTED.to_owned()),
-        _ if detail.starts_with("max number of clients") => (Retry, MAX_CLIENTS.to_owned()),
-        (Kind::Server(ServerErrorKind::NoPerm), _) => (
+        ("DENIED", _) => (Configuration, PROTECTED.to_owned()),
+        ("NOPROTO", _) => (Configuration, NO_RESP3.to_owned()),
+        ("LOADING", _) => (Retry, "the server is still loading its data".to_owned()),
+        // It quotes its arguments, the password among them.
+        _ if message.starts_with("unknown command") => (Configuration, NO_RESP3.to_owned()),
+        _ if message.starts_with("max number of clients") => (Retry, MAX_CLIENTS.to_owned()),
+        ("NOPERM", Step::Hello) => (
             Configuration,
             format!(
-                "this user may not do what is needed (NOPERM {detail}): allow it (ACL SETUSER {} +<command>)",
-                port.user
+                "this user may not do what is needed (NOPERM {message}): allow it (ACL SETUSER {user} +<command>)"
             ),
         ),
-        (Kind::RESP3NotSupported, _) | (_, Some("NOPROTO")) => (Configuration, NO_RESP3.to_owned()),
-        _ if quotes_arguments(error) => (Configuration, NO_RESP3.to_owned()),
-        (Kind::Server(ServerErrorKind::BusyLoading), _) => {
-            (Retry, "the server is still loading its data".to_owned())
-        }
-        (Kind::Server(_), _) if no_select(error) => (
+        ("NOPERM", Step::Select) => (
             Configuration,
             format!(
-                "this user may not select the database in the URL (NOPERM {detail}): run ACL SETUSER {} +select, or leave \
-                 the database out of the URL",
-                port.user
+                "this user may not select the database in the URL (NOPERM {message}): run ACL SETUSER {user} +select, or \
+                 leave the database out of the URL"
             ),
         ),
-        (Kind::Server(_), _) if error.to_string().contains("switch database") => (
+        (_, Step::Select) => (
             Configuration,
-            format!("the database in the URL cannot be selected ({detail})"),
+            format!("the database in the URL cannot be selected ({message})"),
         ),
-        (Kind::Parse, _) => (
-            Configuration,
-            "what answers does not speak the Redis protocol; if that port expects TLS, \
-             use rediss://"
-                .to_owned(),
-        ),
-        (Kind::Io, _) => (Retry, closed(port)),
-        (Kind::InvalidClientConfig, _) => (Configuration, error.to_string()),
-        (_, Some(code)) => (Retry, format!("{code} {detail}")),
-        (_, None) => (Retry, error.category().to_owned()),
+        (code, Step::Hello) => (Retry, format!("{code} {message}")),
     }
 }
 
@@ -205,12 +189,6 @@ fn advise_io(port: Port<'_>, error: &io::Error) -> (ErrorKind, String) {
     }
 }
 
-/// Whether it is the right to select a database that is missing.
-fn no_select(error: &RedisError) -> bool {
-    let permission = |detail: &str| detail.contains("no permissions to run");
-    error.to_string().contains("switch database") && error.detail().is_some_and(permission)
-}
-
 /// What to do about a handshake that failed, in the words of rustls.
 fn advise_tls(text: &str, tls: &Tls) -> String {
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -232,28 +210,12 @@ fn advise_tls(text: &str, tls: &Tls) -> String {
     advice.to_owned()
 }
 
-/// Finds the error of the operating system or of TLS that redis-rs wrapped.
-pub(crate) fn io_error(error: &RedisError) -> Option<&io::Error> {
-    let mut source = StdError::source(error);
-    while let Some(error) = source {
-        if let Some(shared) = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>()
-            && let Some(io) = shared.downcast_ref::<io::Error>()
-        {
-            return Some(io);
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io);
-        }
-        source = error.source();
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use std::error::Error as StdError;
+
     use super::super::tls::TlsFiles;
     use super::*;
-    use redis::{IntoConnectionInfo, Value};
 
     const PLAIN: Port<'_> = Port {
         tls: None,
@@ -261,16 +223,20 @@ mod tests {
         user: "default",
     };
 
+    fn io(kind: io::ErrorKind) -> Failure {
+        Failure::Io(kind.into())
+    }
+
     #[test]
     fn io_errors_say_what_to_do() {
-        let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let refused = io(io::ErrorKind::ConnectionRefused);
         let error = connect_error("redis://h:1", PLAIN, refused, None);
         assert_eq!(error.kind(), ErrorKind::Retry);
         assert!(
             error.to_string().contains("nothing listens there"),
             "{error}"
         );
-        let reset = || RedisError::from(io::Error::from(io::ErrorKind::ConnectionReset));
+        let reset = || io(io::ErrorKind::ConnectionReset);
         let error = connect_error("redis://h:1", PLAIN, reset(), None);
         assert!(error.to_string().contains("TLS"), "{error}");
         let worked = Port {
@@ -279,14 +245,9 @@ mod tests {
         };
         let error = connect_error("redis://h:1", worked, reset(), None);
         assert!(!error.to_string().contains("TLS"), "{error}");
-        let addr = "rediss://h:1"
-            .into_connection_info()
-            .unwrap()
-            .addr()
-            .clone();
-        let tls_port = Tls::of(&addr, &TlsFiles::default(), String::new());
+        let tls_port = Tls::of(true, &TlsFiles::default(), String::new());
         let tls_port = tls_port.unwrap().unwrap();
-        let tls = RedisError::from(io::Error::new(io::ErrorKind::InvalidData, "UnknownIssuer"));
+        let tls = Failure::Io(io::Error::new(io::ErrorKind::InvalidData, "UnknownIssuer"));
         let error = connect_error(
             "rediss://h:1",
             Port {
@@ -303,23 +264,19 @@ mod tests {
 
     #[test]
     fn c13_a_server_that_quotes_the_password_is_not_repeated() {
-        let text =
-            b"-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'u' 'secret'\r\n";
-        let Ok(Value::ServerError(quoted)) = redis::parse_redis_value(text) else {
-            panic!("not an error of the server");
+        let quoted = Failure::Refused {
+            what: Step::Hello,
+            error: OpError::Server {
+                code: "ERR".to_owned(),
+                message:
+                    "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'u' 'secret'"
+                        .to_owned(),
+            },
         };
-        let error = connect_error("redis://h:1", PLAIN, RedisError::from(quoted), None);
+        let error = connect_error("redis://h:1", PLAIN, quoted, None);
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains("RESP3"), "{error}");
         let source = error.source().map(|source| format!("{source:?}"));
         assert!(!format!("{error} {error:?} {source:?}").contains("secret"));
-    }
-
-    #[test]
-    fn c13_parse_errors_do_not_quote_what_was_received() {
-        let parse = redis::parse_redis_value(b"?secret-value\r\n").unwrap_err();
-        let error = connect_error("redis://h:1", PLAIN, parse, None);
-        assert!(error.source().is_none());
-        assert!(!format!("{error} {error:?}").contains("secret"));
     }
 }

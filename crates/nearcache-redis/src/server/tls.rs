@@ -12,14 +12,17 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use nearcache_proto::{Error, ErrorKind};
-use redis::{Client, ConnectionAddr, ConnectionInfo};
 
-use crate::convert;
+use super::target::Target;
+#[cfg(feature = "tls")]
+pub(super) use certificates::Setup;
+#[cfg(not(feature = "tls"))]
+pub(super) use without::Setup;
 
 /// The variable that names the trusted authorities where no setting does, as for OpenSSL.
 const VARIABLE: &str = "SSL_CERT_FILE";
 
-/// Files with certificates and a key, all PEM; empty names are none.
+/// Files with certificates and a key, all PEM, and the name of the server; empty ones are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The authorities that servers' certificates are of, instead of the public ones: setting `tls_ca_file`.
@@ -28,6 +31,9 @@ pub struct TlsFiles {
     pub cert: String,
     /// Its key: setting `tls_key_file`.
     pub key: String,
+    /// No file: the name that the server's certificate must be for, where it is not that of the address (a service, say,
+    /// that is reached by another name): setting `tls_server_name`.
+    pub server_name: String,
 }
 
 impl TlsFiles {
@@ -37,6 +43,7 @@ impl TlsFiles {
             (&self.ca, "tls_ca_file"),
             (&self.cert, "tls_cert_file"),
             (&self.key, "tls_key_file"),
+            (&self.server_name, "tls_server_name"),
         ];
         let named = named.into_iter().find(|(file, _)| !file.is_empty());
         named.map(|(_, setting)| setting)
@@ -49,8 +56,8 @@ pub(super) struct Tls {
     roots: Option<Named>,
     /// Certificate and key.
     identity: Option<(Named, Named)>,
-    /// The program gave certificates of its own: files are not looked at.
-    by_program: bool,
+    /// The name that the server's certificate must be for, where it is not that of the address.
+    server_name: String,
     /// What the files held last: a system's authorities take milliseconds to read, and this is the IO thread.
     //
     // Concurrency: tried, never waited for, since a forked child may inherit it locked.
@@ -60,7 +67,7 @@ pub(super) struct Tls {
 /// What files held that were last written then.
 struct Held {
     written: Vec<(SystemTime, u64)>,
-    addr: ConnectionAddr,
+    setup: Setup,
 }
 
 /// A file, and who named it.
@@ -71,9 +78,9 @@ struct Named {
 }
 
 impl Tls {
-    /// What `files` and the environment say of `addr`; `None` where there is no TLS.
-    pub(super) fn new(addr: &ConnectionAddr, files: &TlsFiles) -> Result<Option<Self>, Error> {
-        let wanted = matches!(addr, ConnectionAddr::TcpTls { .. }) && files.ca.is_empty();
+    /// What `files` and the environment say of a server; `None` where there is no TLS.
+    pub(super) fn new(target: &Target, files: &TlsFiles) -> Result<Option<Self>, Error> {
+        let wanted = target.is_tls() && files.ca.is_empty();
         let variable = match std::env::var(VARIABLE) {
             Err(VarError::NotUnicode(_)) if wanted => {
                 let what = format!("{VARIABLE} is no UTF-8 text: name the file by tls_ca_file");
@@ -81,23 +88,23 @@ impl Tls {
             }
             variable => variable.unwrap_or_default(),
         };
-        Self::of(addr, files, variable)
+        Self::of(target.is_tls(), files, variable)
     }
 
     pub(super) fn of(
-        addr: &ConnectionAddr,
+        is_tls: bool,
         files: &TlsFiles,
         variable: String,
     ) -> Result<Option<Self>, Error> {
-        let by_program = match (addr, files.given()) {
-            (ConnectionAddr::TcpTls { tls_params, .. }, _) => tls_params.is_some(),
+        match (is_tls, files.given()) {
+            (true, _) => {}
             (_, Some(setting)) => {
                 return Err(configuration(format!(
                     "{setting} is set, but this address has no TLS: write rediss:// instead of redis://, or leave the setting out"
                 )));
             }
             (_, None) => return Ok(None),
-        };
+        }
         let named = |by, path: &str| {
             let path = path.to_owned();
             (!path.is_empty()).then_some(Named { by, path })
@@ -118,31 +125,30 @@ impl Tls {
         Ok(Some(Self {
             roots,
             identity,
-            by_program,
+            server_name: files.server_name.clone(),
             last: Mutex::default(),
         }))
     }
 
-    /// The client of an address, with what the files hold now.
-    pub(super) fn client(&self, info: &ConnectionInfo) -> Result<Client, Error> {
-        let open =
-            |info: ConnectionInfo| Client::open(info).map_err(|error| convert::url_error(&error));
-        if self.by_program || self.files().next().is_none() {
-            return open(info.clone());
-        }
+    /// What a connection to `host` needs, with what the files hold now.
+    pub(super) fn setup(&self, host: &str) -> Result<Setup, Error> {
+        let name = match self.server_name.as_str() {
+            "" => host,
+            name => name,
+        };
         let written: Option<Vec<_>> = self.files().map(Named::written).collect();
         let mut last = self.last.try_lock().ok();
         if let (Some(written), Some(last)) = (&written, &last)
             && let Some(held) = last.as_ref().filter(|held| held.written == *written)
         {
-            return open(info.clone().set_addr(held.addr.clone()));
+            return Ok(held.setup.clone());
         }
-        let client = self.read(info)?;
+        let setup = self.read(name)?;
         if let (Some(written), Some(last)) = (written, &mut last) {
-            let addr = client.get_connection_info().addr().clone();
-            **last = Some(Held { written, addr });
+            let setup = setup.clone();
+            **last = Some(Held { written, setup });
         }
-        Ok(client)
+        Ok(setup)
     }
 
     fn files(&self) -> impl Iterator<Item = &Named> {
@@ -150,16 +156,10 @@ impl Tls {
         self.roots.iter().chain(pair)
     }
 
-    #[cfg(not(feature = "tls"))]
-    fn read(&self, _: &ConnectionInfo) -> Result<Client, Error> {
-        Err(super::without_tls())
-    }
-
     /// What to do about a server whose certificate is of an unknown authority.
     pub(super) fn advice_on_roots(&self) -> String {
         let give = "give the root certificate of that authority";
         match &self.roots {
-            _ if self.by_program => format!("{give} where the program builds its client"),
             None => format!("{give}, PEM, by the setting tls_ca_file (or {VARIABLE})"),
             Some(Named { by: VARIABLE, path }) => format!(
                 "{give}, PEM, by the setting tls_ca_file; trusted are those in {path}, which {VARIABLE} names"
@@ -170,13 +170,10 @@ impl Tls {
 
     /// What to do about a server that wants to know who connects.
     pub(super) fn advice_on_identity(&self) -> String {
-        match (&self.identity, self.by_program) {
-            (_, true) => "give one with its key where the program builds its client".to_owned(),
-            (None, false) => {
-                "give one with its key, PEM, by the settings tls_cert_file and tls_key_file"
-                    .to_owned()
-            }
-            (Some((cert, key)), false) => format!(
+        match &self.identity {
+            None => "give one with its key, PEM, by the settings tls_cert_file and tls_key_file"
+                .to_owned(),
+            Some((cert, key)) => format!(
                 "it refused the one that tls_cert_file ({}) and tls_key_file ({}) name: replace it",
                 cert.path, key.path
             ),
@@ -195,4 +192,28 @@ impl Named {
 #[cold]
 fn configuration(what: String) -> Error {
     Error::new(ErrorKind::Configuration, what)
+}
+
+#[cfg(not(feature = "tls"))]
+mod without {
+    use tokio::net::TcpStream;
+
+    use super::super::socket::Socket;
+    use super::*;
+
+    /// There is none: a URL that needs it is refused.
+    #[derive(Clone)]
+    pub(crate) struct Setup(());
+
+    impl Setup {
+        pub(crate) async fn shake_hands(self, _: TcpStream) -> std::io::Result<Socket> {
+            Err(std::io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    impl Tls {
+        pub(super) fn read(&self, _: &str) -> Result<Setup, Error> {
+            Err(super::super::without_tls())
+        }
+    }
 }

@@ -2,9 +2,11 @@
 //! forwarder on a free loopback port. Never checks what goes through.
 #![allow(dead_code, unreachable_pub)]
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use rcgen::{
@@ -63,10 +65,38 @@ impl Authority {
     }
 }
 
+/// A folder of this test's own.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nearcache-tls-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A file in it, by its path.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Ends TLS and forwards to a plain port, on a thread of its own, until it is dropped.
 pub struct Front {
     port: u16,
     counts: Arc<Counts>,
+    folder: Folder,
     /// Changed: every open connection is cut. Closed: the end.
     cut: Option<watch::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -108,6 +138,7 @@ impl Front {
         Self {
             port,
             counts,
+            folder: Folder::new(),
             cut: Some(cut),
             thread: Some(thread),
         }
@@ -115,6 +146,11 @@ impl Front {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where clients keep their files, for as long as this is there.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Handshakes that succeeded.

@@ -51,6 +51,9 @@ macro_rules! settings_table {
             tls_cert_file: String, TEXT, "";
             /// The key, PEM, of `tls_cert_file`.
             tls_key_file: String, TEXT, "";
+            /// The name that the server's certificate must be for, where it is reached by another: an address, say, or a name
+            /// inside the cluster.
+            tls_server_name: String, TEXT, "";
             /// Whether L1 is on. Without it nothing is kept, counted or fetched ahead, and every read goes to L2; loaders are
             /// still shared while they run, and everything else works as ever.
             enabled: bool, SWITCH, "true";

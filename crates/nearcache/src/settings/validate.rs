@@ -38,6 +38,7 @@ impl Settings {
             ("tls_ca_file", &self.tls_ca_file),
             ("tls_cert_file", &self.tls_cert_file),
             ("tls_key_file", &self.tls_key_file),
+            ("tls_server_name", &self.tls_server_name),
         ] {
             if !file.is_empty() && url::is_plain(&self.url) {
                 return self.wrong(

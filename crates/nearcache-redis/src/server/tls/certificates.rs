@@ -1,32 +1,79 @@
-//! What files of certificates hold: read, checked, and given to redis-rs. Never shows any of it.
+//! What files of certificates hold: read, checked, and given to rustls. Never shows any of it.
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::sync::Arc;
 
 use nearcache_proto::Error;
-use redis::{Client, ClientTlsConfig, ConnectionInfo, TlsCertificates};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
+use super::super::socket::Socket;
 use super::{Named, Tls, configuration};
-use crate::convert;
 
 /// Longest file: the authorities of a whole system are a quarter of a megabyte.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// What a connection needs.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Setup {
+    pub(crate) async fn shake_hands(self, socket: TcpStream) -> io::Result<Socket> {
+        let connector = TlsConnector::from(self.config);
+        let stream = connector.connect(self.name, socket).await?;
+        Ok(Socket::Tls(Box::new(stream)))
+    }
+}
+
+/// The provider that the program has installed for all of its TLS, or ours: with several compiled in, rustls does not choose.
+fn provider() -> Arc<CryptoProvider> {
+    let installed = CryptoProvider::get_default().cloned();
+    installed.unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
+}
+
 impl Tls {
-    pub(super) fn read(&self, info: &ConnectionInfo) -> Result<Client, Error> {
-        let certificates = TlsCertificates {
-            root_cert: self.roots.as_ref().map(Named::authorities).transpose()?,
-            client_tls: match &self.identity {
-                Some((cert, key)) => Some(identity(cert, key)?),
-                None => None,
-            },
+    pub(super) fn read(&self, name: &str) -> Result<Setup, Error> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+            configuration(format!(
+                "{name} is no name that a certificate can be for: use the server's host name"
+            ))
+        })?;
+        let roots = match &self.roots {
+            Some(roots) => roots.authorities()?,
+            None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
         };
-        Client::build_with_tls(info.clone(), certificates)
-            .map_err(|error| convert::url_error(&error))
+        let provider = provider();
+        let versions = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions();
+        let config = versions
+            .map_err(|why| {
+                configuration(format!(
+                    "TLS cannot be used with this program's provider ({why})"
+                ))
+            })?
+            .with_root_certificates(roots);
+        let config = match &self.identity {
+            None => config.with_no_client_auth(),
+            Some((cert, key)) => {
+                let (chain, private) = identity(cert, key, &provider)?;
+                config
+                    .with_client_auth_cert(chain, private)
+                    .map_err(|why| key.wrong(&format!("cannot be used ({why})")))?
+            }
+        };
+        Ok(Setup {
+            config: Arc::new(config),
+            name,
+        })
     }
 }
 
@@ -50,7 +97,7 @@ impl Named {
         Err(self.wrong(&format!("cannot be read ({why}): {advice}")))
     }
 
-    fn authorities(&self) -> Result<Vec<u8>, Error> {
+    fn authorities(&self) -> Result<RootCertStore, Error> {
         let content = self.read()?;
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates(&content)? {
@@ -58,7 +105,7 @@ impl Named {
                 self.wrong(&format!("has a certificate that is no authority's ({why})"))
             })?;
         }
-        Ok(content)
+        Ok(roots)
     }
 
     /// At least one.
@@ -76,18 +123,18 @@ impl Named {
 }
 
 /// Certificate and key, which belong together.
-fn identity(cert: &Named, key: &Named) -> Result<ClientTlsConfig, Error> {
-    let (client_cert, client_key) = (cert.read()?, key.read()?);
-    let chain = cert.certificates(&client_cert)?;
-    let private = PrivateKeyDer::from_pem_slice(&client_key).map_err(|_| {
+fn identity(
+    cert: &Named,
+    key: &Named,
+    provider: &CryptoProvider,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let (content, secret) = (cert.read()?, key.read()?);
+    let chain = cert.certificates(&content)?;
+    let private = PrivateKeyDer::from_pem_slice(&secret).map_err(|_| {
         key.wrong("holds no private key in PEM without a passphrase (-----BEGIN PRIVATE KEY-----)")
     })?;
-    let provider = rustls::crypto::ring::default_provider();
-    match CertifiedKey::from_der(chain, private, &provider) {
-        Ok(_) => Ok(ClientTlsConfig {
-            client_cert,
-            client_key,
-        }),
+    match CertifiedKey::from_der(chain.clone(), private.clone_key(), provider) {
+        Ok(_) => Ok((chain, private)),
         Err(rustls::Error::InconsistentKeys(_)) => Err(key.wrong(&format!(
             "is not the key of the certificate in {} (tls_cert_file): give both of one pair",
             cert.path
