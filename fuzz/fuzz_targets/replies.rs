@@ -11,7 +11,7 @@ use nearcache_proto::{Op, OpReply};
 fuzz_target!(|data: &[u8]| {
     let mut feed = Feed(data);
     let db = u32::from(feed.byte() % 3);
-    let mut op = match feed.byte() % 11 {
+    let op = match feed.byte() % 11 {
         0 => Op::Read {
             db,
             key: feed.word(),
@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
         },
     };
     let asked = op.clone();
-    let span = encode(&mut op, 0, &mut Vec::new());
+    let span = encode(&op, 0, &mut Vec::<u8>::new());
     let mut replies = Vec::new();
     while !feed.is_empty() && replies.len() < span.replies() + 1 {
         replies.push(feed.reply(4));

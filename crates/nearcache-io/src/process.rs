@@ -5,7 +5,7 @@
 //! uses it or drops it.
 #![allow(
     unsafe_code,
-    reason = "only the C library knows when the process forks; asking the system at each hit costs too much"
+    reason = "only the C library and the kernel know when the process forks; asking the system at each call costs too much"
 )]
 
 use std::mem::forget;
@@ -49,10 +49,73 @@ fn notice_forks() {
     NOTICED.store(true, Ordering::Release);
 }
 
+/// A page of memory that the kernel empties in every child, however it was forked: a look at it tells what asking for the
+/// process id would, without a system call.
+mod page {
+    use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+    static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+    /// What is written there in this process; `None`: there is no such page.
+    #[inline]
+    pub(super) fn mark() -> Option<u64> {
+        let page = PAGE.load(Ordering::Acquire);
+        // SAFETY: it is null or points to the page, which is aligned and never unmapped, and only read as an atomic.
+        unsafe { page.as_ref() }.map(|mark| mark.load(Ordering::Relaxed))
+    }
+
+    /// The same, written if it was not: in a process that has not marked it yet.
+    pub(super) fn marked() -> Option<u64> {
+        if PAGE.load(Ordering::Acquire).is_null() {
+            map();
+        }
+        let page = PAGE.load(Ordering::Acquire);
+        // SAFETY: as above.
+        let mark = unsafe { page.as_ref() }?;
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        match mark.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(number),
+            Err(found) => Some(found),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn map() {
+        // SAFETY: a new private mapping, of which nothing is assumed but what the calls say of it.
+        unsafe {
+            let bytes = match usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)) {
+                Ok(bytes) if bytes >= size_of::<AtomicU64>() => bytes,
+                _ => return,
+            };
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let page = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
+            if page == libc::MAP_FAILED {
+                return;
+            }
+            let first = std::ptr::null_mut();
+            let wiped = libc::madvise(page, bytes, libc::MADV_WIPEONFORK) == 0;
+            if !wiped
+                || PAGE
+                    .compare_exchange(first, page.cast(), Ordering::AcqRel, Ordering::Acquire)
+                    .is_err()
+            {
+                libc::munmap(page, bytes);
+            }
+        }
+    }
+
+    /// The system is asked instead.
+    #[cfg(not(target_os = "linux"))]
+    fn map() {}
+}
+
 /// In which process something was made.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
     generation: u64,
+    mark: Option<u64>,
     pid: u32,
 }
 
@@ -62,13 +125,23 @@ impl Origin {
         notice_forks();
         Self {
             generation: generation(),
+            mark: page::marked(),
             pid: std::process::id(),
         }
     }
 
-    /// Whether that was another process than this. Asks the system, and so finds forks that the C library was not
-    /// told of; they count from then on.
+    /// Whether that was another process than this. Finds forks, too, that the C library was not told of; they count from
+    /// then on.
+    #[inline]
     pub(crate) fn is_elsewhere(self) -> bool {
+        if self.mark.is_some() && self.mark == page::mark() && self.generation == generation() {
+            return false;
+        }
+        self.is_of_another()
+    }
+
+    #[cold]
+    fn is_of_another(self) -> bool {
         if self.pid == std::process::id() {
             return self.generation != generation();
         }

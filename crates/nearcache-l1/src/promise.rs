@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use smallvec::SmallVec;
+
 use crate::shim::Mutex;
 
 /// A value to be completed once; clones are handles of the same promise.
@@ -81,8 +83,8 @@ pub(crate) struct Cell<T> {
 
 struct State<T> {
     value: Option<T>,
-    /// One waker per waiter that was polled; a waiter keeps its seat and hands it back.
-    seats: Vec<Option<Waker>>,
+    /// One waker per waiter that was polled; a waiter keeps its seat and hands it back. Nearly all promises have one.
+    seats: SmallVec<[Option<Waker>; 1]>,
     free: Vec<usize>,
 }
 
@@ -91,7 +93,7 @@ impl<T> Cell<T> {
         Self {
             state: Mutex::new(State {
                 value: None,
-                seats: Vec::new(),
+                seats: SmallVec::new(),
                 free: Vec::new(),
             }),
         }

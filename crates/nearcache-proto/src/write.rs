@@ -29,7 +29,8 @@ impl<I: Io> Cache<I> {
         ttl: Option<Duration>,
     ) -> Result<(), Error> {
         check_sizes(key, value.len())?;
-        let op = set_op(db, key, value, ttl, false)?;
+        let key = Bytes::copy_from_slice(key);
+        let op = set_op(db, key.clone(), value, ttl, false)?;
         self.write(key, op).await.map(drop)
     }
 
@@ -39,9 +40,10 @@ impl<I: Io> Cache<I> {
     /// As [`set`](Self::set).
     pub async fn delete(&self, db: u32, key: &[u8]) -> Result<bool, Error> {
         check_sizes(key, 0)?;
+        let key = Bytes::copy_from_slice(key);
         let op = Op::Delete {
             db,
-            key: Bytes::copy_from_slice(key),
+            key: key.clone(),
         };
         match self.write(key, op).await? {
             OpReply::Deleted(existed) => Ok(existed),
@@ -73,13 +75,13 @@ impl<I: Io> Cache<I> {
     }
 
     /// A write of one known key.
-    pub(crate) async fn write(&self, key: &[u8], op: Op) -> Result<OpReply, Error> {
-        self.pod.invalidate_local(key);
-        let owner = self.pod.route.of(key).id();
+    pub(crate) async fn write(&self, key: Bytes, op: Op) -> Result<OpReply, Error> {
+        self.pod.invalidate_local(&key);
+        let owner = self.pod.route.of(&key).id();
         self.ask(owner, self.call_deadline(), |done| {
             Work::Write(Write {
                 op,
-                key: Bytes::copy_from_slice(key),
+                key,
                 only_if: None,
                 done,
             })
@@ -116,7 +118,7 @@ impl<I: Io> Cache<I> {
 /// A `Set` whose time to live can be expressed.
 pub(crate) fn set_op(
     db: u32,
-    key: &[u8],
+    key: Bytes,
     value: Bytes,
     ttl: Option<Duration>,
     if_absent: bool,
@@ -124,7 +126,7 @@ pub(crate) fn set_op(
     check_ttl(ttl)?;
     Ok(Op::Set {
         db,
-        key: Bytes::copy_from_slice(key),
+        key,
         value,
         ttl,
         if_absent,

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use crate::convert::{call_error, value};
 use crate::pipe::{self, Driver};
 use nearcache_io::{IoThread, Owned, PerProcess, left_behind};
-use words::{owned, unpack, words};
+use words::{owned, owned_all, unpack, words};
 
 /// One handle: a connection state of its own, on a shared L1 and lane.
 ///
@@ -227,10 +227,10 @@ impl Handle {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        let commands: Vec<_> = pipeline
-            .cmd_iter()
-            .map(|cmd| owned(&words(cmd, &mut Vec::new())))
-            .collect();
+        let mut buffers = vec![Vec::new(); pipeline.len()];
+        let cmds = pipeline.cmd_iter().zip(&mut buffers);
+        let commands: Vec<_> = cmds.map(|(cmd, buffer)| words(cmd, buffer)).collect();
+        let commands = owned_all(&commands);
         let atomic = pipeline.is_transaction();
         Box::pin(async move { self.several(commands, atomic, offset, count).await })
     }
@@ -243,7 +243,7 @@ impl Handle {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let mut commands: Vec<_> = unpack(packed)?.iter().map(|argv| owned(argv)).collect();
+            let mut commands = owned_all(&unpack(packed)?);
             // So redis-rs asks for the reply of an EXEC that it has put at the end itself.
             let is = |argv: Option<&Vec<bytes::Bytes>>, name: &[u8]| {
                 argv.is_some_and(|argv| argv.len() == 1 && argv[0] == name)

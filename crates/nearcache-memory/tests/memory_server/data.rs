@@ -192,8 +192,8 @@ fn ops_run_end_to_end() {
     let mut s = Server::new();
     let conn = s.server.connect();
     let mut answer = |op: &Op| {
-        let mut commands = Vec::new();
-        let span = encode(&mut op.clone(), 0, &mut commands);
+        let mut commands: Vec<Vec<Bytes>> = Vec::new();
+        let span = encode(op, 0, &mut commands);
         for argv in &commands {
             s.server.execute(conn, argv, s.now);
         }

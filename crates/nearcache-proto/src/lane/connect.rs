@@ -284,16 +284,8 @@ impl Lane {
         self.heartbeats_out = 0;
         self.retest_at = None;
         self.not_stalled();
-        let on_lane: Vec<_> = self
-            .sent
-            .iter()
-            .filter(|(_, sent)| matches!(sent.line, Line::Lane(_)))
-            .map(|(batch, _)| *batch)
-            .collect();
-        for batch in on_lane {
-            if let Some(sent) = self.sent.remove(&batch) {
-                self.fail_sent(sent, error, now);
-            }
+        for sent in self.sent.take(|sent| matches!(sent.line, Line::Lane(_))) {
+            self.fail_sent(sent, error, now);
         }
     }
 

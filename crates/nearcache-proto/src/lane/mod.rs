@@ -6,6 +6,7 @@
 mod answer;
 mod connect;
 mod fill;
+mod in_flight;
 mod large;
 mod pace;
 mod ready;
@@ -19,7 +20,7 @@ mod tests;
 mod told;
 mod visit;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,6 +36,7 @@ use crate::pod::Pod;
 use crate::primary::LaneState;
 use crate::primary::Primary;
 use crate::request::{Done, Effect, Request, Work};
+use in_flight::InFlight;
 pub use large::TooLargeFor;
 use large::{Oversize, Tally};
 use pace::{Backoff, FillPace};
@@ -105,7 +107,7 @@ pub struct Lane {
     /// Bytes of the commands in flight on the lane.
     bytes_out: Arc<AtomicU64>,
     /// In flight, oldest first.
-    sent: BTreeMap<BatchId, Sent>,
+    sent: InFlight,
     dbs: BTreeSet<u32>,
     probing: BTreeSet<u32>,
     heartbeat_at: Timestamp,
@@ -261,7 +263,7 @@ impl Lane {
             ahead_out: Arc::new(()),
             held: Vec::new(),
             bytes_out: Arc::new(AtomicU64::new(0)),
-            sent: BTreeMap::new(),
+            sent: InFlight::default(),
             dbs: BTreeSet::new(),
             probing: BTreeSet::new(),
             heartbeat_at: Timestamp::ZERO,
@@ -407,7 +409,7 @@ impl Lane {
     fn fail_all(&mut self, error: &Error, now: Timestamp) {
         self.fail_queued(error, Timestamp::MAX);
         self.end_ready(&Err(error.clone()));
-        for (_, sent) in std::mem::take(&mut self.sent) {
+        for sent in self.sent.take(|_| true) {
             self.fail_sent(sent, error, now);
         }
     }

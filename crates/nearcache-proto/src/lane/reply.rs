@@ -19,7 +19,7 @@ impl Lane {
         result: Result<BatchReply, Error>,
         now: Timestamp,
     ) {
-        let Some(sent) = self.sent.get(&batch) else {
+        let Some(sent) = self.sent.get(batch) else {
             return;
         };
         let results = match (result, sent.line) {
@@ -32,13 +32,13 @@ impl Lane {
                 return;
             }
             (Err(error), Line::Side(_)) => {
-                if let Some(sent) = self.sent.remove(&batch) {
+                if let Some(sent) = self.sent.remove(batch) {
                     self.fail_sent(sent, &error, now);
                 }
                 return;
             }
         };
-        let Some(sent) = self.sent.remove(&batch) else {
+        let Some(sent) = self.sent.remove(batch) else {
             return;
         };
         // Not just anything that comes right behind the handshake: a proxy may cut it then.
@@ -61,7 +61,7 @@ impl Lane {
 
     /// The driver has no side connection for a batch, and could or may not open one: nothing of it was sent.
     pub fn handle_unsent(&mut self, batch: BatchId, error: &Error, now: Timestamp) {
-        let Some(sent) = self.sent.remove(&batch) else {
+        let Some(sent) = self.sent.remove(batch) else {
             return;
         };
         match sent.work {
@@ -230,7 +230,7 @@ impl Lane {
         match (&self.phase, action) {
             (super::Phase::Up { .. }, action) => self.actions.push_back(action),
             (_, super::Action::Send { batch, .. }) => {
-                if let Some(sent) = self.sent.remove(&batch) {
+                if let Some(sent) = self.sent.remove(batch) {
                     self.fail_sent(sent, &Error::closed(), now);
                 }
             }

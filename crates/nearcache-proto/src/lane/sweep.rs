@@ -1,6 +1,6 @@
 //! Time: what is overdue is ended, a silent server is noticed, a dead one is given up.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use nearcache_l1::{Key, RemovalCause, Timestamp};
@@ -159,15 +159,13 @@ impl Lane {
         let why =
             "a connection beside the lane owed an answer for too long (dead_after); try again";
         let error = Error::retry(Reason::Interrupted, why);
-        let sent = std::mem::take(&mut self.sent);
-        let (gone, kept): (BTreeMap<_, _>, _) = sent.into_iter().partition(
-            |(_, entry)| matches!(entry.line, Line::Side(side) if dead.contains(&side.id)),
-        );
-        self.sent = kept;
+        let gone = self
+            .sent
+            .take(|entry| matches!(entry.line, Line::Side(side) if dead.contains(&side.id)));
         for id in dead {
             self.close_side(id);
         }
-        for entry in gone.into_values() {
+        for entry in gone {
             self.fail_sent(entry, &error, now);
         }
     }
@@ -184,20 +182,14 @@ impl Lane {
             Reason::Interrupted,
             "L2 was lost: it owed an answer for too long (dead_after); try again",
         );
-        let dead = |sent: &Sent| match sent.line {
-            Line::Side(side) if now.saturating_since(sent.sent_at) >= waited => Some(side.id),
-            _ => None,
+        let dead = |sent: &Sent| {
+            matches!(sent.line, Line::Side(_)) && now.saturating_since(sent.sent_at) >= waited
         };
-        let silent: Vec<_> = self
-            .sent
-            .iter()
-            .filter_map(|(batch, sent)| Some((*batch, dead(sent)?)))
-            .collect();
-        for (batch, id) in silent {
-            self.close_side(id);
-            if let Some(sent) = self.sent.remove(&batch) {
-                self.fail_sent(sent, &error, now);
+        for sent in self.sent.take(dead) {
+            if let Line::Side(side) = sent.line {
+                self.close_side(side.id);
             }
+            self.fail_sent(sent, &error, now);
         }
     }
 

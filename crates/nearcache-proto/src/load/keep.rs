@@ -60,7 +60,10 @@ impl<I: Io> Cache<I> {
         };
         let op = match keep {
             Keep::Nowhere => return Ok(own),
-            Keep::IfAbsent => set_op(db, key, value, ttl, !off!(Overwrite))?,
+            Keep::IfAbsent => {
+                let key = Bytes::copy_from_slice(key);
+                set_op(db, key, value, ttl, !off!(Overwrite))?
+            }
             Keep::InPlaceOf(old) => {
                 let now = self.io.now();
                 let again = now.saturating_add(REPLACE_AGAIN);
@@ -68,7 +71,7 @@ impl<I: Io> Cache<I> {
                     return Ok(own);
                 }
                 match off!(ReplaceAny) {
-                    true => set_op(db, key, value, ttl, false)?,
+                    true => set_op(db, Bytes::copy_from_slice(key), value, ttl, false)?,
                     false => Op::Replace {
                         db,
                         key: Bytes::copy_from_slice(key),

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::{Reply, Span, decode, encode};
-use crate::op::{BatchReply, Op, OpReply};
+use crate::op::{BatchReply, Op, OpError, OpReply};
 
 /// The ops of one batch with what was written for each.
 pub struct Batch {
@@ -15,9 +15,9 @@ pub struct Batch {
 
 impl Batch {
     /// Appends the commands of `ops` to `commands`, for a connection that is in `resting_db` between ops.
-    pub fn encode(mut ops: Vec<Op>, resting_db: u32, commands: &mut Vec<Vec<Bytes>>) -> Self {
+    pub fn encode(ops: Vec<Op>, resting_db: u32, commands: &mut Vec<Vec<Bytes>>) -> Self {
         let spans = ops
-            .iter_mut()
+            .iter()
             .map(|op| encode(op, resting_db, commands))
             .collect();
         Self { ops, spans }
@@ -33,26 +33,16 @@ impl Batch {
             .collect()
     }
 
-    /// How many replies the server will send to it.
-    pub fn replies(&self) -> usize {
-        self.spans.iter().map(Span::replies).sum()
-    }
-
-    /// Of a batch with a handshake, the key whose push has to come, and before which of the replies, counted from 1.
-    pub fn canary(&self) -> Option<(Bytes, usize)> {
-        let at = Self::handshake(&self.ops)?;
-        let Op::Handshake { canary, .. } = &self.ops[at] else {
-            return None;
-        };
-        let replies = self.spans[..=at].iter().map(Span::replies).sum();
-        Some((canary.clone(), replies))
-    }
-
-    /// Takes back the proof of the handshake of a batch unless the push came in time.
+    /// Takes back the proof of a handshake that ended the batch unless the push came in time.
     pub fn judge_handshake(answers: &mut BatchReply, pushed_in_time: bool) {
-        let handshake =
-            |answer: &&mut Result<OpReply, _>| matches!(answer, Ok(OpReply::Handshake { .. }));
-        if let Some(Ok(OpReply::Handshake { tracking, .. })) = answers.iter_mut().find(handshake)
+        if let Some(answer) = answers.last_mut() {
+            Self::judge(answer, pushed_in_time);
+        }
+    }
+
+    /// The same of one answer, if it is that of a handshake.
+    pub(super) fn judge(answer: &mut Result<OpReply, OpError>, pushed_in_time: bool) {
+        if let Ok(OpReply::Handshake { tracking, .. }) = answer
             && tracking.is_ok()
             && !pushed_in_time
         {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::wire::Commands;
 use crate::op::Op;
 
 /// What [`encode`] wrote for one op, and so what [`decode`](super::decode) has to read.
@@ -25,35 +26,39 @@ impl Span {
     }
 }
 
-/// Appends the commands of `op` to `out`, each as name and arguments. They must reach the server
-/// contiguously. `resting_db` is the database the connection is in between ops.
+/// Appends the commands of `op` to `out`. They must reach the server contiguously. `resting_db` is the database the
+/// connection is in between ops.
 ///
 /// # Cost
-/// A list per command and a few words; keys and values are shared, not copied, and the words of an
-/// [`Op::Command`] are taken out of it.
-pub fn encode(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) -> Span {
-    let first = out.len();
+/// What `out` makes of them: for bytes a copy, for lists an allocation each and no copy of keys and values.
+pub fn encode<C: Commands>(op: &Op, resting_db: u32, out: &mut C) -> Span {
     let db = op.db();
     let visited = db.filter(|db| *db != resting_db && *db != Op::AS_IS);
     if let Some(db) = visited {
-        out.push(select(db));
+        select(db, out);
     }
-    body(op, resting_db, out);
+    let replies = body(op, resting_db, out);
     if visited.is_some() {
-        out.push(select(resting_db));
+        select(resting_db, out);
     }
     Span {
-        replies: out.len() - first,
+        replies: replies + if visited.is_some() { 2 } else { 0 },
         wrapped: visited.is_some(),
     }
 }
 
-fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
+/// The same without the way to its db and back: how many commands it were.
+fn body<C: Commands>(op: &Op, resting_db: u32, out: &mut C) -> usize {
     match op {
-        Op::Read { key, tracked, .. } => {
-            read(vec![word("GET"), key.clone()], *tracked, out);
+        Op::Read { key, tracked, .. } => read(key, *tracked, out, |out| {
+            out.begin(2);
+            out.word("GET");
+            out.shared(key);
+        }),
+        Op::ReadWith { argv, tracked, .. } => {
+            let key = argv.get(1).cloned().unwrap_or_default();
+            read(&key, *tracked, out, |out| out.command(argv))
         }
-        Op::ReadWith { argv, tracked, .. } => read(argv.clone(), *tracked, out),
         Op::Set {
             key,
             value,
@@ -61,15 +66,19 @@ fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
             if_absent,
             ..
         } => {
-            let mut argv = vec![word("SET"), key.clone(), value.clone()];
+            let more = 2 * usize::from(ttl.is_some()) + usize::from(*if_absent);
+            out.begin(3 + more);
+            out.word("SET");
+            out.shared(key);
+            out.shared(value);
             if let Some(ttl) = ttl {
-                argv.push(word("PX"));
-                argv.push(millis(*ttl));
+                out.word("PX");
+                out.text(&millis(*ttl));
             }
             if *if_absent {
-                argv.push(word("NX"));
+                out.word("NX");
             }
-            out.push(argv);
+            1
         }
         Op::Replace {
             key,
@@ -78,53 +87,69 @@ fn body(op: &mut Op, resting_db: u32, out: &mut Vec<Vec<Bytes>>) {
             ttl,
             ..
         } => {
-            let script = if ttl.is_some() { REPLACE_PX } else { REPLACE };
-            let mut argv = vec![word("EVAL"), word(script), word("1"), key.clone()];
-            argv.extend([old.clone(), value.clone()]);
-            argv.extend(ttl.map(millis));
-            out.push(argv);
+            out.begin(6 + usize::from(ttl.is_some()));
+            out.word("EVAL");
+            out.word(if ttl.is_some() { REPLACE_PX } else { REPLACE });
+            out.word("1");
+            for word in [key, old, value] {
+                out.shared(word);
+            }
+            if let Some(ttl) = ttl {
+                out.text(&millis(*ttl));
+            }
+            1
         }
-        Op::Delete { key, .. } => out.push(vec![word("DEL"), key.clone()]),
-        // Nothing of it is needed to read its reply.
-        Op::Command { argv, .. } => out.push(std::mem::take(argv)),
+        Op::Delete { key, .. } => {
+            out.begin(2);
+            out.word("DEL");
+            out.shared(key);
+            1
+        }
+        Op::Command { argv, .. } => {
+            out.command(argv);
+            1
+        }
         Op::Transaction { commands, .. } => {
-            out.push(words(&["MULTI"]));
-            out.extend(commands.iter().cloned());
-            out.push(words(&["EXEC"]));
+            out.words(&["MULTI"]);
+            commands.iter().for_each(|argv| out.command(argv));
+            out.words(&["EXEC"]);
+            commands.len() + 2
         }
-        Op::Fence { nonce } => out.push(echo(*nonce)),
-        Op::FenceOf { .. } | Op::Heartbeat => out.push(words(&["HELLO"])),
+        Op::Fence { nonce } => {
+            echo(*nonce, out);
+            1
+        }
+        Op::FenceOf { .. } | Op::Heartbeat => {
+            out.words(&["HELLO"]);
+            1
+        }
         Op::ProbeDb { db } => {
-            out.push(select(*db));
-            out.push(select(resting_db));
+            select(*db, out);
+            select(resting_db, out);
+            2
         }
         Op::Handshake { canary, nonce } => {
-            out.push(words(&["CLIENT", "TRACKING", "ON", "OPTIN"]));
-            out.push(words(&["CLIENT", "NO-EVICT", "ON"]));
-            out.push(words(&["HELLO"]));
-            out.push(vec![
-                word("HPTTL"),
-                canary.clone(),
-                word("FIELDS"),
-                word("1"),
-                word("x"),
-            ]);
-            out.push(words(&["ACL", "WHOAMI"]));
+            out.words(&["CLIENT", "TRACKING", "ON", "OPTIN"]);
+            out.words(&["CLIENT", "NO-EVICT", "ON"]);
+            out.words(&["HELLO"]);
+            let about = |name, more: &[&'static str], out: &mut C| {
+                out.begin(2 + more.len());
+                out.word(name);
+                out.shared(canary);
+                more.iter().for_each(|word| out.word(word));
+            };
+            about("HPTTL", &["FIELDS", "1", "x"], out);
+            out.words(&["ACL", "WHOAMI"]);
             // Refused, EXEC ends what MULTI began all the same.
-            out.push(words(&["MULTI"]));
-            out.push(words(&["EXEC"]));
-            out.push(words(&["CLIENT", "CACHING", "YES"]));
-            out.push(vec![word("GET"), canary.clone()]);
-            out.push(vec![word("PTTL"), canary.clone()]);
-            out.push(vec![
-                word("SET"),
-                canary.clone(),
-                word("x"),
-                word("PX"),
-                // Its end is no news: whoever asked for news of the key has had them with the SET.
-                word("1"),
-            ]);
-            out.push(echo(*nonce));
+            out.words(&["MULTI"]);
+            out.words(&["EXEC"]);
+            out.words(&["CLIENT", "CACHING", "YES"]);
+            about("GET", &[], out);
+            about("PTTL", &[], out);
+            // Its end is no news: whoever asked for news of the key has had them with the SET.
+            about("SET", &["x", "PX", "1"], out);
+            echo(*nonce, out);
+            12
         }
     }
 }
@@ -137,16 +162,25 @@ const REPLACE_PX: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0
 
 /// A change between the command and PTTL is pushed when the read is tracked. When it is not, the two must
 /// be one, or a value could be kept past the end of its own life.
-fn read(argv: Vec<Bytes>, tracked: bool, out: &mut Vec<Vec<Bytes>>) {
-    let (begin, end) = match tracked {
-        true => (&["CLIENT", "CACHING", "YES"][..], None),
-        false => (&["MULTI"][..], Some("EXEC")),
-    };
-    let key = argv.get(1).cloned().unwrap_or_default();
-    out.push(words(begin));
-    out.push(argv);
-    out.push(vec![word("PTTL"), key]);
-    out.extend(end.map(|end| words(&[end])));
+fn read<C: Commands>(
+    key: &Bytes,
+    tracked: bool,
+    out: &mut C,
+    command: impl FnOnce(&mut C),
+) -> usize {
+    match tracked {
+        true => out.words(&["CLIENT", "CACHING", "YES"]),
+        false => out.words(&["MULTI"]),
+    }
+    command(out);
+    out.begin(2);
+    out.word("PTTL");
+    out.shared(key);
+    if tracked {
+        return 3;
+    }
+    out.words(&["EXEC"]);
+    4
 }
 
 /// What an `ECHO` of `nonce` must come back with.
@@ -154,24 +188,20 @@ pub(super) fn nonce_text(nonce: u64) -> String {
     format!("{nonce:016x}")
 }
 
-fn echo(nonce: u64) -> Vec<Bytes> {
-    vec![word("ECHO"), Bytes::from(nonce_text(nonce))]
+fn echo<C: Commands>(nonce: u64, out: &mut C) {
+    out.begin(2);
+    out.word("ECHO");
+    out.text(&nonce_text(nonce));
 }
 
-fn select(db: u32) -> Vec<Bytes> {
-    vec![word("SELECT"), Bytes::from(db.to_string())]
+fn select<C: Commands>(db: u32, out: &mut C) {
+    out.begin(2);
+    out.word("SELECT");
+    out.text(&db.to_string());
 }
 
 /// A server refuses `PX 0` and sums that overflow; the nearest life it takes is meant instead.
-fn millis(ttl: Duration) -> Bytes {
+fn millis(ttl: Duration) -> String {
     const LONGEST: u128 = 1 << 62;
-    Bytes::from(ttl.as_millis().clamp(1, LONGEST).to_string())
-}
-
-fn words(text: &[&'static str]) -> Vec<Bytes> {
-    text.iter().copied().map(word).collect()
-}
-
-fn word(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
+    ttl.as_millis().clamp(1, LONGEST).to_string()
 }

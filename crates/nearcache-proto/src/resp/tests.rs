@@ -23,15 +23,15 @@ fn line(argv: &[Bytes]) -> String {
 }
 
 fn lines(op: &Op) -> Vec<String> {
-    let mut out = Vec::new();
-    let span = encode(&mut op.clone(), 0, &mut out);
+    let mut out: Vec<Vec<Bytes>> = Vec::new();
+    let span = encode(op, 0, &mut out);
     assert_eq!(span.replies(), out.len());
     out.iter().map(|argv| line(argv)).collect()
 }
 
 /// Decodes, checking that exactly the op's replies are consumed.
 fn answer(op: &Op, replies: Vec<Reply>) -> Result<OpReply, OpError> {
-    let span = encode(&mut op.clone(), 0, &mut Vec::new());
+    let span = encode(op, 0, &mut Vec::<u8>::new());
     assert_eq!(span.replies(), replies.len(), "test gives all replies");
     let mut replies = replies.into_iter().chain([Reply::Int(4711)]);
     let answer = decode(op, &span, &mut replies);
@@ -124,10 +124,10 @@ fn ops_become_contiguous_commands() {
 
 #[test]
 fn the_resting_db_is_not_selected() {
-    let mut out = Vec::new();
-    encode(&mut read(5, true), 5, &mut out);
+    let mut out: Vec<Vec<Bytes>> = Vec::new();
+    encode(&read(5, true), 5, &mut out);
     assert_eq!(out.len(), 3);
-    encode(&mut read(0, true), 5, &mut out);
+    encode(&read(0, true), 5, &mut out);
     assert_eq!(line(&out[3]), "SELECT 0");
     assert_eq!(line(&out[7]), "SELECT 5");
 }
@@ -415,7 +415,7 @@ fn fences_and_heartbeats() {
 #[test]
 fn missing_replies_are_noticed() {
     let op = read(1, true);
-    let span = encode(&mut op.clone(), 0, &mut Vec::new());
+    let span = encode(&op, 0, &mut Vec::<u8>::new());
     for given in 0..span.replies() {
         let mut replies = std::iter::repeat_n(Reply::ok(), given);
         assert!(is_protocol(decode(&op, &span, &mut replies)));

@@ -170,7 +170,7 @@ impl<I: Io> Session<I> {
         match class {
             Class::Write { key } if key < argv.len() => {
                 let key = argv[key].clone();
-                value(self.cache.write(&key, Op::Command { db, argv }).await?)
+                value(self.cache.write(key, Op::Command { db, argv }).await?)
             }
             Class::Read | Class::Serve(_) => self.run(Op::Command { db, argv }, Effect::None).await,
             _ => {

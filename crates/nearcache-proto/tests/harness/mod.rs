@@ -103,10 +103,10 @@ impl Harness {
     }
 
     fn batch(&mut self, conn: ConnId, events: Option<Events>, ops: &[Op]) -> BatchReply {
-        let mut commands = Vec::new();
+        let mut commands: Vec<Vec<Bytes>> = Vec::new();
         let spans: Vec<_> = ops
             .iter()
-            .map(|op| resp::encode(&mut op.clone(), 0, &mut commands))
+            .map(|op| resp::encode(op, 0, &mut commands))
             .collect();
         let now = self.io.now();
         for command in &commands {

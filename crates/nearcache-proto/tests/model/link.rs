@@ -89,10 +89,10 @@ impl Link {
     }
 
     pub fn send(&mut self, batch: BatchId, ops: Vec<Op>) {
-        let mut commands = Vec::new();
+        let mut commands: Vec<Vec<Bytes>> = Vec::new();
         let spans: Vec<Span> = ops
             .iter()
-            .map(|op| resp::encode(&mut op.clone(), 0, &mut commands))
+            .map(|op| resp::encode(op, 0, &mut commands))
             .collect();
         for op in &ops {
             if let Op::Handshake { canary, .. } = op {

@@ -4,15 +4,23 @@
 
 use bytes::Bytes;
 use redis::{Arg, Cmd, ErrorKind, RedisError};
+use smallvec::SmallVec;
+
+/// Most commands have no more.
+pub(super) type Words<'a> = SmallVec<[&'a [u8]; 8]>;
 
 /// A command's name and arguments. `buffer` is for a command with a cursor, which only its encoding shows.
-pub(super) fn words<'a>(cmd: &'a Cmd, buffer: &'a mut Vec<u8>) -> Vec<&'a [u8]> {
-    let mut words = Vec::with_capacity(cmd.args_iter().len());
+pub(super) fn words<'a>(cmd: &'a Cmd, buffer: &'a mut Vec<u8>) -> Words<'a> {
+    let mut words = Words::with_capacity(cmd.args_iter().len());
     for arg in cmd.args_iter() {
         let Arg::Simple(word) = arg else {
             *buffer = cmd.get_packed_command();
             let commands = unpack(buffer).unwrap_or_default();
-            return commands.into_iter().next().unwrap_or_default();
+            return commands
+                .into_iter()
+                .next()
+                .map(Words::from_vec)
+                .unwrap_or_default();
         };
         words.push(word);
     }
@@ -21,16 +29,29 @@ pub(super) fn words<'a>(cmd: &'a Cmd, buffer: &'a mut Vec<u8>) -> Vec<&'a [u8]> 
 
 /// The words in one allocation of their own.
 pub(super) fn owned(words: &[&[u8]]) -> Vec<Bytes> {
-    let all = Bytes::from(words.concat());
-    let mut end = 0;
-    words
-        .iter()
-        .map(|word| {
-            let start = end;
-            end += word.len();
-            all.slice(start..end)
-        })
+    cut(&Bytes::from(words.concat()), &mut 0, words)
+}
+
+/// The words of several commands in one allocation of their own.
+pub(super) fn owned_all<'a>(commands: &[impl AsRef<[&'a [u8]]>]) -> Vec<Vec<Bytes>> {
+    let words = || commands.iter().flat_map(|words| words.as_ref());
+    let mut all = Vec::with_capacity(words().map(|word| word.len()).sum());
+    words().for_each(|word| all.extend_from_slice(word));
+    let (all, mut end) = (Bytes::from(all), 0);
+    let commands = commands.iter();
+    commands
+        .map(|words| cut(&all, &mut end, words.as_ref()))
         .collect()
+}
+
+/// The next words of a buffer that holds them one behind the other.
+fn cut(all: &Bytes, end: &mut usize, words: &[&[u8]]) -> Vec<Bytes> {
+    let next = |word: &&[u8]| {
+        let start = *end;
+        *end += word.len();
+        all.slice(start..*end)
+    };
+    words.iter().map(next).collect()
 }
 
 /// The commands in a buffer as they go over the wire: lists of bulk strings.
@@ -102,7 +123,7 @@ mod tests {
         scan.arg("k").cursor_arg(42);
         let mut buffer = Vec::new();
         let words = words(&scan, &mut buffer);
-        assert_eq!(words, [&b"SSCAN"[..], b"k", b"42"]);
+        assert_eq!(words[..], [&b"SSCAN"[..], b"k", b"42"]);
     }
 
     #[test]

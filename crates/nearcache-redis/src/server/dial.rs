@@ -171,7 +171,7 @@ async fn greet(
         let answer = std::future::poll_fn(|cx| con.poll_next(cx)).await;
         let mut answers = answer.map_err(|end| match end {
             End::Lost(error) => Failure::Io(error),
-            End::Nonsense(_) | End::Elsewhere => Failure::Nonsense,
+            End::Nonsense(_) => Failure::Nonsense,
         })?;
         match (what, answers.pop()) {
             (Some(what), Some(Err(error))) => return Err(Failure::Refused { what, error }),

@@ -1,12 +1,14 @@
 //! RESP as bytes: commands written, replies and pushes read. No IO.
 
 mod decoder;
+mod exchange;
 mod line;
 mod nest;
 mod writer;
 
 pub use decoder::{Decoder, Incoming};
-pub use writer::write_command;
+pub use exchange::Exchange;
+pub use writer::Commands;
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::{Decoder, Incoming, WireError, write_command};
+use super::{Commands, Decoder, Incoming, WireError};
 use crate::resp::Reply;
 
 fn bulk(text: &str) -> Reply {
@@ -215,7 +215,11 @@ fn c12_lists_in_lists_have_a_limit() {
 #[test]
 fn a_command_is_an_array_of_strings() {
     let mut out = b"before".to_vec();
-    write_command(&[&b"SET"[..], b"k", b"", b"0123456789\r\n"], &mut out);
+    out.begin(4);
+    out.word("SET");
+    out.shared(&Bytes::from_static(b"k"));
+    out.text("");
+    out.shared(&Bytes::from_static(b"0123456789\r\n"));
     let expected = b"before*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n$12\r\n0123456789\r\n\r\n";
     assert_eq!(out, expected);
 }

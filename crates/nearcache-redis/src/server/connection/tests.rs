@@ -7,6 +7,8 @@ use nearcache_proto::{ConnectionId, Invalidations, OpReply, PrimaryId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
+use bytes::Bytes;
+
 use super::*;
 
 #[derive(Default)]
