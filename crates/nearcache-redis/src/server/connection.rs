@@ -13,8 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::socket::Socket;
 
-/// Bytes that are read at once.
+/// Bytes that a lane reads at once.
 const READ: usize = 64 << 10;
+
+/// The same beside it: there may be hundreds of these, most of them idle.
+const READ_BESIDE: usize = 8 << 10;
 
 /// Reads without an answer before others have their turn: a flood of pushes must not keep requests waiting.
 const READS: usize = 16;
@@ -33,6 +36,8 @@ pub(super) struct RedisConnection {
     /// Something was written that the socket may still hold.
     flush: bool,
     input: Vec<u8>,
+    /// By which it grows, at first from nothing.
+    room: usize,
     /// Of `input`, what is done with.
     read: usize,
     exchange: Exchange,
@@ -76,11 +81,15 @@ impl RedisConnection {
         Self {
             socket,
             place,
+            room: match events {
+                Some(_) => READ,
+                None => READ_BESIDE,
+            },
             events,
             out: Vec::new(),
             written: 0,
             flush: false,
-            input: Vec::with_capacity(READ),
+            input: Vec::new(),
             read: 0,
             exchange: Exchange::new(resting_db),
             over: None,
@@ -90,9 +99,17 @@ impl RedisConnection {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let rest = &self.out[self.written..];
-            match ready!(Pin::new(&mut self.socket).poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.written += bytes,
+            match Pin::new(&mut self.socket).poll_write(cx, rest)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(bytes) => self.written += bytes,
+                Poll::Pending => {
+                    // A server that is always a little behind must not make this grow for good.
+                    if self.written >= KEPT {
+                        self.out.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return Poll::Pending;
+                }
             }
             self.flush = true;
         }
@@ -117,7 +134,7 @@ impl RedisConnection {
                 self.input.drain(..self.read);
                 self.read = 0;
                 if self.input.len() == self.input.capacity() {
-                    self.input.reserve(READ);
+                    self.input.reserve(self.room);
                 }
                 ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx))?
             }

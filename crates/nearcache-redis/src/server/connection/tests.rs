@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearcache_proto::{ConnectionId, Invalidations, OpReply, PrimaryId};
 use tokio::io::AsyncWriteExt;
@@ -224,4 +225,36 @@ async fn a_flood_of_pushes_does_not_keep_requests_waiting() {
     }
     assert!(polls > 5, "{polls}");
     drop(flood.await.unwrap());
+}
+
+#[tokio::test]
+async fn c12_a_server_that_is_always_behind_does_not_make_the_buffer_grow() {
+    let (mut con, mut server, _) = lane();
+    let value = Bytes::from(vec![b'v'; 10_000]);
+    let set = || {
+        let argv = ["SET", "k"].map(|word| Bytes::from_static(word.as_bytes()));
+        let argv = argv.into_iter().chain([value.clone()]).collect();
+        vec![Op::Command { db: 0, argv }]
+    };
+    let read = Arc::new(AtomicUsize::new(0));
+    let count = read.clone();
+    let reader = tokio::spawn(async move {
+        let mut heard = vec![0; 100_000];
+        while let Ok(bytes @ 1..) = server.read(&mut heard).await {
+            count.fetch_add(bytes, Ordering::Relaxed);
+        }
+    });
+    let mut sent = 0;
+    while read.load(Ordering::Relaxed) < 50_000_000 {
+        // Three hundred commands ahead of what the server has read, and never less.
+        while sent < read.load(Ordering::Relaxed) + 3_000_000 {
+            con.send(set());
+            sent += 10_000;
+        }
+        poll_fn(|cx| Poll::Ready(con.poll_answer(cx).is_pending())).await;
+        assert!(con.out.len() < 8 << 20, "{}", con.out.len());
+        tokio::task::yield_now().await;
+    }
+    drop(con);
+    reader.await.unwrap();
 }
