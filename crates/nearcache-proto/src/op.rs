@@ -436,7 +436,7 @@ impl dyn Connection + '_ {
     /// Sends one batch and waits for its answer, on a connection that owes no other.
     ///
     /// # Errors
-    /// As for [`poll_answer`](Self::poll_answer).
+    /// As for [`poll_answer`](Connection::poll_answer).
     pub async fn ask(&mut self, ops: Vec<Op>) -> Result<BatchReply, Error> {
         self.send(ops);
         poll_fn(|cx| self.poll_answer(cx)).await

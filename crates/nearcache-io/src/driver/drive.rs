@@ -166,8 +166,13 @@ fn act(lanes: &mut Lanes, links: &mut Links) {
                 tell(lanes, News::SideUnsent(primary, unsent, side_closed()));
                 tell(lanes, News::SideAnswered(primary, unanswered));
             }
-            Action::Report { report, .. } if report.is_problem() => tracing::warn!("{report}"),
-            Action::Report { report, .. } => tracing::info!("{report}"),
+            Action::Report { primary, report } => {
+                let primary = primary.0;
+                match report.is_problem() {
+                    true => tracing::warn!(primary, "{report}"),
+                    false => tracing::info!(primary, "{report}"),
+                }
+            }
         }
     }
 }

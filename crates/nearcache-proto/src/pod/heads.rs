@@ -53,13 +53,15 @@ impl Pod {
         let key = entry.subject();
         let valid = || self.unchanged(key.bytes, &token);
         let meta = || self.fill_meta(entry, true, Purpose::Demand);
-        // Which life an old head is of does not matter: it was there when the reply came, and goes with
-        // the next invalidation of the key.
+        // Which life an old head is of does not matter: it was there when the reply came, and goes with the next
+        // invalidation of the key. Whose it is does: by the lease of its lane its replies are judged.
         match self
             .store
             .enter(entry.head().filed(), |_| true, |_| false, meta)
         {
-            Entrance::Hit(head) => valid().then_some(head.id),
+            Entrance::Hit(head) => {
+                (valid() && head.stamp.claim == token.stamp.claim).then_some(head.id)
+            }
             Entrance::Lead(guard) => {
                 let filled = Filled {
                     value: None,

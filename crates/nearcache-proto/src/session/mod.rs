@@ -41,7 +41,8 @@ impl<I: Io> Session<I> {
 
     /// The same with replies in the shapes of `protocol`; with `l1`, L1 answers the commands it can.
     pub fn serving(cache: Cache<I>, db: u32, protocol: Protocol, l1: Option<ReadPolicy>) -> Self {
-        let side = SideState::new(cache.pod.next_session());
+        let primary = cache.pod.route.unkeyed().id();
+        let side = SideState::new(primary, cache.pod.next_session());
         Self {
             cache,
             db,

@@ -12,7 +12,7 @@ use super::{Session, as_is, db_number, is_select};
 use crate::cache::{Cache, Io};
 use crate::commands::{Class, Place, Resp2, Step, classify, resp2};
 use crate::error::{Error, ErrorKind, Reason, WriteOutcome};
-use crate::op::{Op, Protocol, Side};
+use crate::op::{Op, PrimaryId, Protocol, Side};
 use crate::request::{Effect, Work};
 use crate::resp::{Reply, to_resp2};
 
@@ -21,6 +21,8 @@ const MOST_QUEUED: usize = 1 << 20;
 
 /// What is known of a session's side connection.
 pub(super) struct SideState {
+    /// To whom it leads, for as long as it lives.
+    primary: PrimaryId,
     id: u64,
     /// From `MULTI` or `WATCH` to their end every command goes to the side connection.
     in_multi: bool,
@@ -50,8 +52,9 @@ pub(super) struct Queued {
 }
 
 impl SideState {
-    pub(super) fn new(id: u64) -> Self {
+    pub(super) fn new(primary: PrimaryId, id: u64) -> Self {
         Self {
+            primary,
             id,
             in_multi: false,
             watching: false,
@@ -268,14 +271,14 @@ impl<I: Io> Session<I> {
 
     async fn side_batch(&mut self, op: Op) -> Result<Reply, Error> {
         let effect = Effect::Side(Side {
-            primary: self.primary(),
+            primary: self.side.primary,
             id: self.side.id,
             may_open: !self.side.in_transaction() && !self.side.kept,
             protocol: self.protocol,
             db: self.db,
         });
         self.side.pending = true;
-        let wait = Wait::on(&self.cache, self.side.id);
+        let wait = Wait::on(&self.cache, (self.side.primary, self.side.id));
         let result = self.send(Timestamp::MAX, vec![op], effect).await;
         wait.over();
         self.side.pending = false;
@@ -298,10 +301,10 @@ impl<I: Io> Session<I> {
         if self.side.swapping {
             self.cache.pod.flush_all();
         }
-        let new = SideState::new(self.cache.pod.next_session());
+        let new = SideState::new(self.primary(), self.cache.pod.next_session());
         let old = std::mem::replace(&mut self.side, new);
         let work = Work::EndSession(old.id);
-        self.cache.submit(self.primary(), Timestamp::MAX, work);
+        self.cache.submit(old.primary, Timestamp::MAX, work);
     }
 }
 
@@ -317,11 +320,11 @@ impl<I: Io> Drop for Session<I> {
 /// nobody waits for any more would take what nobody receives.
 struct Wait<'a, I: Io> {
     cache: &'a Cache<I>,
-    side: Option<u64>,
+    side: Option<(PrimaryId, u64)>,
 }
 
 impl<'a, I: Io> Wait<'a, I> {
-    fn on(cache: &'a Cache<I>, side: u64) -> Self {
+    fn on(cache: &'a Cache<I>, side: (PrimaryId, u64)) -> Self {
         let side = Some(side);
         Self { cache, side }
     }
@@ -333,8 +336,7 @@ impl<'a, I: Io> Wait<'a, I> {
 
 impl<I: Io> Drop for Wait<'_, I> {
     fn drop(&mut self) {
-        if let Some(side) = self.side {
-            let primary = self.cache.pod.route.unkeyed().id();
+        if let Some((primary, side)) = self.side {
             self.cache
                 .submit(primary, Timestamp::MAX, Work::EndSession(side));
         }
