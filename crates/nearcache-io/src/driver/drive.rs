@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use nearcache_l1::Timestamp;
 use nearcache_proto::{Action, Line, Request};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::unconstrained;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 use super::Seat;
@@ -21,11 +21,15 @@ use crate::clock::now;
 /// together leaves together, small enough that neither keeps the other waiting.
 const BURST: usize = 64;
 
+/// Turns after which the reactor has one, however much there is to do: only it knows what sockets have to say.
+const TURNS: u32 = 4;
+
 /// Runs until every sender of `queue` is gone.
 pub(super) async fn run(seat: &Seat, lanes: &mut Lanes, queue: &mut UnboundedReceiver<Request>) {
     let mut links = Links::new(seat.pod.clone(), seat.l2.clone());
     let mut timer = std::pin::pin!(sleep_until(Instant::now()));
     let mut timer_for = None;
+    let mut turns = 0_u32;
     loop {
         act(lanes, &mut links);
         let due = lanes.poll_timeout();
@@ -68,6 +72,10 @@ pub(super) async fn run(seat: &Seat, lanes: &mut Lanes, queue: &mut UnboundedRec
         }));
         if !turn.await {
             break;
+        }
+        turns = turns.wrapping_add(1);
+        if turns.is_multiple_of(TURNS) {
+            yield_now().await;
         }
     }
     lanes.shutdown(now());
