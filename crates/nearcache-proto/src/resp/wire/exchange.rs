@@ -76,11 +76,28 @@ impl Exchange {
                 }
                 Some(Incoming::Reply(reply)) => {
                     if let Some(answer) = self.replied(reply)? {
+                        let rest = input.get(at..).unwrap_or_default();
+                        at += self.pushes_behind(rest, events)?;
                         return Ok((at, Some(answer)));
                     }
                 }
             }
         }
+    }
+
+    /// Takes the pushes that have come right behind an answer: of what its own commands wrote, a server tells a connection
+    /// after it has answered them. Whoever is woken by the answer and reads what it wrote would hold the value against a
+    /// token from before that push, and could not keep it.
+    fn pushes_behind(&mut self, input: &[u8], events: Option<&Events>) -> Result<usize, WireError> {
+        let mut at = 0;
+        while self.decoder.is_between() && input.get(at) == Some(&b'>') {
+            let (taken, push) = self.decoder.decode(input.get(at..).unwrap_or_default())?;
+            at += taken;
+            if let (Some(Incoming::Push(kind, data)), Some(events)) = (push, events) {
+                self.pushed(&kind, &data, events)?;
+            }
+        }
+        Ok(at)
     }
 
     /// As for [`Decoder::large`].

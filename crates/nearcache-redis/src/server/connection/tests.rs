@@ -258,3 +258,31 @@ async fn c12_a_server_that_is_always_behind_does_not_make_the_buffer_grow() {
     drop(con);
     reader.await.unwrap();
 }
+
+/// A server tells a connection of its own writes behind their replies: who is woken by such a reply reads the key next.
+#[tokio::test]
+async fn c3_a_push_right_behind_a_reply_is_applied_before_the_reply_is_handed_over() {
+    let (mut con, mut server, log) = lane();
+    con.send(get("k"));
+    con.send(get("k"));
+    let push = |key: &str| format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\n{key}\r\n");
+    let said = [":1\r\n", &push("a"), &push("b"), ":2\r\n", &push("c")].concat();
+    server.write_all(said.as_bytes()).await.unwrap();
+    answer(&mut con).await.unwrap();
+    assert_eq!(log.take(), ["7 a", "7 b"]);
+    answer(&mut con).await.unwrap();
+    assert_eq!(log.take(), ["7 c"]);
+    // Half of a push is no push yet, and is not lost.
+    con.send(get("k"));
+    con.send(get("k"));
+    let (half, rest) = (
+        ":3\r\n>2\r\n$10\r\ninval",
+        "idate\r\n*1\r\n$1\r\nd\r\n:4\r\n",
+    );
+    server.write_all(half.as_bytes()).await.unwrap();
+    answer(&mut con).await.unwrap();
+    assert_eq!(log.take(), Vec::<String>::new());
+    server.write_all(rest.as_bytes()).await.unwrap();
+    answer(&mut con).await.unwrap();
+    assert_eq!(log.take(), ["7 d"]);
+}
