@@ -52,7 +52,19 @@ fn nothing_wrong_is_answered_through_faults() {
 #[test]
 fn what_is_broken_is_found() {
     for broken in ["token", "lease", "null"] {
-        let args = ["--duration", "20s", "--seed", "1", "--break", broken];
+        // Few keys and many writes: a fetch and the word that its key was changed must come in one read.
+        let args = [
+            "--duration",
+            "20s",
+            "--seed",
+            "1",
+            "--keys",
+            "10",
+            "--writes",
+            "400",
+            "--break",
+            broken,
+        ];
         let (figures, said, code) = chaos(broken, &args);
         assert!(figures["violations"].as_u64() > Some(0), "{broken}: {said}");
         assert_eq!(code, Some(1), "{broken}: {said}");
