@@ -1,5 +1,7 @@
-//! Which primary owns a key. This is the place where a second primary begins. What is about one key asks [`Route::of`];
-//! `unkeyed` and `part` are asked by those that have several keys or none, which have to name them then.
+//! Which primary owns a key. This is the place where a second primary begins: [`Pod::new`](crate::Pod::new) makes the one
+//! there is. Values and writes ask [`Route::of`]. What still sends all it has to one primary, and has to name its keys then:
+//! sessions, also for commands of one key, and the alarm of loads (`unkeyed`), fetches ahead (`part`), and `read_batch`,
+//! which asks for the owner of its first key.
 
 use std::sync::Arc;
 

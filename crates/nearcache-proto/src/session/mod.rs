@@ -215,7 +215,7 @@ impl<I: Io> Session<I> {
         Ok(Reply::ok())
     }
 
-    /// Where its commands go: what names no key, or several.
+    /// Where its commands go, but for writes of one key: one primary for all of them, whatever keys they name.
     fn primary(&self) -> PrimaryId {
         self.cache.pod.route.unkeyed().id()
     }
